@@ -1,0 +1,3 @@
+//! The recorder role: cameras into the store, coverage and export out of it.
+
+pub mod config;

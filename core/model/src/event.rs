@@ -1,0 +1,139 @@
+//! Events and alarms: what an operator reads afterwards.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CameraId, WallTime};
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// For the record.
+    Info,
+    /// Worth waking someone.
+    Warning,
+    /// Footage is being lost.
+    Critical,
+}
+
+macro_rules! event_codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $severity:ident;)+) => {
+        /// What happened. The text of a code is stable; `docs/ref/events.md` lists them all.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum EventCode {
+            $($(#[doc = $doc])+ #[serde(rename = $text)] $name,)+
+        }
+
+        impl EventCode {
+            /// All codes.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The code as text.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+
+            /// How much it matters.
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$name => Severity::$severity),+ }
+            }
+        }
+    };
+}
+
+event_codes! {
+    /// The node began to run.
+    NodeStarted = "node_started", Info;
+    /// The node was asked to stop and did.
+    NodeStopped = "node_stopped", Info;
+    /// A changed configuration took effect.
+    ConfigApplied = "config_applied", Info;
+    /// A changed configuration was refused; the old one stays.
+    ConfigRefused = "config_refused", Warning;
+    /// A camera's frames reach the disk.
+    RecordingStarted = "recording_started", Info;
+    /// A camera is not being recorded.
+    RecordingStopped = "recording_stopped", Critical;
+    /// The camera changed its parameter sets; no frame was lost.
+    ParametersChanged = "parameters_changed", Info;
+    /// The camera's timestamps jumped; no frame was lost.
+    TimestampJumped = "timestamp_jumped", Warning;
+    /// Packets of a camera did not arrive.
+    PacketsLost = "packets_lost", Warning;
+    /// The recorder's clock was set.
+    ClockStepped = "clock_stepped", Warning;
+    /// A disk was taken into use for the first time.
+    DiskAdopted = "disk_adopted", Info;
+    /// A disk is in use again.
+    DiskReturned = "disk_returned", Info;
+    /// A disk cannot be used.
+    DiskGone = "disk_gone", Critical;
+    /// A disk is too slow for its cameras.
+    DiskSlow = "disk_slow", Critical;
+    /// A disk is full of protected footage.
+    DiskFull = "disk_full", Critical;
+    /// Footage was overwritten before its retention ended.
+    FootageOverwritten = "footage_overwritten", Warning;
+    /// The store was recovered after it had not been closed.
+    StoreRecovered = "store_recovered", Info;
+    /// Footage on disk does not match its checksum.
+    FootageDamaged = "footage_damaged", Critical;
+    /// Footage was protected against deletion.
+    FootageProtected = "footage_protected", Info;
+    /// A protection was lifted.
+    FootageReleased = "footage_released", Info;
+    /// Somebody logged in.
+    LoginSucceeded = "login_succeeded", Info;
+    /// A login was refused.
+    LoginFailed = "login_failed", Warning;
+    /// Footage left the system.
+    FootageExported = "footage_exported", Info;
+}
+
+impl fmt::Display for EventCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "id")]
+pub enum Subject {
+    /// The node itself.
+    Node,
+    /// A camera.
+    Camera(CameraId),
+    /// A disk, by its configured path.
+    Disk(String),
+    /// A user or an address.
+    User(String),
+}
+
+/// One line of the event log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it happened.
+    pub at: WallTime,
+    /// What happened.
+    pub code: EventCode,
+    /// What it is about.
+    pub subject: Subject,
+    /// A sentence for an operator: what, since when, what it costs, what to do.
+    pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_speak_as_they_are_stored() {
+        let mut texts: Vec<_> = EventCode::ALL.iter().map(|code| code.as_str()).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts.len(), EventCode::ALL.len());
+    }
+}
