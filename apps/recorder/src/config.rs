@@ -1,10 +1,10 @@
 //! What a recorder is told to do: domain types, made from the configuration file by the program.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use keepwatch_model::CameraId;
+pub use keepwatch_rtsp::Secret;
 use url::Url;
 
 /// Everything one recorder needs to run.
@@ -61,26 +61,4 @@ pub struct WeeklySpan {
     pub from_minute: u32,
     /// First minute after.
     pub to_minute: u32,
-}
-
-/// A text that never shows in a log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps `text`.
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }

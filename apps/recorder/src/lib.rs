@@ -1,3 +1,18 @@
 //! The recorder role: cameras into the store, coverage and export out of it.
+//!
+//! Composes the machines of `core/recording` with the effects of `io/rtsp` and `io/store`. A [`Node`] is one running
+//! recorder; [`api`] shows it over HTTP.
 
+pub mod api;
+mod bookkeeper;
+mod camera;
+mod clock;
 pub mod config;
+mod events;
+pub mod export;
+mod node;
+mod rows;
+
+pub use camera::{CameraState, Connection};
+pub use clock::Clock;
+pub use node::{Applied, Node, NodeError};

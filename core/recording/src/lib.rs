@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The decisions of recording, without a socket, a file or a clock.
+//!
+//! - [`session`]: when a camera is connected, given up and tried again.
+//! - [`timeline`]: which UTC label and which camera time a picture gets.
+//! - [`slicer`]: where one record ends and the next begins.
+//! - [`ledger`]: what is known of every second of a camera.
+//! - [`schedule`]: when a camera is to be recorded at all.
+//!
+//! Media does not pass through: these are told *that* a picture came, never the picture.
+
+pub mod ledger;
+pub mod schedule;
+pub mod session;
+pub mod slicer;
+pub mod timeline;

@@ -1,0 +1,155 @@
+//! The coverage of a camera: every label of the window in exactly one state.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use keepwatch_model::{
+    Backfill, CoverageItem, GapReason, Origin, RoleId, State as Held, TICKS_PER_SECOND, UnknownReason,
+    WallTime,
+};
+use keepwatch_recording::ledger::Bucket;
+use keepwatch_web::Problem;
+use serde::{Deserialize, Serialize};
+
+use super::Page;
+use super::query::{self, WindowQuery};
+use crate::Node;
+
+/// Most stretches in one answer; a longer one goes on with `next`.
+const ITEMS_MAX: usize = 10_000;
+/// Most buckets in an overview: more than a screen has pixels.
+const BUCKETS_MAX: u32 = 10_000;
+
+#[derive(Deserialize)]
+pub(super) struct CoverageQuery {
+    #[serde(flatten)]
+    window: WindowQuery,
+    /// Overview in at most so many stretches of equal length.
+    buckets: Option<u32>,
+    /// Where the last page ended.
+    cursor: Option<WallTime>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Item {
+    from: WallTime,
+    to: WallTime,
+    state: &'static str,
+    origin: Option<Origin>,
+    recorder: Option<RoleId>,
+    replaces: Option<RoleId>,
+    backfill: Option<Backfill>,
+    reason: Option<&'static str>,
+    /// A sentence for people.
+    detail: Option<&'static str>,
+    /// Share of the stretch that is held, 0 to 1; only in overviews.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<f64>,
+}
+
+impl From<CoverageItem> for Item {
+    fn from(item: CoverageItem) -> Self {
+        let base = Self {
+            from: item.span.from,
+            to: item.span.to,
+            state: "unknown",
+            origin: None,
+            recorder: None,
+            replaces: None,
+            backfill: item.backfill,
+            reason: None,
+            detail: None,
+            held: None,
+        };
+        match item.state {
+            Held::Held { origin, recorder, replaces } => {
+                Self { state: "held", origin: Some(origin), recorder: Some(recorder), replaces, ..base }
+            }
+            Held::Gap { reason } => {
+                Self { state: "gap", reason: Some(code(reason)), detail: Some(reason.sentence()), ..base }
+            }
+            Held::Expired => Self { state: "expired", ..base },
+            Held::Unscheduled => Self { state: "unscheduled", ..base },
+            Held::Unknown { reason } => {
+                let (reason, detail) = match reason {
+                    UnknownReason::DiskAbsent => ("disk_absent", "the disk that holds it is not there"),
+                    UnknownReason::NotYet => ("not_yet", "it is not over, or on its way to the disk"),
+                    UnknownReason::NotConfigured => {
+                        ("not_configured", "the camera was not known to this recorder")
+                    }
+                };
+                Self { reason: Some(reason), detail: Some(detail), ..base }
+            }
+        }
+    }
+}
+
+impl From<Bucket> for Item {
+    fn from(bucket: Bucket) -> Self {
+        let item = CoverageItem { span: bucket.span, state: bucket.state, backfill: None };
+        // Both are far below 2^52, so the quotient is exact to a part in a million billion.
+        let held = bucket.held_ticks as f64 / bucket.span.ticks().max(1) as f64;
+        Self { held: Some(held), ..item.into() }
+    }
+}
+
+fn code(reason: GapReason) -> &'static str {
+    match reason {
+        GapReason::CameraSilent => "camera_silent",
+        GapReason::ConnectionLost => "connection_lost",
+        GapReason::ConnectionRefused => "connection_refused",
+        GapReason::StreamUnusable => "stream_unusable",
+        GapReason::KeyFrameMissing => "key_frame_missing",
+        GapReason::PacketsLost => "packets_lost",
+        GapReason::DiskFull => "disk_full",
+        GapReason::DiskGone => "disk_gone",
+        GapReason::DiskSlow => "disk_slow",
+        GapReason::RecorderDown => "recorder_down",
+        GapReason::Overwritten => "overwritten",
+        GapReason::Damaged => "damaged",
+    }
+}
+
+/// `GET /api/v1/cameras/{id}/coverage`; without a window, the last 24 hours.
+pub(super) async fn coverage(
+    State(node): State<Node>,
+    Path(id): Path<String>,
+    Query(query): Query<CoverageQuery>,
+) -> Result<Json<Page<Item>>, Problem> {
+    let camera = query::camera(&node, &id)?;
+    let now = node.clock().wall();
+    let day = keepwatch_model::Span { from: now.plus(-86_400 * TICKS_PER_SECOND), to: now };
+    let mut window = query.window.or(day)?;
+    if let Some(cursor) = query.cursor {
+        window.from = window.from.max(cursor).min(window.to.plus(-1));
+    }
+    let absent = query::blocking({
+        let (node, id) = (node.clone(), camera.id);
+        move || node.absent(id, window)
+    })
+    .await?
+    .map_err(|error| query::index_failed(&error))?;
+    if let Some(buckets) = query.buckets {
+        if buckets == 0 || buckets > BUCKETS_MAX {
+            let detail = format!("buckets must be 1 to {BUCKETS_MAX}, not {buckets}");
+            return Err(Problem::bad_request("buckets_invalid", detail));
+        }
+        let overview = camera.ledger().buckets(window, now, &absent, buckets);
+        return Ok(Json(Page::whole(overview.into_iter().map(Item::from).collect())));
+    }
+    let mut items = camera.ledger().items(window, now, &absent);
+    let next = items.get(ITEMS_MAX).map(|item| item.span.from.to_string());
+    items.truncate(ITEMS_MAX);
+    Ok(Json(Page { items: items.into_iter().map(Item::from).collect(), next }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_the_same_name_wherever_it_is_written() {
+        for reason in GapReason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), code(reason));
+        }
+    }
+}

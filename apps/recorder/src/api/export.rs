@@ -1,0 +1,94 @@
+//! Exports over HTTP: planned first, so that errors are problem documents, then streamed with bounded memory.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::Extension;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use hyper::body::Frame;
+use keepwatch_model::{EventCode, Subject};
+use keepwatch_web::{Identity, Problem};
+use tokio::sync::mpsc;
+
+use super::query::{self, WindowQuery};
+use crate::Node;
+use crate::export::{Export, ExportError};
+
+/// Pieces of a file that wait for a slow client; a piece is a record.
+const PIECES_MAX: usize = 2;
+
+/// `GET /api/v1/cameras/{id}/export.mp4?from=&to=`
+pub(super) async fn export(
+    State(node): State<Node>,
+    Extension(identity): Extension<Identity>,
+    Path(id): Path<String>,
+    Query(window): Query<WindowQuery>,
+) -> Result<Response, Problem> {
+    let camera = query::camera(&node, &id)?;
+    let window = window.required()?;
+    let export = query::blocking({
+        let (node, camera) = (node.clone(), camera.clone());
+        move || Export::plan(node.store(), camera.id, &camera.config().name, window)
+    })
+    .await?
+    .map_err(|error| problem(&error))?;
+    let text = format!("{} exported footage from {} to {}", identity.user, window.from, window.to);
+    node.add_event(EventCode::FootageExported, Subject::Camera(camera.id), text);
+    let length = export.file_bytes();
+    let name = format!("{}-{}.mp4", camera.id, window.from).replace(':', "");
+    let disposition = HeaderValue::try_from(format!("attachment; filename=\"{name}\""))
+        .map_err(|_| Problem::internal("the file name cannot be sent"))?;
+    let mut response = Response::new(stream(export));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(CONTENT_DISPOSITION, disposition);
+    Ok(response)
+}
+
+/// The pieces of a file as a response body.
+struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+fn stream(export: Export) -> Body {
+    let (pieces, received) = mpsc::channel(PIECES_MAX);
+    tokio::task::spawn_blocking(move || {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client went away");
+        let written = export.write(|piece| pieces.blocking_send(Ok(Bytes::from(piece))).map_err(gone));
+        if let Err(error) = written {
+            // The length was announced, so a client sees that the file is incomplete.
+            tracing::warn!(%error, "export ended early");
+            let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+    });
+    Body::new(Pieces(received))
+}
+
+fn problem(error: &ExportError) -> Problem {
+    match error {
+        ExportError::TooLong => Problem::bad_request("export_too_long", error.to_string()),
+        ExportError::Empty { .. } => Problem::not_found("footage_missing", error.to_string()),
+        ExportError::Movie(_) | ExportError::Sound(_) => {
+            Problem::conflict("footage_unsuitable", error.to_string())
+        }
+        ExportError::Read { .. } => Problem::conflict("footage_unreadable", error.to_string()),
+        ExportError::Store(_) | ExportError::Write(_) => query::index_failed(error),
+    }
+}

@@ -1,0 +1,94 @@
+//! Protection of footage against deletion.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use keepwatch_model::{CameraId, EventCode, Span, Subject, WallTime};
+use keepwatch_store::{Protection, ProtectionId};
+use keepwatch_web::{Identity, Problem, Role};
+use serde::{Deserialize, Serialize};
+
+use super::{Page, query};
+use crate::Node;
+
+/// Longest note in characters.
+const NOTE_CHARS_MAX: usize = 500;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    camera: CameraId,
+    from: WallTime,
+    to: WallTime,
+    #[serde(default)]
+    note: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Line {
+    id: i64,
+    camera: CameraId,
+    from: WallTime,
+    to: WallTime,
+    note: String,
+}
+
+impl From<Protection> for Line {
+    fn from(protection: Protection) -> Self {
+        let Protection { id, camera, span, note } = protection;
+        Self { id: id.0, camera, from: span.from, to: span.to, note }
+    }
+}
+
+/// `GET /api/v1/protections`
+pub(super) async fn list(State(node): State<Node>) -> Json<Page<Line>> {
+    Json(Page::whole(node.store().protections().into_iter().map(Line::from).collect()))
+}
+
+/// `POST /api/v1/protections`
+pub(super) async fn protect(
+    State(node): State<Node>,
+    Extension(identity): Extension<Identity>,
+    Json(request): Json<Request>,
+) -> Result<(StatusCode, Json<Line>), Problem> {
+    identity.require(Role::Operator)?;
+    let camera = query::camera(&node, request.camera.as_str())?;
+    let span = Span::new(request.from, request.to)
+        .ok_or_else(|| Problem::bad_request("window_empty", "to must be later than from"))?;
+    if request.note.chars().count() > NOTE_CHARS_MAX {
+        let detail = format!("the note has more than {NOTE_CHARS_MAX} characters");
+        return Err(Problem::bad_request("note_too_long", detail));
+    }
+    let note = request.note.clone();
+    let id = query::blocking({
+        let store = node.store().clone();
+        move || store.protect(camera.id, span, &note)
+    })
+    .await?
+    .map_err(|error| query::index_failed(&error))?;
+    let text = format!("{} protected footage from {} to {}", identity.user, span.from, span.to);
+    node.add_event(EventCode::FootageProtected, Subject::Camera(request.camera), text);
+    let line = Line { id: id.0, camera: request.camera, from: span.from, to: span.to, note: request.note };
+    Ok((StatusCode::CREATED, Json(line)))
+}
+
+/// `DELETE /api/v1/protections/{id}`
+pub(super) async fn release(
+    State(node): State<Node>,
+    Extension(identity): Extension<Identity>,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, Problem> {
+    identity.require(Role::Administrator)?;
+    let released = query::blocking({
+        let store = node.store().clone();
+        move || store.release(ProtectionId(id))
+    })
+    .await?
+    .map_err(|error| query::index_failed(&error))?;
+    if !released {
+        return Err(Problem::not_found("protection_unknown", format!("no protection {id}")));
+    }
+    let text = format!("{} released protection {id}", identity.user);
+    node.add_event(EventCode::FootageReleased, Subject::User(identity.user), text);
+    Ok(StatusCode::NO_CONTENT)
+}

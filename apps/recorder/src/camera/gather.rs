@@ -1,0 +1,489 @@
+//! Gathers samples into records and records into runs.
+//!
+//! A run is an unbroken sequence of frames with one set of parameters on one time line: a lost packet, a change of
+//! parameters or a jump of timestamps ends it, and only a lost packet (or a long pause) leaves a gap. Where a
+//! record ends and what its labels are is decided by `core/recording`; this carries it out, into the store's open
+//! record, the ledger and the event log.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use keepwatch_media::depacketize::Sample;
+use keepwatch_model::{
+    EventCode, GapReason, MonoTime, Origin, Span, State, Subject, TICKS_PER_SECOND, TrackConfig, WallTime,
+};
+use keepwatch_recording::slicer::Slicer;
+use keepwatch_recording::timeline::{Report, Seam, Timeline};
+use keepwatch_store::{
+    CameraTime, CommitError, GapBefore, PushError, RecordMeta, RunId, Store, StreamWriter, TRACKS_MAX,
+    TimeQuality,
+};
+use tokio::sync::mpsc;
+
+use super::state::CameraState;
+use crate::clock::Clock;
+use crate::events::Events;
+
+/// Frames that cannot be decoded are waited through for so long before an operator hears of it.
+const KEY_FRAME_WAIT: Duration = Duration::from_secs(5);
+/// A pause in a session's pictures longer than this is shown as a gap although no packet was lost. Cameras lower
+/// their frame rate at night, but not below one picture in ten seconds.
+const PAUSE_TICKS_MAX: i64 = 10 * TICKS_PER_SECOND;
+/// Taken as the duration of a frame before two frames were seen.
+const FRAME_TICKS_DEFAULT: i64 = TICKS_PER_SECOND / 25;
+
+/// What a camera's footage needs and what outlives its sessions.
+pub(crate) struct Output {
+    pub(crate) store: Store,
+    pub(crate) writer: StreamWriter,
+    /// Where the last run ended; `None` before the first.
+    pub(crate) seam: Option<Seam>,
+}
+
+/// What the session's supervisor must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// Pictures come, but none to start decoding at.
+    KeyFrameMissing,
+    /// The store does not take what comes.
+    StoreRefused(GapReason),
+}
+
+/// What follows a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Footage that should be there.
+    Missing(GapReason),
+    /// Nothing that anyone asked for.
+    Unscheduled,
+}
+
+/// One session's samples on their way into records.
+pub(crate) struct Gather<'a> {
+    camera: &'a CameraState,
+    events: &'a Events,
+    clock: Clock,
+    output: &'a mut Output,
+    notices: mpsc::Sender<Notice>,
+    tracks: Vec<Track>,
+    /// Position of the video track.
+    video: usize,
+    slicer: Slicer,
+    run: Option<Run>,
+    /// Why the next run does not begin where the last one ended; `None` when it does.
+    broken: Option<GapReason>,
+    /// A run was begun in this session, so that pictures between key frames can be decoded, if badly.
+    decodable: bool,
+    /// Since when pictures come that decoding cannot start at.
+    undecodable_since: Option<MonoTime>,
+    /// Both clocks, read once per batch.
+    batch: (MonoTime, WallTime),
+}
+
+struct Track {
+    config: TrackConfig,
+    timeline: Timeline,
+    /// A sender report that came before the first sample, with its RTP time still wrapped.
+    early_report: Option<(u32, WallTime)>,
+    last_timestamp: Option<i64>,
+    /// First sample in the open record.
+    first_in_record: Option<i64>,
+}
+
+struct Run {
+    id: RunId,
+    configs: Arc<[TrackConfig]>,
+    /// Label at which its last committed record ends; `None` before the first.
+    label_until: Option<WallTime>,
+    /// Latest picture in the order they are shown.
+    max_pts: i64,
+    /// Duration of a frame, from the last two.
+    frame_ticks: i64,
+    /// Pictures come in another order than they are shown.
+    reorders: bool,
+    /// The next record goes on with the last record's group of pictures.
+    continuation: bool,
+    record_min_pts: i64,
+    record_lost_packets: u32,
+}
+
+impl<'a> Gather<'a> {
+    /// Gathers the samples of `tracks`, of which `video` is the one that records are cut by.
+    pub(crate) fn new(
+        camera: &'a CameraState,
+        events: &'a Events,
+        clock: Clock,
+        output: &'a mut Output,
+        notices: mpsc::Sender<Notice>,
+        tracks: &[TrackConfig],
+        video: usize,
+    ) -> Self {
+        let tracks = tracks.iter().take(TRACKS_MAX).map(|config| Track {
+            config: config.clone(),
+            timeline: Timeline::new(config.clock_rate),
+            early_report: None,
+            last_timestamp: None,
+            first_in_record: None,
+        });
+        Self {
+            camera,
+            events,
+            clock,
+            output,
+            notices,
+            tracks: tracks.collect(),
+            video,
+            slicer: Slicer::default(),
+            run: None,
+            broken: Some(GapReason::ConnectionLost),
+            decodable: false,
+            undecodable_since: None,
+            batch: (MonoTime::ZERO, WallTime::default()),
+        }
+    }
+
+    pub(crate) fn camera(&self) -> &'a CameraState {
+        self.camera
+    }
+
+    /// A whole sample of `track` came at `now`.
+    pub(crate) fn sample(&mut self, now: MonoTime, track: usize, sample: &Sample<'_>) {
+        let wall = self.wall(now);
+        let Some(place) = self.tracks.get_mut(track) else { return };
+        place.last_timestamp = Some(sample.timestamp);
+        if let Some((rtp, camera_time)) = place.early_report.take() {
+            place.timeline.sender_report(near(rtp, sample.timestamp), camera_time);
+        }
+        if sample.lost_packets > 0 {
+            self.camera.counters().lost_packets.fetch_add(u64::from(sample.lost_packets), Ordering::Relaxed);
+        }
+        if track == self.video {
+            self.video(now, wall, sample);
+        } else {
+            self.audio(wall, track, sample);
+        }
+    }
+
+    /// The camera says that RTP time `rtp` of `track` is `camera_time`.
+    pub(crate) fn sender_report(&mut self, now: MonoTime, track: usize, rtp: u32, camera_time: WallTime) {
+        let Some(place) = self.tracks.get_mut(track) else { return };
+        let Some(last) = place.last_timestamp else {
+            place.early_report = Some((rtp, camera_time));
+            return;
+        };
+        let report = place.timeline.sender_report(near(rtp, last), camera_time);
+        if let Report::Stepped(ticks) = report
+            && track == self.video
+        {
+            // Camera time begins a new epoch; the pictures go on, so the label does too.
+            self.end_run(None);
+            let seconds = ticks / TICKS_PER_SECOND;
+            let text = format!("the camera's clock was set by {seconds} s; no frame was lost");
+            self.event(now, EventCode::TimestampJumped, text);
+        }
+    }
+
+    /// All that had arrived was handed over.
+    pub(crate) fn idle(&mut self, now: MonoTime) {
+        if self.slicer.is_overdue(now) {
+            let end = self.run.as_ref().map_or(0, |run| run.max_pts.saturating_add(run.frame_ticks));
+            self.commit(end);
+        }
+    }
+
+    /// Ends the session: what arrived is closed and queued at once, and what follows is missing for `ending`.
+    pub(crate) fn finish(mut self, ending: Ending) {
+        self.end_run(None);
+        let at = match &mut self.output.seam {
+            Some(seam) if seam.unbroken => {
+                seam.unbroken = false;
+                seam.label
+            }
+            Some(_) | None => self.clock.wall(),
+        };
+        let mut ledger = self.camera.ledger();
+        match ending {
+            Ending::Missing(reason) => ledger.missing_from(at, reason),
+            Ending::Unscheduled => ledger.unscheduled_from(at),
+        }
+    }
+
+    fn video(&mut self, now: MonoTime, wall: WallTime, sample: &Sample<'_>) {
+        let pts = sample.timestamp;
+        if let Some(config) = sample.config_changed {
+            self.reconfigure(now, config);
+        }
+        if sample.lost_packets > 0 && self.run.is_some() {
+            self.end_run(Some(GapReason::PacketsLost));
+            let text =
+                format!("{} packets were lost; the frames they carried are missing", sample.lost_packets);
+            self.event(now, EventCode::PacketsLost, text);
+        }
+        let Some(track) = self.tracks.get_mut(self.video) else { return };
+        if self.run.is_some() && track.timeline.jumps(pts, wall) {
+            track.timeline.forget();
+            self.end_run(None);
+            self.event(
+                now,
+                EventCode::TimestampJumped,
+                "the camera's timestamps jumped; no frame was lost".into(),
+            );
+        } else if self.run.as_ref().is_some_and(|run| pts.saturating_sub(run.max_pts) > PAUSE_TICKS_MAX) {
+            self.end_run(Some(GapReason::CameraSilent));
+        }
+        if let Some(track) = self.tracks.get_mut(self.video) {
+            track.timeline.arrived(pts, wall);
+        }
+        if self.run.is_some() && self.slicer.cuts_before(pts, sample.key, sample.data.len()) {
+            self.commit(pts);
+            if let Some(run) = &mut self.run {
+                run.continuation = !sample.key;
+            }
+        }
+        if self.run.is_none() && !self.begin_run(now, sample) {
+            return;
+        }
+        self.push_video(now, sample);
+    }
+
+    /// Begins a run with this sample, if decoding can start at it.
+    fn begin_run(&mut self, now: MonoTime, sample: &Sample<'_>) -> bool {
+        if !sample.key && !self.decodable {
+            let since = *self.undecodable_since.get_or_insert(now);
+            if now.since(since) >= KEY_FRAME_WAIT {
+                self.undecodable_since = Some(now);
+                self.notice(Notice::KeyFrameMissing);
+            }
+            return false;
+        }
+        self.undecodable_since = None;
+        self.decodable = true;
+        self.run = Some(Run {
+            id: self.output.store.new_run(),
+            configs: self.tracks.iter().map(|track| track.config.clone()).collect(),
+            label_until: None,
+            max_pts: sample.timestamp,
+            frame_ticks: FRAME_TICKS_DEFAULT,
+            reorders: false,
+            continuation: !sample.key,
+            record_min_pts: sample.timestamp,
+            record_lost_packets: 0,
+        });
+        true
+    }
+
+    fn push_video(&mut self, now: MonoTime, sample: &Sample<'_>) {
+        let pts = sample.timestamp;
+        let mut pushed = self.output.writer.push(self.video, pts, sample.key, sample.data);
+        if pushed == Err(PushError::RecordFull) && self.slicer.is_open() {
+            self.commit(pts);
+            pushed = self.output.writer.push(self.video, pts, sample.key, sample.data);
+        }
+        match pushed {
+            Ok(()) => {}
+            Err(PushError::Backlog(reason)) => return self.refused(reason),
+            Err(PushError::RecordFull) => return self.refused(GapReason::StreamUnusable),
+        }
+        let (Some(run), Some(track)) = (&mut self.run, self.tracks.get_mut(self.video)) else { return };
+        if track.first_in_record.is_none() {
+            track.first_in_record = Some(pts);
+            run.record_min_pts = pts;
+        }
+        run.record_min_pts = run.record_min_pts.min(pts);
+        if pts > run.max_pts {
+            run.frame_ticks = (pts - run.max_pts).min(PAUSE_TICKS_MAX);
+            run.max_pts = pts;
+        } else if pts < run.max_pts {
+            run.reorders = true;
+        }
+        self.slicer.joined(now, pts, sample.data.len());
+        self.camera.counters().frames.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn audio(&mut self, wall: WallTime, index: usize, sample: &Sample<'_>) {
+        let Some(track) = self.tracks.get_mut(index) else { return };
+        if track.timeline.jumps(sample.timestamp, wall) {
+            track.timeline.forget();
+        }
+        track.timeline.arrived(sample.timestamp, wall);
+        // Sound follows the picture: it joins the open record and never opens one.
+        if !self.slicer.is_open() {
+            return;
+        }
+        if self.output.writer.push(index, sample.timestamp, true, sample.data).is_ok() {
+            track.first_in_record.get_or_insert(sample.timestamp);
+            self.slicer.joined_audio(sample.data.len());
+            if let Some(run) = &mut self.run {
+                run.record_lost_packets = run.record_lost_packets.saturating_add(sample.lost_packets);
+            }
+        }
+    }
+
+    fn reconfigure(&mut self, now: MonoTime, config: &TrackConfig) {
+        let Some(track) = self.tracks.get_mut(self.video) else { return };
+        if track.config == *config {
+            return;
+        }
+        // Learned from the stream because the description had none: nothing changed.
+        let learned = track.config.config.is_empty();
+        track.config = config.clone();
+        if !learned && self.run.is_some() {
+            self.end_run(None);
+            let text = "the camera changed its picture parameters; no frame was lost".into();
+            self.event(now, EventCode::ParametersChanged, text);
+        }
+    }
+
+    /// Ends the run; `broken` says why the next one does not follow seamlessly, `None` that it does.
+    fn end_run(&mut self, broken: Option<GapReason>) {
+        let Some(run) = &self.run else { return };
+        let end_pts = run.max_pts.saturating_add(run.frame_ticks);
+        self.commit(end_pts);
+        // A committed record may have found no disk and ended the run itself.
+        let Some(run) = self.run.take() else { return };
+        let Some(track) = self.tracks.get_mut(self.video) else { return };
+        if let Some(label) = run.label_until {
+            let camera = track.timeline.camera_time(end_pts);
+            self.output.seam = Some(Seam { label, camera, unbroken: broken.is_none() });
+            if let Some(reason) = broken {
+                self.camera.ledger().missing_from(label, reason);
+            }
+        }
+        track.timeline.end_run();
+        self.broken = broken;
+    }
+
+    /// Closes the open record, whose last picture ends where the one at `next_pts` begins, and queues it.
+    fn commit(&mut self, next_pts: i64) {
+        if !self.slicer.is_open() {
+            return;
+        }
+        self.slicer.closed();
+        let Some(run) = &mut self.run else { return };
+        let Some(video) = self.tracks.get_mut(self.video) else { return };
+        let end_pts = if run.reorders { run.max_pts.saturating_add(run.frame_ticks) } else { next_pts };
+        let gap_before = match run.label_until {
+            Some(_) => None,
+            None => {
+                let seam = self.output.seam;
+                let first = video.timeline.begin_run(run.record_min_pts, seam);
+                let mut ledger = self.camera.ledger();
+                ledger.recording_from(first);
+                let reason = if let State::Gap { reason } = ledger.state_before(first) {
+                    Some(reason)
+                } else {
+                    self.broken
+                };
+                seam.filter(|seam| seam.label < first)
+                    .zip(reason)
+                    .map(|(seam, reason)| GapBefore { from: seam.label, reason })
+            }
+        };
+        let timeline = &video.timeline;
+        let label = |pts| timeline.label(pts).unwrap_or_default();
+        let from = run.label_until.unwrap_or_else(|| label(run.record_min_pts));
+        let to = label(end_pts).max(from.plus(1));
+        let camera_time = timeline
+            .camera_time(run.record_min_pts)
+            .zip(timeline.camera_time(end_pts))
+            .and_then(|(from, to)| Span::new(from, to))
+            .map(|span| CameraTime { span, quality: TimeQuality::SenderReport });
+        let mut track_labels = [from; TRACKS_MAX];
+        for (place, track) in track_labels.iter_mut().zip(&self.tracks) {
+            if let Some(pts) = track.first_in_record {
+                *place = label_of(track, pts, video_timeline(&self.tracks, self.video));
+            }
+        }
+        let meta = RecordMeta {
+            run: run.id,
+            run_start: run.label_until.is_none(),
+            continuation: run.continuation,
+            label: Span { from, to },
+            track_labels,
+            camera_time,
+            tracks: Arc::clone(&run.configs),
+            gap_before,
+            lost_packets: std::mem::take(&mut run.record_lost_packets),
+            origin: Origin::Primary,
+            recorder: None,
+            replaces: None,
+        };
+        run.label_until = Some(to);
+        run.continuation = true;
+        for track in &mut self.tracks {
+            track.first_in_record = None;
+        }
+        if let Some(video) = self.tracks.get_mut(self.video) {
+            video.timeline.cut(end_pts);
+        }
+        self.camera.queued();
+        match self.output.writer.commit(meta) {
+            Ok(()) => {}
+            Err(CommitError::NoDisk(reason)) => {
+                self.camera.unqueued();
+                self.camera.ledger().lost(Span { from, to }, reason);
+                self.refused(reason);
+            }
+            Err(error @ (CommitError::Empty | CommitError::Meta | CommitError::Closed)) => {
+                self.camera.unqueued();
+                tracing::error!(camera = %self.camera.id, %error, "record refused");
+                self.camera.ledger().lost(Span { from, to }, GapReason::StreamUnusable);
+            }
+        }
+    }
+
+    /// The store does not take footage: the run ends here, the next begins with the next key frame it takes.
+    fn refused(&mut self, reason: GapReason) {
+        self.end_run(Some(reason));
+        self.decodable = false;
+        self.notice(Notice::StoreRefused(reason));
+    }
+
+    fn notice(&self, notice: Notice) {
+        // A full channel already holds notices enough; they are repeated while the cause lasts.
+        let _ = self.notices.try_send(notice);
+    }
+
+    fn event(&self, now: MonoTime, code: EventCode, text: String) {
+        let at = self.batch.1;
+        tracing::info!(camera = %self.camera.id, %code, ?now, "{text}");
+        self.events.add(at, code, Subject::Camera(self.camera.id), text);
+    }
+
+    /// The wall clock at `now`, read once per batch.
+    fn wall(&mut self, now: MonoTime) -> WallTime {
+        if self.batch.0 != now {
+            self.batch = (now, self.clock.wall());
+        }
+        self.batch.1
+    }
+}
+
+fn video_timeline(tracks: &[Track], video: usize) -> Option<&Timeline> {
+    tracks.get(video).map(|track| &track.timeline)
+}
+
+/// The label of a sample of `track`, on the label line of the video: by camera time where both tracks have sender
+/// reports, else by arrival. Sound has a clock of its own and is not counted by the picture's.
+fn label_of(track: &Track, pts: i64, video: Option<&Timeline>) -> WallTime {
+    let Some(video) = video else { return WallTime::default() };
+    if std::ptr::eq(&raw const track.timeline, &raw const *video) {
+        return video.label(pts).unwrap_or_default();
+    }
+    let by_camera = track.timeline.camera_time(pts).and_then(|camera| video.pts_at_camera_time(camera));
+    let by_arrival = || {
+        let arrival = track.timeline.arrival_time(pts)?;
+        Some(video.pts(arrival.ticks_since(video.arrival_time(0)?)))
+    };
+    by_camera.or_else(by_arrival).and_then(|pts| video.label(pts)).unwrap_or_default()
+}
+
+/// The time whose low 32 bits are `rtp` that is nearest to `reference`.
+fn near(rtp: u32, reference: i64) -> i64 {
+    let low = u32::try_from(reference & 0xffff_ffff).expect("masked to 32 bits");
+    reference.saturating_add(i64::from(rtp.wrapping_sub(low).cast_signed()))
+}
+
+#[cfg(test)]
+mod tests;

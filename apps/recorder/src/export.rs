@@ -1,0 +1,301 @@
+//! Exports: the exact frames of a window as one MP4 file, planned from the index and then streamed.
+//!
+//! The plan reads record indexes only; media is read record by record while the file is written, so memory does
+//! not grow with the footage. Pictures are not touched; those before the window that are needed to decode the
+//! first one shown are in the file and hidden by its edit list. G.711 is delivered as FLAC.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::Path;
+
+use keepwatch_media::flac::{Block, Coding, FlacError, G711Frames};
+use keepwatch_media::mp4::{MovieBuilder, MovieMeta, Mp4Error, SampleInfo, TrackHandle, TrackKind};
+use keepwatch_model::{CameraId, Span, StreamId, TICKS_PER_SECOND};
+use keepwatch_store::{ReadError, RecordIndex, RecordRef, RecordTrack, Store, StoreError};
+
+/// Longest export in one file.
+pub const EXPORT_TICKS_MAX: i64 = 24 * 3_600 * TICKS_PER_SECOND;
+/// How far before the window a key frame is looked for, in steps.
+const LOOK_BACK_SECONDS: [i64; 4] = [5, 30, 300, 3_600];
+/// Records around the window that may hold frames of it: labels of neighbours differ by the steering only.
+const MARGIN_TICKS: i64 = TICKS_PER_SECOND;
+
+/// Why there is no file.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The window is longer than a file may be.
+    #[error("an export holds at most 24 hours; ask for a shorter span or several files")]
+    TooLong,
+    /// Nothing is held in the window.
+    #[error("no footage of {camera} from {} to {}; its coverage says why", window.from, window.to)]
+    Empty {
+        /// Whose.
+        camera: CameraId,
+        /// Which labels.
+        window: Span,
+    },
+    /// The index cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Footage cannot be read.
+    #[error("footage of {camera} from {}: {source}", span.from)]
+    Read {
+        /// Whose.
+        camera: CameraId,
+        /// Which record.
+        span: Span,
+        /// Why.
+        source: ReadError,
+    },
+    /// The file cannot be planned.
+    #[error(transparent)]
+    Movie(#[from] Mp4Error),
+    /// The sound cannot be delivered.
+    #[error(transparent)]
+    Sound(#[from] FlacError),
+    /// The file cannot be written.
+    #[error("the file cannot be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// A file that is planned and can be written.
+pub struct Export {
+    store: Store,
+    header: Vec<u8>,
+    file_bytes: u64,
+    parts: Vec<Part>,
+    sound: Option<G711Frames>,
+}
+
+/// What one record gives to the file.
+struct Part {
+    record: RecordRef,
+    /// Track and samples of the pictures.
+    pictures: Option<(usize, Range<usize>)>,
+    /// Track, first packet and blocks of the sound.
+    sound: Option<(usize, usize, Vec<Block>)>,
+}
+
+impl Export {
+    /// Plans the file of `camera` in `window`, titled `title`. Reads indexes, so it blocks.
+    ///
+    /// # Errors
+    /// When nothing is held there, or what is held cannot be read or put into a file.
+    pub fn plan(store: &Store, camera: CameraId, title: &str, window: Span) -> Result<Self, ExportError> {
+        if window.ticks() > EXPORT_TICKS_MAX {
+            return Err(ExportError::TooLong);
+        }
+        let records = records_from_key(store, camera, window)?;
+        let mut plan = Plan::new(window, title)?;
+        for record in records {
+            let index = store.read_index(&record).map_err(|source| ExportError::Read {
+                camera,
+                span: record.info.label,
+                source,
+            })?;
+            if !plan.add(record, &index)? {
+                break;
+            }
+        }
+        if plan.parts.is_empty() {
+            return Err(ExportError::Empty { camera, window });
+        }
+        let movie = match plan.builder.finish() {
+            Err(Mp4Error::Empty(_)) => return Err(ExportError::Empty { camera, window }),
+            finished => finished?,
+        };
+        let file_bytes = movie.file_bytes();
+        let sound = plan.sound_config.as_ref().map(G711Frames::new).transpose()?;
+        Ok(Self { store: store.clone(), header: movie.header, file_bytes, parts: plan.parts, sound })
+    }
+
+    /// Bytes of the whole file.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// Writes the file piece by piece; `write` takes each piece and may end it with an error. Blocks.
+    ///
+    /// # Errors
+    /// When footage was overwritten since it was planned or does not match its checksum, or `write` fails.
+    pub fn write(mut self, mut write: impl FnMut(Vec<u8>) -> io::Result<()>) -> Result<(), ExportError> {
+        write(std::mem::take(&mut self.header))?;
+        for part in &self.parts {
+            let read = |source| ExportError::Read {
+                camera: part.record.camera,
+                span: part.record.info.label,
+                source,
+            };
+            let record = self.store.read(&part.record).map_err(read)?;
+            let mut piece = Vec::new();
+            if let Some((track, samples)) = &part.pictures {
+                piece.extend_from_slice(slice(record.index(), record.track_data(*track), *track, samples));
+            }
+            if let (Some((track, first, blocks)), Some(sound)) = (&part.sound, &mut self.sound) {
+                for block in blocks {
+                    let packets = first + block.packets.start..first + block.packets.end;
+                    let packets = slice(record.index(), record.track_data(*track), *track, &packets);
+                    sound.encode(Coding::Plain, block, packets, &mut piece)?;
+                }
+            }
+            write(piece)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the file to `path`, which appears when it is complete.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_file(self, path: &Path) -> Result<(), ExportError> {
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".part");
+        let unfinished = Path::new(&unfinished);
+        let mut file = std::fs::File::create(unfinished)?;
+        let written = self.write(|piece| file.write_all(&piece)).and_then(|()| {
+            file.sync_all()?;
+            std::fs::rename(unfinished, path)?;
+            Ok(())
+        });
+        if written.is_err() {
+            // The error at hand matters more than one of tidying up after it.
+            let _ = std::fs::remove_file(unfinished);
+        }
+        written
+    }
+}
+
+struct Plan {
+    window: Span,
+    builder: MovieBuilder,
+    pictures: TrackHandle,
+    sounds: TrackHandle,
+    parts: Vec<Part>,
+    sound: Option<G711Frames>,
+    sound_config: Option<keepwatch_model::TrackConfig>,
+}
+
+impl Plan {
+    fn new(window: Span, title: &str) -> Result<Self, ExportError> {
+        let mut builder = MovieBuilder::new(MovieMeta { window, title: title.to_owned() });
+        let pictures = builder.add_track(TrackKind::Video)?;
+        let sounds = builder.add_track(TrackKind::Audio)?;
+        Ok(Self { window, builder, pictures, sounds, parts: Vec::new(), sound: None, sound_config: None })
+    }
+
+    /// Adds what `record` gives; false when it and all after it are behind the window.
+    fn add(&mut self, record: RecordRef, index: &RecordIndex) -> Result<bool, ExportError> {
+        let mut part = Part { record, pictures: None, sound: None };
+        for (number, track) in index.tracks.iter().enumerate() {
+            if track.config.kind.is_video() && part.pictures.is_none() {
+                let samples = self.pictures_of(track);
+                if !samples.is_empty() {
+                    let infos = infos(track, samples.clone());
+                    self.builder.add_chunk(self.pictures, &track.config, &infos)?;
+                    part.pictures = Some((number, samples));
+                }
+            }
+        }
+        for (number, track) in index.tracks.iter().enumerate() {
+            if !track.config.kind.is_video() && part.sound.is_none() {
+                part.sound = self.sound_of(number, track)?;
+            }
+        }
+        if part.pictures.is_some() || part.sound.is_some() {
+            self.parts.push(part);
+        }
+        Ok(record.info.label.from < self.window.to.plus(MARGIN_TICKS))
+    }
+
+    /// The pictures of `track` that belong into the file: the first ones from the last key frame at or before the
+    /// window, then all up to the last one that is shown.
+    fn pictures_of(&self, track: &RecordTrack) -> Range<usize> {
+        let samples = &track.samples;
+        let shown = |sample| {
+            let label = track.label_of(sample);
+            label < self.window.to
+        };
+        let end = samples.iter().rposition(shown).map_or(0, |last| last + 1);
+        if !self.parts.is_empty() {
+            return 0..end;
+        }
+        let early = |sample: &keepwatch_store::Sample| track.label_of(sample) <= self.window.from;
+        let start = samples
+            .iter()
+            .rposition(|sample| sample.key && early(sample))
+            .or_else(|| samples.iter().position(|sample| sample.key));
+        start.map_or(0..0, |start| start..end.max(start))
+    }
+
+    fn sound_of(
+        &mut self,
+        number: usize,
+        track: &RecordTrack,
+    ) -> Result<Option<(usize, usize, Vec<Block>)>, ExportError> {
+        let heard = |sample: &keepwatch_store::Sample| {
+            let label = track.label_of(sample);
+            label.plus(MARGIN_TICKS) > self.window.from && label < self.window.to
+        };
+        let Some(first) = track.samples.iter().position(heard) else { return Ok(None) };
+        let end = track.samples.iter().rposition(heard).map_or(first, |last| last + 1);
+        if self.sound.is_none() {
+            self.sound = Some(G711Frames::new(&track.config)?);
+            self.sound_config = Some(track.config.clone());
+        }
+        let (Some(sound), true) = (&mut self.sound, self.sound_config.as_ref() == Some(&track.config)) else {
+            // Another coding of sound within one file: its pictures are delivered, its sound is not.
+            return Ok(None);
+        };
+        let mut blocks = Vec::new();
+        sound.plan(&infos(track, first..end), &mut blocks)?;
+        let frames: Vec<SampleInfo> = blocks.iter().map(|block| sound.plain_sample(block)).collect();
+        self.builder.add_chunk(self.sounds, &track.config, &frames)?;
+        Ok(Some((number, first, blocks)))
+    }
+}
+
+/// The records of `window`, from the one that holds the key frame at or before its start.
+fn records_from_key(store: &Store, camera: CameraId, window: Span) -> Result<Vec<RecordRef>, ExportError> {
+    let to = window.to.plus(MARGIN_TICKS);
+    let mut found = Vec::new();
+    for seconds in LOOK_BACK_SECONDS {
+        let from = window.from.plus(-seconds * TICKS_PER_SECOND);
+        found = store.records(camera, StreamId::MAIN, Span { from, to })?;
+        // A record may begin before the window and still hold the window's first key frame further on.
+        let before = found.iter().rposition(|record| {
+            record.info.starts_with_key && record.info.label.from <= window.from.plus(-MARGIN_TICKS)
+        });
+        if let Some(position) = before {
+            return Ok(found.split_off(position));
+        }
+    }
+    Ok(found)
+}
+
+fn infos(track: &RecordTrack, samples: Range<usize>) -> Vec<SampleInfo> {
+    let rate = i64::from(track.config.clock_rate.max(1));
+    let samples = track.samples.get(samples).unwrap_or_default();
+    samples
+        .iter()
+        .map(|sample| SampleInfo {
+            size_bytes: sample.bytes,
+            pts: track.label_of(sample),
+            duration_ticks: if track.config.kind.is_video() {
+                0
+            } else {
+                u32::try_from(i64::from(sample.bytes) * TICKS_PER_SECOND / rate).unwrap_or(u32::MAX)
+            },
+            key: sample.key,
+        })
+        .collect()
+}
+
+/// The bytes of `samples`, which stand one behind the other.
+fn slice<'a>(index: &RecordIndex, data: &'a [u8], track: usize, samples: &Range<usize>) -> &'a [u8] {
+    let samples =
+        index.tracks.get(track).and_then(|track| track.samples.get(samples.clone())).unwrap_or_default();
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return &[] };
+    let start = usize::try_from(first.offset_bytes).unwrap_or(usize::MAX);
+    let end = usize::try_from(u64::from(last.offset_bytes) + u64::from(last.bytes)).unwrap_or(usize::MAX);
+    data.get(start..end).unwrap_or_default()
+}

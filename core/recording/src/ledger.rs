@@ -1,0 +1,360 @@
+//! What is known of every second of one camera: held, missing and why, expired, not asked for, not known.
+//!
+//! The ledger is a function from labels to [`State`]: every label has exactly one state, so no answer can have a
+//! hole. It is kept as the labels at which the state changes, and the last state goes on for ever: the *tail*.
+//! The shell tells it what became durable, what was lost and why; it reads no disk and no clock.
+
+use std::collections::BTreeMap;
+
+use keepwatch_model::{CoverageItem, GapReason, Span, SpanSet, State, UnknownReason, WallTime};
+
+use crate::schedule::Schedule;
+
+/// The coverage of one camera's stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// The state from each label until the next; before the first, the camera was not configured.
+    steps: BTreeMap<WallTime, State>,
+    /// First label whose step differs from what was last taken by [`changed_rows`](Self::changed_rows).
+    changed_from: Option<WallTime>,
+    /// End of the latest held span.
+    held_until: Option<WallTime>,
+}
+
+/// One step of a ledger as it is stored: from `from` on, until the next row, the state is `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// First label of the state.
+    pub from: WallTime,
+    /// The state.
+    pub state: State,
+}
+
+/// A stretch of an overview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Which labels.
+    pub span: Span,
+    /// Ticks of it that are held.
+    pub held_ticks: i64,
+    /// The state that matters most in it: a gap before what is unknown, that before what is held.
+    pub state: State,
+}
+
+const NOT_CONFIGURED: State = State::Unknown { reason: UnknownReason::NotConfigured };
+const NOT_YET: State = State::Unknown { reason: UnknownReason::NotYet };
+
+impl Ledger {
+    /// The ledger of a camera of which nothing is known yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The ledger that a recorder left behind, taken up again at `now`.
+    ///
+    /// `rows` were stored, `held` is what the disks hold in addition, `alive` is when the recorder is known to have
+    /// run last. What was being recorded then and is not held, and all time since, is missing because the recorder
+    /// was down, except where the schedule did not ask for it.
+    pub fn restore(
+        rows: impl IntoIterator<Item = Row>,
+        held: impl IntoIterator<Item = (Span, State)>,
+        alive: Option<WallTime>,
+        now: WallTime,
+        schedule: &Schedule,
+    ) -> Self {
+        let mut ledger = Self::new();
+        ledger.steps = rows.into_iter().map(|row| (row.from, row.state)).collect();
+        for (span, state) in held {
+            ledger.set(span, state);
+        }
+        ledger.held_until = ledger.scan_held_until();
+        let Some(tail) = ledger.tail_from() else {
+            return ledger;
+        };
+        let down = State::Gap { reason: GapReason::RecorderDown };
+        // Queued when the recorder died and never written.
+        let pending: Vec<Span> =
+            ledger.spans_of(NOT_YET).filter_map(|span| Span::new(span.from, span.to.min(now))).collect();
+        for span in pending {
+            ledger.set(span, down);
+        }
+        let died = alive.unwrap_or(tail).max(tail).max(ledger.held_until.unwrap_or(tail)).min(now.max(tail));
+        if let Some(dead) = Span::new(died, now) {
+            for span in schedule.within(dead).spans() {
+                ledger.set(*span, down);
+            }
+            for span in schedule.within(dead).missing(dead).spans() {
+                ledger.set(*span, State::Unscheduled);
+            }
+        }
+        ledger.tail(now, if schedule.is_open(now) { down } else { State::Unscheduled });
+        ledger.changed_from = ledger.steps.keys().next().copied();
+        ledger
+    }
+
+    /// From `at` on, until told otherwise, footage is missing for `reason`. An `at` inside what is already settled
+    /// counts from its end.
+    pub fn missing_from(&mut self, at: WallTime, reason: GapReason) {
+        self.tail(at, State::Gap { reason });
+    }
+
+    /// From `at` on, recording is not asked for.
+    pub fn unscheduled_from(&mut self, at: WallTime) {
+        self.tail(at, State::Unscheduled);
+    }
+
+    /// From `at` on, frames are on their way to the disk.
+    pub fn recording_from(&mut self, at: WallTime) {
+        self.tail(at, NOT_YET);
+    }
+
+    /// `span` is on disk.
+    pub fn held(&mut self, span: Span, state: State) {
+        let extends = self.held_until == Some(span.from) && self.state_at(span.to) == NOT_YET;
+        let before = self.changed_from;
+        self.set(span, state);
+        self.held_until = self.held_until.max(Some(span.to));
+        if extends {
+            // The growth of a held span is read from the disk again after a crash; it need not be stored.
+            self.changed_from = before;
+        }
+    }
+
+    /// `span` was on its way and is lost for `reason`.
+    pub fn lost(&mut self, span: Span, reason: GapReason) {
+        self.set(span, State::Gap { reason });
+        self.held_until = self.scan_held_until();
+    }
+
+    /// What was held in `span` was overwritten because space ran out. It counts as expired where that is all the
+    /// retention there is, else as a gap.
+    pub fn overwritten(&mut self, span: Span, state: State) {
+        let held: Vec<Span> =
+            self.pieces(span).filter(|piece| is_held(piece.state)).map(|piece| piece.span).collect();
+        for span in held {
+            self.set(span, state);
+        }
+        self.held_until = self.scan_held_until();
+    }
+
+    /// Everything before `label` has reached the end of its retention.
+    pub fn expire(&mut self, label: WallTime) {
+        let Some((&first, _)) = self.steps.iter().find(|(_, state)| **state != NOT_CONFIGURED) else {
+            return;
+        };
+        let settled = self.tail_from().unwrap_or(label);
+        if let Some(span) = Span::new(first, label.min(settled))
+            && self.pieces(span).any(|piece| piece.state != State::Expired)
+        {
+            self.set(span, State::Expired);
+            self.held_until = self.scan_held_until();
+        }
+    }
+
+    /// Whether frames are on their way to the disk, for all that was told.
+    pub fn is_recording(&self) -> bool {
+        self.steps.values().next_back() == Some(&NOT_YET)
+    }
+
+    /// End of the latest held span: all before is settled.
+    pub fn held_until(&self) -> Option<WallTime> {
+        self.held_until
+    }
+
+    /// State of `label`.
+    pub fn state_at(&self, label: WallTime) -> State {
+        self.steps.range(..=label).next_back().map_or(NOT_CONFIGURED, |(_, state)| *state)
+    }
+
+    /// State of the label right before `label`.
+    pub fn state_before(&self, label: WallTime) -> State {
+        self.state_at(label.plus(-1))
+    }
+
+    /// All of `window` at `now`, in order and without holes. What is held on disks that are not there, `absent`, is
+    /// unknown.
+    pub fn items(&self, window: Span, now: WallTime, absent: &SpanSet) -> Vec<CoverageItem> {
+        let mut items: Vec<CoverageItem> = Vec::new();
+        self.visit(window, now, absent, |span, state| match items.last_mut() {
+            Some(last) if last.state == state => last.span.to = span.to,
+            _ => items.push(CoverageItem { span, state, backfill: None }),
+        });
+        items
+    }
+
+    /// An overview of `window` in at most `buckets` stretches (at least one) of equal length; equal neighbours that
+    /// are the same throughout are joined.
+    pub fn buckets(&self, window: Span, now: WallTime, absent: &SpanSet, buckets: u32) -> Vec<Bucket> {
+        let buckets = i128::from(buckets.max(1));
+        let edge = |number: i128| {
+            let ticks = i128::from(window.ticks()) * number / buckets;
+            window.from.plus(i64::try_from(ticks).unwrap_or(i64::MAX))
+        };
+        let mut overview: Vec<Bucket> = Vec::new();
+        for number in 0..buckets {
+            let Some(span) = Span::new(edge(number), edge(number + 1)) else { continue };
+            let mut bucket: Option<Bucket> = None;
+            self.visit(span, now, absent, |piece, state| {
+                let held_ticks = if is_held(state) { piece.ticks() } else { 0 };
+                match &mut bucket {
+                    None => bucket = Some(Bucket { span, held_ticks, state }),
+                    Some(bucket) => {
+                        bucket.held_ticks += held_ticks;
+                        if weight(state) > weight(bucket.state) {
+                            bucket.state = state;
+                        }
+                    }
+                }
+            });
+            let Some(bucket) = bucket else { continue };
+            match overview.last_mut() {
+                Some(last) if uniform(last) && uniform(&bucket) && last.state == bucket.state => {
+                    last.span.to = bucket.span.to;
+                    last.held_ticks += bucket.held_ticks;
+                }
+                _ => overview.push(bucket),
+            }
+        }
+        overview
+    }
+
+    /// Rows that must be stored, with the label from which they replace what is stored; `None` when nothing changed
+    /// since the last call.
+    pub fn changed_rows(&mut self) -> Option<(WallTime, Vec<Row>)> {
+        let from = self.changed_from.take()?;
+        // The step in force at `from` may have begun earlier.
+        let from = self.steps.range(..=from).next_back().map_or(from, |(label, _)| *label);
+        Some((
+            from,
+            self.steps.range(from..).map(|(from, state)| Row { from: *from, state: *state }).collect(),
+        ))
+    }
+
+    fn tail(&mut self, at: WallTime, state: State) {
+        let at = self.tail_from().map_or(at, |settled| at.max(settled));
+        self.steps.split_off(&at);
+        self.put(at, state);
+        self.touched(at);
+    }
+
+    fn tail_from(&self) -> Option<WallTime> {
+        self.steps.keys().next_back().copied()
+    }
+
+    fn set(&mut self, span: Span, state: State) {
+        let after = self.state_at(span.to);
+        let inside: Vec<WallTime> = self.steps.range(span.from..=span.to).map(|(label, _)| *label).collect();
+        for label in inside {
+            self.steps.remove(&label);
+        }
+        self.put(span.from, state);
+        self.put(span.to, after);
+        self.touched(span.from);
+    }
+
+    /// Notes that the state is `state` from `at` on, unless it already is.
+    fn put(&mut self, at: WallTime, state: State) {
+        let before = self.steps.range(..at).next_back().map_or(NOT_CONFIGURED, |(_, state)| *state);
+        if before == state {
+            self.steps.remove(&at);
+        } else {
+            self.steps.insert(at, state);
+        }
+    }
+
+    /// Notes that what is from `at` on must be stored: it changed, or could not be stored before.
+    pub fn touched(&mut self, at: WallTime) {
+        self.changed_from = Some(self.changed_from.map_or(at, |from| from.min(at)));
+    }
+
+    fn scan_held_until(&self) -> Option<WallTime> {
+        let mut after = None;
+        for (label, state) in self.steps.iter().rev() {
+            if is_held(*state) {
+                return after;
+            }
+            after = Some(*label);
+        }
+        None
+    }
+
+    fn spans_of(&self, state: State) -> impl Iterator<Item = Span> {
+        self.pieces(Span { from: WallTime::MIN, to: WallTime::MAX })
+            .filter(move |piece| piece.state == state)
+            .map(|piece| piece.span)
+    }
+
+    /// The steps inside `window` as spans, in order, covering all of it.
+    fn pieces(&self, window: Span) -> impl Iterator<Item = CoverageItem> {
+        let first = (window.from, self.state_at(window.from));
+        let later = self
+            .steps
+            .range(window.from..window.to)
+            .map(|(label, state)| (*label, *state))
+            .filter(move |(label, _)| *label > window.from);
+        let starts = std::iter::once(first).chain(later);
+        let ends = self
+            .steps
+            .range(window.from..window.to)
+            .map(|(label, _)| *label)
+            .filter(move |label| *label > window.from)
+            .chain(std::iter::once(window.to));
+        starts.zip(ends).map(|((from, state), to)| CoverageItem {
+            span: Span { from, to },
+            state,
+            backfill: None,
+        })
+    }
+
+    /// The pieces of `window` as they are seen at `now` with the disks of `absent` away.
+    fn visit(&self, window: Span, now: WallTime, absent: &SpanSet, mut visit: impl FnMut(Span, State)) {
+        for piece in self.pieces(window) {
+            if is_held(piece.state) && !absent.is_empty() {
+                let away = absent.within(piece.span);
+                let mut from = piece.span.from;
+                for span in away.spans() {
+                    if let Some(there) = Span::new(from, span.from) {
+                        visit(there, piece.state);
+                    }
+                    visit(*span, State::Unknown { reason: UnknownReason::DiskAbsent });
+                    from = span.to;
+                }
+                if let Some(there) = Span::new(from, piece.span.to) {
+                    visit(there, piece.state);
+                }
+            } else if piece.span.to <= now || is_held(piece.state) {
+                visit(piece.span, piece.state);
+            } else {
+                // What is to come is not known, whatever is the case at this moment.
+                let settled = piece.span.from.max(now.min(piece.span.to));
+                if let Some(past) = Span::new(piece.span.from, settled) {
+                    visit(past, piece.state);
+                }
+                if let Some(future) = Span::new(settled, piece.span.to) {
+                    visit(future, NOT_YET);
+                }
+            }
+        }
+    }
+}
+
+fn is_held(state: State) -> bool {
+    matches!(state, State::Held { .. })
+}
+
+fn uniform(bucket: &Bucket) -> bool {
+    bucket.held_ticks == 0 || bucket.held_ticks == bucket.span.ticks()
+}
+
+fn weight(state: State) -> u8 {
+    match state {
+        State::Unscheduled => 0,
+        State::Expired => 1,
+        State::Held { .. } => 2,
+        State::Unknown { .. } => 3,
+        State::Gap { .. } => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+use super::*;
+use keepwatch_model::{Origin, RoleId, TICKS_PER_SECOND};
+use proptest::prelude::*;
+
+const HELD: State = State::Held { origin: Origin::Primary, recorder: RoleId([1; 16]), replaces: None };
+
+fn at(second: i64) -> WallTime {
+    WallTime::from_ticks(second * TICKS_PER_SECOND)
+}
+
+fn span(from: i64, to: i64) -> Span {
+    Span { from: at(from), to: at(to) }
+}
+
+fn gap(reason: GapReason) -> State {
+    State::Gap { reason }
+}
+
+/// The states of `window` as (from, to, state) in seconds, seen at `now`.
+fn seen(ledger: &Ledger, window: Span, now: i64) -> Vec<(i64, i64, State)> {
+    let seconds = |label: WallTime| label.ticks() / TICKS_PER_SECOND;
+    ledger
+        .items(window, at(now), &SpanSet::new())
+        .into_iter()
+        .map(|item| (seconds(item.span.from), seconds(item.span.to), item.state))
+        .collect()
+}
+
+/// A camera that is connected, recorded, lost, and recorded again.
+fn reconnected() -> Ledger {
+    let mut ledger = Ledger::new();
+    ledger.missing_from(at(100), GapReason::ConnectionLost);
+    ledger.recording_from(at(102));
+    ledger.held(span(102, 104), HELD);
+    ledger.held(span(104, 106), HELD);
+    // The connection breaks; the last record is queued and becomes durable a moment later.
+    ledger.missing_from(at(107), GapReason::ConnectionLost);
+    ledger.held(span(106, 107), HELD);
+    ledger.missing_from(at(109), GapReason::ConnectionRefused);
+    ledger.recording_from(at(112));
+    ledger.held(span(112, 114), HELD);
+    ledger
+}
+
+#[test]
+fn every_second_has_one_state_and_every_gap_a_reason() {
+    assert_eq!(
+        seen(&reconnected(), span(90, 130), 115),
+        [
+            (90, 100, NOT_CONFIGURED),
+            (100, 102, gap(GapReason::ConnectionLost)),
+            (102, 107, HELD),
+            (107, 109, gap(GapReason::ConnectionLost)),
+            (109, 112, gap(GapReason::ConnectionRefused)),
+            (112, 114, HELD),
+            (114, 130, NOT_YET),
+        ]
+    );
+    assert_eq!(reconnected().held_until(), Some(at(114)));
+}
+
+#[test]
+fn an_open_gap_ends_at_the_present() {
+    let mut ledger = reconnected();
+    ledger.missing_from(at(114), GapReason::CameraSilent);
+    assert_eq!(
+        seen(&ledger, span(112, 130), 120),
+        [(112, 114, HELD), (114, 120, gap(GapReason::CameraSilent)), (120, 130, NOT_YET)]
+    );
+}
+
+#[test]
+fn the_time_the_recorder_was_dead_is_a_gap_with_that_reason() {
+    let mut before = reconnected();
+    let (_, rows) = before.changed_rows().unwrap();
+    // Two more seconds reached the disk after the rows were stored.
+    let after = Ledger::restore(rows, [(span(114, 116), HELD)], Some(at(118)), at(150), &Schedule::default());
+    assert_eq!(
+        seen(&after, span(112, 160), 151),
+        [(112, 116, HELD), (116, 151, gap(GapReason::RecorderDown)), (151, 160, NOT_YET)]
+    );
+}
+
+#[test]
+fn a_gap_that_was_open_when_the_recorder_died_keeps_its_reason_up_to_then() {
+    let mut before = reconnected();
+    before.missing_from(at(114), GapReason::ConnectionLost);
+    let (_, rows) = before.changed_rows().unwrap();
+    let after = Ledger::restore(rows, [], Some(at(118)), at(150), &Schedule::default());
+    assert_eq!(
+        seen(&after, span(112, 150), 150),
+        [
+            (112, 114, HELD),
+            (114, 118, gap(GapReason::ConnectionLost)),
+            (118, 150, gap(GapReason::RecorderDown)),
+        ]
+    );
+}
+
+#[test]
+fn a_dead_recorder_owes_nothing_outside_the_schedule() {
+    // 1970-01-05 00:00 was a Monday: minute 0 of the week.
+    let monday = 4 * 86_400;
+    let schedule = Schedule::new([(1, 2)]);
+    let mut before = Ledger::new();
+    before.unscheduled_from(at(monday));
+    let (_, rows) = before.changed_rows().unwrap();
+    let after = Ledger::restore(rows, [], Some(at(monday + 10)), at(monday + 180), &schedule);
+    assert_eq!(
+        seen(&after, span(monday, monday + 180), monday + 180),
+        [
+            (monday, monday + 60, State::Unscheduled),
+            (monday + 60, monday + 120, gap(GapReason::RecorderDown)),
+            (monday + 120, monday + 180, State::Unscheduled),
+        ]
+    );
+}
+
+#[test]
+fn records_that_the_store_lost_are_a_gap() {
+    let mut ledger = reconnected();
+    ledger.lost(span(114, 116), GapReason::DiskGone);
+    ledger.held(span(116, 118), HELD);
+    assert_eq!(
+        seen(&ledger, span(112, 120), 120),
+        [(112, 114, HELD), (114, 116, gap(GapReason::DiskGone)), (116, 118, HELD), (118, 120, NOT_YET)]
+    );
+}
+
+#[test]
+fn what_is_overwritten_or_expired_says_so_and_gaps_stay_what_they_are() {
+    let mut ledger = reconnected();
+    ledger.overwritten(span(100, 105), gap(GapReason::Overwritten));
+    assert_eq!(
+        seen(&ledger, span(100, 107), 120),
+        [
+            (100, 102, gap(GapReason::ConnectionLost)),
+            (102, 105, gap(GapReason::Overwritten)),
+            (105, 107, HELD),
+        ]
+    );
+    ledger.expire(at(110));
+    assert_eq!(
+        seen(&ledger, span(90, 114), 120),
+        [
+            (90, 100, NOT_CONFIGURED),
+            (100, 110, State::Expired),
+            (110, 112, gap(GapReason::ConnectionRefused)),
+            (112, 114, HELD),
+        ]
+    );
+}
+
+#[test]
+fn footage_on_an_absent_disk_is_unknown_never_a_gap() {
+    let absent: SpanSet = [span(103, 105)].into_iter().collect();
+    let items = reconnected().items(span(102, 108), at(120), &absent);
+    let states: Vec<State> = items.iter().map(|item| item.state).collect();
+    let unknown = State::Unknown { reason: UnknownReason::DiskAbsent };
+    assert_eq!(states, [HELD, unknown, HELD, gap(GapReason::ConnectionLost)]);
+}
+
+#[test]
+fn a_long_day_makes_few_buckets_and_a_short_gap_still_shows() {
+    let mut ledger = Ledger::new();
+    ledger.recording_from(at(0));
+    ledger.held(span(0, 40_000), HELD);
+    ledger.lost(span(20_000, 20_001), GapReason::PacketsLost);
+    let overview = ledger.buckets(span(0, 40_000), at(40_000), &SpanSet::new(), 2_000);
+    assert_eq!(overview.len(), 3);
+    assert_eq!(overview[1].state, gap(GapReason::PacketsLost));
+    assert_eq!(overview[1].held_ticks, 19 * TICKS_PER_SECOND);
+    assert_eq!(overview.iter().map(|bucket| bucket.span.ticks()).sum::<i64>(), 40_000 * TICKS_PER_SECOND);
+}
+
+#[test]
+fn a_growing_held_span_is_not_stored_again_and_again() {
+    let mut ledger = reconnected();
+    assert!(ledger.changed_rows().is_some());
+    ledger.held(span(114, 116), HELD);
+    ledger.held(span(116, 118), HELD);
+    assert_eq!(ledger.changed_rows(), None);
+    ledger.missing_from(at(118), GapReason::CameraSilent);
+    let (from, rows) = ledger.changed_rows().unwrap();
+    assert_eq!((from, rows.len()), (at(118), 1));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Missing(i64),
+    Recording(i64),
+    Held(i64, i64),
+    Lost(i64, i64),
+    Overwritten(i64, i64),
+    Expire(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let label = 0i64..60;
+    prop_oneof![
+        label.clone().prop_map(Step::Missing),
+        label.clone().prop_map(Step::Recording),
+        (label.clone(), 1i64..9).prop_map(|(from, length)| Step::Held(from, from + length)),
+        (label.clone(), 1i64..9).prop_map(|(from, length)| Step::Lost(from, from + length)),
+        (label.clone(), 1i64..9).prop_map(|(from, length)| Step::Overwritten(from, from + length)),
+        label.prop_map(Step::Expire),
+    ]
+}
+
+proptest! {
+    /// Whatever is told in whatever order, an answer covers its window without holes or overlaps, buckets add up to
+    /// what the items say, and stored rows bring the same ledger back.
+    #[test]
+    fn answers_have_no_holes_and_rows_bring_it_back(steps in prop::collection::vec(step(), 0..40), buckets in 1u32..50) {
+        let mut ledger = Ledger::new();
+        let mut stored: BTreeMap<WallTime, State> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Missing(from) => ledger.missing_from(at(from), GapReason::CameraSilent),
+                Step::Recording(from) => ledger.recording_from(at(from)),
+                Step::Held(from, to) => ledger.held(span(from, to), HELD),
+                Step::Lost(from, to) => ledger.lost(span(from, to), GapReason::DiskSlow),
+                Step::Overwritten(from, to) => ledger.overwritten(span(from, to), State::Expired),
+                Step::Expire(before) => ledger.expire(at(before)),
+            }
+            if let Some((from, rows)) = ledger.changed_rows() {
+                stored.split_off(&from);
+                stored.extend(rows.iter().map(|row| (row.from, row.state)));
+            }
+            let window = span(-5, 75);
+            let items = ledger.items(window, at(40), &SpanSet::new());
+            prop_assert_eq!(items.first().unwrap().span.from, window.from);
+            prop_assert_eq!(items.last().unwrap().span.to, window.to);
+            for pair in items.windows(2) {
+                prop_assert_eq!(pair[0].span.to, pair[1].span.from);
+                prop_assert_ne!(pair[0].state, pair[1].state);
+            }
+            let held = |items: &[CoverageItem]| -> i64 {
+                items.iter().filter(|item| is_held(item.state)).map(|item| item.span.ticks()).sum()
+            };
+            let overview = ledger.buckets(window, at(40), &SpanSet::new(), buckets);
+            prop_assert!(overview.len() <= buckets as usize);
+            prop_assert_eq!(overview.iter().map(|bucket| bucket.held_ticks).sum::<i64>(), held(&items));
+            prop_assert_eq!(ledger.held_until(), ledger.scan_held_until());
+            // Growth of a held span may be unstored; everything else is.
+            let mut again = Ledger { steps: stored.clone(), ..Ledger::default() };
+            for item in ledger.items(span(-5, 200), at(200), &SpanSet::new()) {
+                if is_held(item.state) { again.set(item.span, item.state); }
+            }
+            prop_assert_eq!(&again.steps, &ledger.steps);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Where one record ends and the next begins.
+//!
+//! A record is a group of pictures, 2 s or 4 MiB, whichever comes first: that bounds what a crash costs and how
+//! much memory a camera needs. The slicer sees the times and sizes of samples, not the samples.
+
+use std::time::Duration;
+
+use keepwatch_model::{MonoTime, TICKS_PER_SECOND};
+
+/// Longest record in ticks of pictures: what a crash may cost when groups of pictures are long.
+pub const RECORD_TICKS_MAX: i64 = 2 * TICKS_PER_SECOND;
+/// Largest record in bytes of samples: a bound for memory and for a single write.
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
+/// Shortest record that a key frame ends: a stream of key frames only would otherwise make a record of each.
+pub const RECORD_TICKS_MIN: i64 = TICKS_PER_SECOND / 2;
+/// How long an open record may wait for its next sample before it is closed as it is.
+pub const RECORD_AGE_MAX: Duration = Duration::from_millis(2_500);
+
+/// Follows the open record of one stream.
+#[derive(Debug, Default)]
+pub struct Slicer {
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    since: MonoTime,
+    first_pts_90k: i64,
+    bytes: usize,
+}
+
+impl Slicer {
+    /// Whether the open record must be closed before a video sample of `bytes` with `pts_90k` joins.
+    pub fn cuts_before(&self, pts_90k: i64, key: bool, bytes: usize) -> bool {
+        let Some(open) = &self.open else { return false };
+        let ticks = pts_90k.saturating_sub(open.first_pts_90k);
+        (key && ticks >= RECORD_TICKS_MIN)
+            || ticks >= RECORD_TICKS_MAX
+            || open.bytes.saturating_add(bytes) > RECORD_BYTES_MAX
+    }
+
+    /// Whether the open record has waited too long for more.
+    pub fn is_overdue(&self, now: MonoTime) -> bool {
+        self.open.as_ref().is_some_and(|open| now.since(open.since) >= RECORD_AGE_MAX)
+    }
+
+    /// A sample joined the record, opening it at `now` if none was open. Audio joins but does not open.
+    pub fn joined(&mut self, now: MonoTime, pts_90k: i64, bytes: usize) {
+        let open = self.open.get_or_insert(Open { since: now, first_pts_90k: pts_90k, bytes: 0 });
+        open.bytes = open.bytes.saturating_add(bytes);
+    }
+
+    /// Bytes of audio joined the open record.
+    pub fn joined_audio(&mut self, bytes: usize) {
+        if let Some(open) = &mut self.open {
+            open.bytes = open.bytes.saturating_add(bytes);
+        }
+    }
+
+    /// Whether a record is open.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The record was closed or dropped.
+    pub fn closed(&mut self) {
+        self.open = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_ends_at_a_key_frame_at_two_seconds_or_at_four_mebibytes() {
+        let mut slicer = Slicer::default();
+        assert!(!slicer.cuts_before(0, true, 10), "nothing is open");
+        slicer.joined(MonoTime::ZERO, 0, 1_000);
+        for (pts_90k, key, bytes, cuts, why) in [
+            (3_600, false, 1_000, false, "an ordinary frame"),
+            (3_600, true, 1_000, false, "a key frame right after a key frame"),
+            (45_000, true, 1_000, true, "a key frame"),
+            (179_999, false, 1_000, false, "just under two seconds"),
+            (180_000, false, 1_000, true, "two seconds"),
+            (3_600, false, RECORD_BYTES_MAX, true, "too large together"),
+            (i64::MAX, false, 1, true, "an absurd time"),
+            (i64::MIN, false, 1, false, "an absurd time"),
+        ] {
+            assert_eq!(slicer.cuts_before(pts_90k, key, bytes), cuts, "{why}");
+        }
+        slicer.closed();
+        assert!(!slicer.is_open());
+    }
+
+    #[test]
+    fn a_record_does_not_wait_for_a_silent_camera() {
+        let mut slicer = Slicer::default();
+        slicer.joined(MonoTime::ZERO, 0, 1);
+        assert!(!slicer.is_overdue(MonoTime::ZERO + Duration::from_millis(2_400)));
+        assert!(slicer.is_overdue(MonoTime::ZERO + Duration::from_millis(2_500)));
+    }
+}

@@ -1,0 +1,225 @@
+//! Which UTC label and which camera time a picture gets.
+//!
+//! The **label** is what people search by. It starts where the least delayed picture says the recorder's clock
+//! was, runs with the camera's own sampling clock, and is steered towards the recorder's clock by at most 500 ppm,
+//! so that it never jumps within a run, whatever either clock does. **Camera time** is what sources are joined by:
+//! a linear map from RTP timestamps over sender reports (RFC 3550 §6.4.1), untouched by the recorder's clock.
+
+use std::collections::VecDeque;
+
+use keepwatch_model::{TICKS_PER_SECOND, WallTime};
+
+/// Largest steering of the label against the camera's sampling clock, in parts per million.
+pub const SLEW_PPM_MAX: i64 = 500;
+/// Steering aims to close the distance to the recorder's clock within this many ticks.
+const SLEW_HORIZON_TICKS: i64 = 60 * TICKS_PER_SECOND;
+/// Length of one bucket of the least-delay window, and how many there are: the window spans one minute.
+const BUCKET_TICKS: i64 = 5 * TICKS_PER_SECOND;
+const BUCKETS: usize = 12;
+/// A sender report this far from where the previous ones put it is a step of the camera's clock.
+pub const CAMERA_STEP_TICKS: i64 = TICKS_PER_SECOND / 2;
+/// Camera time is believed for the distance between two sessions when it and the recorder's clock agree this well;
+/// both then follow real time, and camera time has no network delay in it.
+const SEAM_TOLERANCE_TICKS: i64 = TICKS_PER_SECOND / 2;
+/// A timestamp that runs this far ahead of or behind real time has jumped. Pictures are reordered by far less, and
+/// network and camera buffers hold less.
+pub const JUMP_TICKS: i64 = 5 * TICKS_PER_SECOND;
+
+/// Where a run ended, so that the next can be placed after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seam {
+    /// Label at which the last picture ends.
+    pub label: WallTime,
+    /// Camera time of the same instant, if known.
+    pub camera: Option<WallTime>,
+    /// Whether the next run follows without a lost packet: then it begins exactly at `label`.
+    pub unbroken: bool,
+}
+
+/// What a sender report told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The first of this session.
+    First,
+    /// It agrees with the ones before.
+    Agrees,
+    /// The camera's clock was set by so many ticks: a new timeline epoch begins.
+    Stepped(i64),
+}
+
+/// The time of one track in one session.
+#[derive(Debug)]
+pub struct Timeline {
+    clock_rate: u32,
+    /// Where labels are counted from, once the run has begun.
+    anchor: Option<Anchor>,
+    /// Last sender report.
+    report: Option<(i64, WallTime)>,
+    /// Least of (arrival - media time) in each stretch of the last minute, oldest first.
+    delays: VecDeque<Bucket>,
+    /// Last sample, to see jumps: its time and its arrival.
+    last: Option<(i64, WallTime)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    pts: i64,
+    label: WallTime,
+    slew_ppm: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    from_pts_90k: i64,
+    offset_ticks: i64,
+}
+
+impl Timeline {
+    /// The timeline of a track whose RTP clock makes `clock_rate` ticks a second; 0 is taken as 90,000.
+    pub fn new(clock_rate: u32) -> Self {
+        let clock_rate = if clock_rate == 0 { 90_000 } else { clock_rate };
+        Self { clock_rate, anchor: None, report: None, delays: VecDeque::with_capacity(BUCKETS), last: None }
+    }
+
+    /// Media time in 90 kHz ticks of an RTP time.
+    pub fn ticks(&self, pts: i64) -> i64 {
+        scale(pts, TICKS_PER_SECOND, i64::from(self.clock_rate))
+    }
+
+    /// RTP time of a media time in 90 kHz ticks.
+    pub fn pts(&self, ticks: i64) -> i64 {
+        scale(ticks, i64::from(self.clock_rate), TICKS_PER_SECOND)
+    }
+
+    /// Whether a sample with `pts` that arrived at `arrival` (by the recorder's clock) is so far from where real
+    /// time puts it that its timestamp must have jumped. A clock of the recorder that was set looks the same and is
+    /// told apart by the caller, who compares it with the monotonic clock.
+    pub fn jumps(&self, pts: i64, arrival: WallTime) -> bool {
+        let Some((last_pts, last_arrival)) = self.last else { return false };
+        let media = self.ticks(pts.saturating_sub(last_pts));
+        let real = arrival.ticks_since(last_arrival);
+        // A burst after a stall carries the time of the stall, not of the burst: late is not a jump.
+        let backwards = media < -JUMP_TICKS;
+        let ahead = media > real.max(0).saturating_add(JUMP_TICKS);
+        backwards || ahead
+    }
+
+    /// Notes that a sample with `pts` arrived at `arrival`, for the least delay.
+    pub fn arrived(&mut self, pts: i64, arrival: WallTime) {
+        self.last = Some((pts, arrival));
+        let media = self.ticks(pts);
+        let offset_ticks = arrival.ticks().saturating_sub(media);
+        match self.delays.back_mut() {
+            Some(bucket) if media.saturating_sub(bucket.from_pts_90k) < BUCKET_TICKS => {
+                bucket.offset_ticks = bucket.offset_ticks.min(offset_ticks);
+            }
+            _ => {
+                if self.delays.len() == BUCKETS {
+                    self.delays.pop_front();
+                }
+                self.delays.push_back(Bucket { from_pts_90k: media, offset_ticks });
+            }
+        }
+    }
+
+    /// Takes a sender report: RTP time `pts` is camera time `camera`. A report of zero (RFC 3550 §6.4.1: no clock)
+    /// must not be passed in.
+    pub fn sender_report(&mut self, pts: i64, camera: WallTime) -> Report {
+        let told = match self.camera_time(pts) {
+            None => Report::First,
+            Some(expected) => match camera.ticks_since(expected) {
+                step if step.saturating_abs() > CAMERA_STEP_TICKS => Report::Stepped(step),
+                _ => Report::Agrees,
+            },
+        };
+        self.report = Some((pts, camera));
+        told
+    }
+
+    /// Camera time of `pts`; `None` before the first sender report.
+    pub fn camera_time(&self, pts: i64) -> Option<WallTime> {
+        let (report_pts, camera) = self.report?;
+        Some(camera.plus(self.ticks(pts.saturating_sub(report_pts))))
+    }
+
+    /// RTP time of a camera time; `None` before the first sender report.
+    pub fn pts_at_camera_time(&self, camera: WallTime) -> Option<i64> {
+        let (report_pts, report_camera) = self.report?;
+        Some(report_pts.saturating_add(self.pts(camera.ticks_since(report_camera))))
+    }
+
+    /// When `pts` happened by the recorder's clock, by the least delayed arrival; `None` before the first.
+    pub fn arrival_time(&self, pts: i64) -> Option<WallTime> {
+        Some(WallTime::from_ticks(self.ticks(pts).saturating_add(self.offset_ticks()?)))
+    }
+
+    /// Begins a run whose first picture is at `pts`, after `seam` if the camera was recorded before. Returns its
+    /// label, never before the seam's.
+    pub fn begin_run(&mut self, pts: i64, seam: Option<Seam>) -> WallTime {
+        let arrival = self.arrival_time(pts).unwrap_or(WallTime::from_ticks(self.ticks(pts)));
+        let label = match seam {
+            None => arrival,
+            Some(seam) if seam.unbroken => seam.label,
+            Some(seam) => {
+                let by_camera = seam
+                    .camera
+                    .zip(self.camera_time(pts))
+                    .map(|(before, now)| seam.label.plus(now.ticks_since(before)))
+                    .filter(|label| label.ticks_since(arrival).saturating_abs() <= SEAM_TOLERANCE_TICKS);
+                by_camera.unwrap_or(arrival).max(seam.label)
+            }
+        };
+        self.anchor = Some(Anchor { pts, label, slew_ppm: 0 });
+        label
+    }
+
+    /// Whether a run has begun.
+    pub fn has_begun(&self) -> bool {
+        self.anchor.is_some()
+    }
+
+    /// Label of `pts` in the run; `None` before [`begin_run`](Self::begin_run).
+    pub fn label(&self, pts: i64) -> Option<WallTime> {
+        let anchor = self.anchor?;
+        let ticks = self.ticks(pts.saturating_sub(anchor.pts));
+        Some(anchor.label.plus(ticks.saturating_add(scale(ticks, anchor.slew_ppm, 1_000_000))))
+    }
+
+    /// Moves the anchor to `pts`, where a record ends, and steers anew. The label stays continuous.
+    pub fn cut(&mut self, pts: i64) {
+        let Some(label) = self.label(pts) else { return };
+        let slew_ppm = self.offset_ticks().map_or(0, |offset| {
+            let target = self.ticks(pts).saturating_add(offset);
+            let error = target.saturating_sub(label.ticks());
+            scale(error, 1_000_000, SLEW_HORIZON_TICKS).clamp(-SLEW_PPM_MAX, SLEW_PPM_MAX)
+        });
+        self.anchor = Some(Anchor { pts, label, slew_ppm });
+    }
+
+    /// Ends the run; delays and reports stay, because the session goes on.
+    pub fn end_run(&mut self) {
+        self.anchor = None;
+    }
+
+    /// Forgets arrivals and reports: after a jump, the old ones say nothing of the new times.
+    pub fn forget(&mut self) {
+        self.delays.clear();
+        self.report = None;
+        self.last = None;
+    }
+
+    fn offset_ticks(&self) -> Option<i64> {
+        self.delays.iter().map(|bucket| bucket.offset_ticks).min()
+    }
+}
+
+/// `value * numerator / denominator` to the nearest, saturating; `denominator` must not be zero.
+fn scale(value: i64, numerator: i64, denominator: i64) -> i64 {
+    let product = i128::from(value) * i128::from(numerator);
+    let half = i128::from(denominator) / 2;
+    let scaled = (product + half).div_euclid(i128::from(denominator));
+    i64::try_from(scaled).unwrap_or(if scaled < 0 { i64::MIN } else { i64::MAX })
+}
+
+#[cfg(test)]
+mod tests;

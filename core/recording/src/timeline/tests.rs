@@ -1,0 +1,141 @@
+use super::*;
+use proptest::prelude::*;
+
+const START: WallTime = WallTime::from_ticks(160_000_000_000_000);
+const FRAME: i64 = 3_600;
+
+/// Feeds `frames` frames at 25 per second with `delay` ticks each, cutting every second; returns the labels.
+fn run(
+    timeline: &mut Timeline,
+    from_frame: i64,
+    frames: i64,
+    arrival: impl Fn(i64) -> WallTime,
+) -> Vec<WallTime> {
+    let mut labels = Vec::new();
+    for frame in from_frame..from_frame + frames {
+        let pts = frame * FRAME;
+        timeline.arrived(pts, arrival(frame));
+        if !timeline.has_begun() {
+            timeline.begin_run(pts, None);
+        }
+        if frame % 25 == 0 {
+            timeline.cut(pts);
+        }
+        labels.push(timeline.label(pts).unwrap());
+    }
+    labels
+}
+
+/// A recorder's clock step never moves footage: the label goes on with the sampling clock, steered by 500 ppm at most.
+#[test]
+fn a_step_of_the_recorders_clock_moves_no_label() {
+    for step in [3_600 * TICKS_PER_SECOND, -3_600 * TICKS_PER_SECOND] {
+        let mut timeline = Timeline::new(90_000);
+        let labels = run(&mut timeline, 0, 5_000, |frame| {
+            START.plus(frame * FRAME + if frame >= 2_500 { step } else { 0 })
+        });
+        for pair in labels.windows(2) {
+            let interval = pair[1] - pair[0];
+            assert!((interval - FRAME).abs() <= FRAME * SLEW_PPM_MAX / 1_000_000 + 1, "{interval}");
+        }
+    }
+}
+
+/// moonfire-nvr#350: sixteen seconds of drift over 236 recordings. A day at 100 ppm stays within 50 ms.
+#[test]
+fn a_drifting_camera_is_followed() {
+    for ppm in [-300, -100, 100, 300] {
+        let mut timeline = Timeline::new(90_000);
+        let real = |frame: i64| START.plus(frame * FRAME + frame * FRAME * ppm / 1_000_000);
+        let labels = run(&mut timeline, 0, 25 * 3_600 * 4, real);
+        let last = i64::try_from(labels.len()).unwrap() - 1;
+        let error = *labels.last().unwrap() - real(last);
+        assert!(error.abs() < TICKS_PER_SECOND / 20, "{ppm} ppm: {error} ticks");
+    }
+}
+
+#[test]
+fn the_least_delayed_picture_places_the_run() {
+    let mut timeline = Timeline::new(90_000);
+    for (frame, delay) in [(0, 9_000), (1, 1_800), (2, 90), (3, 45_000)] {
+        timeline.arrived(frame * FRAME, START.plus(frame * FRAME + delay));
+    }
+    assert_eq!(timeline.begin_run(0, None), START.plus(90));
+}
+
+/// Two sessions of one camera: the frames missing between them are exactly what its clock says, although the
+/// network delayed the first picture of the second session by a third of a second.
+#[test]
+fn a_reconnect_is_placed_by_camera_time() {
+    let mut first = Timeline::new(90_000);
+    first.arrived(0, START);
+    first.sender_report(0, START.plus(77));
+    let label = first.begin_run(0, None);
+    let seam = Seam { label: label.plus(FRAME), camera: first.camera_time(FRAME), unbroken: false };
+
+    let mut second = Timeline::new(90_000);
+    let missing = 40;
+    second.arrived(1_000_000, START.plus(FRAME * (missing + 1) + 30_000));
+    second.sender_report(1_000_000, START.plus(77 + FRAME * (missing + 1)));
+    assert_eq!(second.begin_run(1_000_000, Some(seam)), seam.label.plus(missing * FRAME));
+}
+
+#[test]
+fn a_reconnect_after_the_cameras_clock_was_set_is_placed_by_arrival() {
+    let seam = Seam { label: START, camera: Some(START), unbroken: false };
+    let mut timeline = Timeline::new(90_000);
+    timeline.arrived(0, START.plus(90_000));
+    timeline.sender_report(0, START.plus(3_600 * TICKS_PER_SECOND));
+    assert_eq!(timeline.begin_run(0, Some(seam)), START.plus(90_000));
+}
+
+#[test]
+fn no_run_begins_before_the_one_before_ended() {
+    let seam = Seam { label: START, camera: None, unbroken: false };
+    let mut timeline = Timeline::new(90_000);
+    timeline.arrived(0, START.plus(-3_600 * TICKS_PER_SECOND));
+    assert_eq!(timeline.begin_run(0, Some(seam)), START);
+}
+
+#[test]
+fn a_camera_step_is_told_and_drift_is_not() {
+    let mut timeline = Timeline::new(8_000);
+    assert_eq!(timeline.sender_report(0, START), Report::First);
+    assert_eq!(timeline.sender_report(8_000 * 5, START.plus(5 * TICKS_PER_SECOND + 900)), Report::Agrees);
+    let stepped = START.plus(12 * TICKS_PER_SECOND);
+    assert_eq!(timeline.sender_report(8_000 * 10, stepped), Report::Stepped(2 * TICKS_PER_SECOND - 900));
+    assert_eq!(timeline.camera_time(8_000 * 10), Some(stepped));
+    assert_eq!(timeline.pts_at_camera_time(stepped), Some(80_000));
+}
+
+/// mediamtx#5984: one bad timestamp made a segment of 149 hours.
+#[test]
+fn a_jump_is_seen_and_a_stall_is_not() {
+    let mut timeline = Timeline::new(90_000);
+    timeline.arrived(0, START);
+    assert!(!timeline.jumps(FRAME, START.plus(FRAME)));
+    assert!(!timeline.jumps(-2 * FRAME, START.plus(FRAME)), "reordered pictures");
+    assert!(!timeline.jumps(30 * TICKS_PER_SECOND, START.plus(30 * TICKS_PER_SECOND)), "a quiet half minute");
+    assert!(!timeline.jumps(FRAME, START.plus(30 * TICKS_PER_SECOND)), "a burst after a stall");
+    assert!(timeline.jumps(149 * 3_600 * TICKS_PER_SECOND, START.plus(FRAME)));
+    assert!(timeline.jumps(-149 * 3_600 * TICKS_PER_SECOND, START.plus(FRAME)));
+}
+
+proptest! {
+    #[test]
+    fn nothing_absurd_panics(pts: i64, arrival: i64, report: i64, clock_rate: u32, seam_label: i64, unbroken: bool) {
+        let mut timeline = Timeline::new(clock_rate);
+        for step in 0..3 {
+            let pts = pts.wrapping_mul(step + 1);
+            timeline.jumps(pts, WallTime::from_ticks(arrival));
+            timeline.arrived(pts, WallTime::from_ticks(arrival));
+            timeline.sender_report(pts, WallTime::from_ticks(report));
+            let seam = Seam { label: WallTime::from_ticks(seam_label), camera: None, unbroken };
+            let label = timeline.begin_run(pts, Some(seam));
+            prop_assert!(label >= seam.label);
+            timeline.cut(arrival);
+            timeline.label(report);
+            timeline.pts_at_camera_time(WallTime::from_ticks(pts));
+        }
+    }
+}
