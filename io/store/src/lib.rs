@@ -1,1 +1,40 @@
-//! Placeholder.
+//! The store: footage on disks, durable per group of pictures, and its index.
+//!
+//! One container per disk, in it extents of one stream each, in them records. A thread per disk writes all that is
+//! queued, flushes once, and tells what is durable. SQLite finds footage by camera and time and can be made anew from
+//! the disks. What a stream holds, what is missing and why is decided elsewhere; this crate keeps it.
+//! `docs/design/store.md` has the format, the order of writes and the reasons.
+
+mod chunk;
+mod config;
+mod crash;
+mod device;
+mod disk;
+mod error;
+mod event_log;
+mod format;
+mod index;
+mod read;
+mod shared;
+mod store;
+mod types;
+mod verify;
+mod volume;
+mod writer;
+
+pub use config::{BUFFER_BYTES_MAX_DEFAULT, DiskConfig, DiskRole, StoreConfig};
+pub use crash::{CrashReport, crash_images};
+pub use device::{BlockDev, DeviceOp, Fault, FaultDev, MemoryDev, RecordingDev};
+pub use disk::WrapDevice;
+pub use error::{CommitError, FormatError, PushError, ReadError, StoreError};
+pub use event_log::{EventCursor, EventLog, EventPage, EventQuery};
+pub use format::decode_untrusted;
+pub use read::Record;
+pub use store::{HeldSpan, Store};
+pub use types::{
+    CameraTime, Commit, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, LedgerRow, Loss,
+    Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex, RecordInfo, RecordMeta, RecordRef,
+    RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents, TRACKS_MAX, TimeQuality,
+};
+pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};
+pub use writer::StreamWriter;

@@ -1,1 +1,71 @@
-//! Placeholder.
+//! Fuzz targets: one function for each parser that faces the outside, which must return whatever the bytes are.
+//!
+//! A target also checks what must hold of the result, such as that framing does not depend on how the bytes were
+//! cut. The same functions run in two ways: `cargo xtask fuzz` searches for inputs guided by coverage, and the test
+//! in this file replays `corpus/TARGET/*`, which holds captures and every input that ever broke something.
+
+mod media;
+mod rtsp;
+
+/// A target by its name, which is also the name of its folder in `corpus`.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("auth", rtsp::auth),
+    ("depacketize", media::depacketize),
+    ("h264_sample", media::h264_sample),
+    ("rtcp", media::rtcp),
+    ("rtp", media::rtp),
+    ("rtsp_framing", rtsp::framing),
+    ("rtsp_message", rtsp::message),
+    ("sdp", rtsp::sdp),
+    ("sei", media::sei),
+    ("sps", media::sps),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::panic::catch_unwind;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_target_survives_its_corpus() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+        let mut broken = Vec::new();
+        for (name, run) in TARGETS {
+            let mut inputs = 0;
+            for entry in
+                std::fs::read_dir(corpus.join(name)).unwrap_or_else(|_| panic!("{name} has no corpus"))
+            {
+                let path = entry.unwrap().path();
+                let input = std::fs::read(&path).unwrap();
+                // Most breakage shows on a truncated input: each prefix of a small one is an input of its own.
+                let shortest = if input.len() <= 2048 { 0 } else { input.len() };
+                for end in shortest..=input.len() {
+                    if catch_unwind(|| run(&input[..end])).is_err() {
+                        broken.push(format!("{} cut to {end} bytes", path.display()));
+                        break;
+                    }
+                }
+                inputs += 1;
+            }
+            assert!(inputs > 0, "the corpus of {name} is empty");
+        }
+        assert!(broken.is_empty(), "{}", broken.join("\n"));
+    }
+
+    #[test]
+    fn every_corpus_has_a_target() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+        let folders: BTreeSet<String> = std::fs::read_dir(corpus)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(folders, names);
+    }
+}

@@ -76,7 +76,12 @@ impl Bench {
 
     /// Waits until all that was queued is on disk, then returns the ledger's items in frames since the start.
     fn settled(&self) -> Vec<(i64, i64, &'static str)> {
-        self.output.store.clone().close();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            while self.camera.pending() > 0 {
+                self.camera.progressed().await;
+            }
+        });
         let window = Span { from: START, to: START.plus(100_000 * FRAME) };
         let items = self.camera.ledger().items(window, window.to, &SpanSet::new());
         let frame = |label: WallTime| (label.ticks_since(START) + FRAME / 2).div_euclid(FRAME);
@@ -241,6 +246,7 @@ fn pictures_before_the_first_key_frame_are_waited_through_and_told() {
     }
     session.gather.finish(Ending::Missing(GapReason::KeyFrameMissing));
     assert_eq!(bench.notices.1.try_recv(), Ok(Notice::KeyFrameMissing));
+    bench.settled();
     assert!(bench.on_disk().is_empty());
 }
 

@@ -1,0 +1,177 @@
+//! `keepwatch check`: every mistake of a configuration file, and of the machine it is for, before a node runs with it.
+//!
+//! It looks and changes nothing: no directory is made, no disk is taken into use, no camera is asked.
+
+use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use keepwatch_store::{DiskConfig, DiskState, Store, StoreError};
+use keepwatch_web::WebConfig;
+use rustix::fs::{Access, access, statvfs};
+
+use crate::config::{self, ConfigFile, Loaded, NodeConfig, Report, show_bytes};
+use crate::{Outcome, output};
+
+/// Checks the file at `path` and says all that is wrong.
+pub(crate) fn check(path: &Path) -> Outcome {
+    let Loaded { file, node, mut report } = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            output::complain(error);
+            return Outcome::ConfigurationWrong;
+        }
+    };
+    environment(&file, &node, &mut report);
+    if !report.is_empty() {
+        output::complain(report.show(path));
+    }
+    if report.failed() {
+        return Outcome::ConfigurationWrong;
+    }
+    output::say(format_args!(
+        "{}: can be used; {} cameras, {} disks",
+        path.display(),
+        file.cameras.len(),
+        file.disks.len()
+    ));
+    Outcome::Done
+}
+
+/// Looks whether the data directory and the disks can be used by this user.
+fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
+    let data = file.node.data.get_ref();
+    if let Err((what, remedy)) = data_directory(data) {
+        report.error(file.node.data.span(), what, remedy);
+    }
+    let socket = WebConfig { listen: Vec::new(), socket: Some(data.join(keepwatch_web::SOCKET_NAME)) };
+    if let Err(error) = socket.check() {
+        report.error(file.node.data.span(), error.to_string(), "name a directory nearer to the root");
+    }
+    for disk in &file.disks {
+        if let Err((what, remedy)) = disk_place(disk.path.get_ref(), disk.size_bytes) {
+            report.error(disk.path.span(), what, remedy);
+        }
+    }
+    registered_disks(file, node, report);
+}
+
+/// What is wrong, and what to do.
+type Finding = (String, &'static str);
+
+fn data_directory(path: &Path) -> Result<(), Finding> {
+    let shown = path.display();
+    if path.is_dir() {
+        return writable(path, "the data directory");
+    }
+    if path.exists() {
+        return Err((format!("the data directory {shown} is not a directory"), "name a directory"));
+    }
+    // The node makes it, so what counts is the nearest directory that is there.
+    let Some(parent) = path.ancestors().skip(1).find(|ancestor| ancestor.exists()) else {
+        return Err((format!("the data directory {shown} cannot be reached"), "check the path"));
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    if !parent.is_dir() {
+        let what = format!("the data directory {shown} cannot be made: {} is a file", parent.display());
+        return Err((what, "check the path"));
+    }
+    writable(parent, "the data directory is not there and its parent")
+}
+
+fn writable(path: &Path, role: &str) -> Result<(), Finding> {
+    access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        let what = format!("{role} {} cannot be written: {}", path.display(), std::io::Error::from(error));
+        (what, "give it to the user that runs the node, or run this as that user")
+    })
+}
+
+fn disk_place(path: &Path, size_bytes: Option<u64>) -> Result<(), Finding> {
+    let shown = path.display();
+    let found = fs::metadata(path).map_err(|error| {
+        (format!("the disk {shown} cannot be reached: {error}"), "mount it, or create the directory")
+    })?;
+    if found.file_type().is_block_device() {
+        return access(path, Access::READ_OK | Access::WRITE_OK).map_err(|error| {
+            let what = format!("the disk {shown} cannot be written: {}", std::io::Error::from(error));
+            (what, "give the device to the user that runs the node, or run this as that user")
+        });
+    }
+    if !found.is_dir() {
+        return Err((
+            format!("the disk {shown} is neither a directory nor a block device"),
+            "name the directory that is to hold the footage",
+        ));
+    }
+    writable(path, "the disk")?;
+    // A directory that holds something may hold the container already, which takes no more space.
+    let blank = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    if let (Some(size), true, Ok(system)) = (size_bytes, blank, statvfs(path)) {
+        let free = system.f_bavail.saturating_mul(system.f_frsize);
+        if size > free {
+            let what =
+                format!("the disk {shown} has {} free and is to hold {}", show_bytes(free), show_bytes(size));
+            return Err((what, "make room or choose a smaller size"));
+        }
+    }
+    Ok(())
+}
+
+/// Asks the store, where there is one already, whether the disks are the ones it knows.
+fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
+    let NodeConfig { recorder, .. } = node;
+    if !recorder.data.join("index.db").exists() || recorder.disks.is_empty() {
+        return;
+    }
+    let disks: Vec<DiskConfig> =
+        recorder.disks.iter().map(|disk| DiskConfig::new(&disk.path, disk.size_bytes)).collect();
+    let place = |path: &Path| -> Range<usize> {
+        let table = file.disks.iter().find(|disk| disk.path.get_ref() == path);
+        table.map_or(0..0, |disk| disk.path.span())
+    };
+    match Store::open_read_only(&recorder.data, &disks) {
+        Ok(store) => {
+            for disk in store.disks() {
+                let shown = disk.path.display();
+                match disk.state {
+                    DiskState::Online | DiskState::Full => {}
+                    DiskState::Gone { why, .. } => {
+                        let remedy = "mount the disk that this node recorded on, or take the entry out";
+                        report.warning(
+                            place(&disk.path),
+                            format!("the disk {shown} is not there: {why}"),
+                            remedy,
+                        );
+                    }
+                    DiskState::ReadOnly => report.error(
+                        place(&disk.path),
+                        format!("the disk {shown} was made by a later version and cannot be written"),
+                        "run the version that made it, or use another disk",
+                    ),
+                    DiskState::Foreign { owner } => report.error(
+                        place(&disk.path),
+                        format!("the disk {shown} holds footage of another recorder, {owner}"),
+                        "mount the disk that belongs here, or use a blank one",
+                    ),
+                }
+            }
+            store.close();
+        }
+        Err(error) => {
+            let span = match &error {
+                StoreError::ForeignDisk { path, .. }
+                | StoreError::NoDisk { path, .. }
+                | StoreError::NoRoom { path, .. }
+                | StoreError::Geometry { path, .. }
+                | StoreError::Format { path, .. }
+                | StoreError::SameDisk { path, .. } => place(path),
+                StoreError::InUse { .. }
+                | StoreError::Io { .. }
+                | StoreError::Index(_)
+                | StoreError::ReadOnly => file.node.data.span(),
+            };
+            report.error(span, error.to_string(), "put it right, or use another disk");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The command line. Contracts of the first release: names and meanings stay.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use keepwatch_model::{CameraId, WallTime};
+
+/// Where a configuration is looked for when none is named.
+const CONFIG_DEFAULT: &str = "/etc/keepwatch/keepwatch.toml";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; standard error says why
+  2  the command line or the configuration is wrong
+  3  done, and faults were found (verify, status)";
+
+/// Records IP cameras and accounts for every second.
+#[derive(Debug, Parser)]
+#[command(name = "keepwatch", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show it at work: virtual cameras and a recorder in a temporary directory
+    Demo(DemoOptions),
+    /// Run a node
+    Run(RunOptions),
+    /// Find every mistake in a configuration file
+    Check(CheckOptions),
+    /// Show what a running node records
+    Status(StatusOptions),
+    /// Prove every checksum of the footage and every row of the index
+    Verify(VerifyOptions),
+    /// Write footage to an MP4 file
+    Export(ExportOptions),
+    /// Virtual cameras and load, for tests
+    Lab(LabOptions),
+    /// Tidies up after a demo that was killed; started by it
+    #[command(hide = true)]
+    DemoJanitor(JanitorOptions),
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Keep everything in this directory instead of a temporary one
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Address of the HTTP server [default: 127.0.0.1:8080, or a free port when that is taken]
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Virtual cameras
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) cameras: u16,
+    /// End after this many seconds of recording
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+}
+
+/// Options of `demo-janitor`.
+#[derive(Debug, Args)]
+pub(crate) struct JanitorOptions {
+    /// Directory to remove at the end
+    #[arg(long)]
+    pub(crate) remove: Option<PathBuf>,
+}
+
+/// A part that a node can play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Records cameras
+    Recorder,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// Configuration file
+    #[arg(long, env = "KEEPWATCH_CONFIG", default_value = CONFIG_DEFAULT)]
+    pub(crate) config: PathBuf,
+    /// Role to play; may be given several times [default: all that the configuration describes]
+    #[arg(long = "role")]
+    pub(crate) roles: Vec<Role>,
+    /// Print one JSON line on standard output when the node can be reached
+    #[arg(long, hide = true)]
+    pub(crate) ready_line: bool,
+    /// End with this process, which must be the parent
+    #[arg(long, hide = true)]
+    pub(crate) parent: Option<u32>,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckOptions {
+    /// Configuration file
+    pub(crate) file: PathBuf,
+}
+
+/// Which node is meant.
+#[derive(Debug, Args)]
+pub(crate) struct NodeOptions {
+    /// Configuration file of the node [default: /etc/keepwatch/keepwatch.toml]
+    #[arg(long, env = "KEEPWATCH_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory of the node, instead of the one in its configuration
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl NodeOptions {
+    /// The configuration file; `None` when only a data directory was named.
+    pub(crate) fn config_file(&self) -> Option<PathBuf> {
+        match (&self.config, &self.data) {
+            (Some(file), _) => Some(file.clone()),
+            (None, Some(_)) => None,
+            (None, None) => Some(PathBuf::from(CONFIG_DEFAULT)),
+        }
+    }
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    /// Which node.
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyOptions {
+    /// Which node.
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Make the index anew from the footage alone; the node must not be running
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// Which node.
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Id of the camera
+    #[arg(long)]
+    pub(crate) camera: CameraId,
+    /// First moment, like 2026-11-21T22:05:00Z
+    #[arg(long)]
+    pub(crate) from: WallTime,
+    /// First moment after
+    #[arg(long)]
+    pub(crate) to: WallTime,
+    /// MP4 file to write
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+}
+
+/// Options of `lab`.
+#[derive(Debug, Args)]
+pub(crate) struct LabOptions {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
+    /// End with this process, which must be the parent
+    #[arg(long, hide = true, global = true)]
+    pub(crate) parent: Option<u32>,
+}
+
+/// What the lab does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Serve virtual cameras over RTSP
+    Cameras(LabCamerasOptions),
+    /// Serve many prepared streams at little cost
+    Load(LabLoadOptions),
+    /// Tell running virtual cameras what to do wrong
+    Control(LabControlOptions),
+    /// List the frame numbers of virtual cameras that a store holds
+    CountFrames(NodeOptions),
+}
+
+/// What virtual cameras ask for.
+#[derive(Debug, Args)]
+pub(crate) struct LabLogin {
+    /// User that the cameras ask for
+    #[arg(long, requires = "password_file")]
+    pub(crate) user: Option<String>,
+    /// File with that user's password on one line
+    #[arg(long, requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// Options of `lab cameras`.
+#[derive(Debug, Args)]
+pub(crate) struct LabCamerasOptions {
+    /// Address of the RTSP server; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Cameras
+    #[arg(long, default_value_t = 1)]
+    pub(crate) count: usize,
+    /// Encoders that the cameras share
+    #[arg(long, default_value_t = 1)]
+    pub(crate) encoders: usize,
+    /// Bits per second of each camera's video
+    #[arg(long, default_value_t = 500_000)]
+    pub(crate) bitrate: u32,
+    /// Frames per second
+    #[arg(long, default_value_t = 25)]
+    pub(crate) fps: u32,
+    /// Frames from one key frame to the next
+    #[arg(long, default_value_t = 25)]
+    pub(crate) gop: u32,
+    /// Leave the sound out
+    #[arg(long)]
+    pub(crate) silent: bool,
+    /// What they ask for.
+    #[command(flatten)]
+    pub(crate) login: LabLogin,
+    /// Unix socket to make, on which faults are commanded
+    #[arg(long)]
+    pub(crate) control: Option<PathBuf>,
+    /// End when standard input does
+    #[arg(long)]
+    pub(crate) until_input_closes: bool,
+    /// End after this many seconds
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+}
+
+/// Options of `lab load`.
+#[derive(Debug, Args)]
+pub(crate) struct LabLoadOptions {
+    /// Address of the RTSP server; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Cameras
+    #[arg(long, default_value_t = 16)]
+    pub(crate) cameras: usize,
+    /// Bits per second of each camera's video
+    #[arg(long, default_value_t = 4_000_000)]
+    pub(crate) bitrate: u32,
+    /// Frames per second
+    #[arg(long, default_value_t = 25)]
+    pub(crate) fps: u32,
+    /// Frames from one key frame to the next
+    #[arg(long, default_value_t = 50)]
+    pub(crate) gop: u32,
+    /// What they ask for.
+    #[command(flatten)]
+    pub(crate) login: LabLogin,
+    /// End when standard input does
+    #[arg(long)]
+    pub(crate) until_input_closes: bool,
+    /// End after this many seconds
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+}
+
+/// Options of `lab control`.
+#[derive(Debug, Args)]
+pub(crate) struct LabControlOptions {
+    /// Unix socket of the cameras
+    pub(crate) socket: PathBuf,
+    /// What to do, as JSON: {"camera": "cam1", "fault": "drop"}
+    pub(crate) command: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_contracts_are_understood() {
+        for line in [
+            "keepwatch demo --dir D --listen [::1]:0 --cameras 2 --seconds 5",
+            "keepwatch run --config F --role recorder",
+            "keepwatch check F",
+            "keepwatch status --data D --json",
+            "keepwatch verify --data D --config F --rebuild --json",
+            "keepwatch export --data D --camera c1 --from 2026-11-21T22:00:00Z --to 2026-11-21T22:01:00Z -o F",
+            "keepwatch lab cameras --listen 127.0.0.1:0 --count 4 --bitrate 500000 --control S",
+            "keepwatch lab cameras --user u --password-file f",
+            "keepwatch lab load --cameras 64 --seconds 10",
+            "keepwatch lab count-frames --data D",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+        for line in ["keepwatch export --camera A! --from x --to y -o F", "keepwatch demo --cameras 0"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

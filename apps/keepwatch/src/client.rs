@@ -1,0 +1,292 @@
+//! `keepwatch status` and `keepwatch export`: what a running node knows, asked over its Unix socket.
+//!
+//! An export reads the store directly when no node runs, so that footage can be had from a machine that is down.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use keepwatch_model::{Span, WallTime};
+use keepwatch_recorder::export::Export;
+use keepwatch_store::Store;
+use keepwatch_web::{ClientError, SOCKET_NAME, SocketClient};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::cli::{ExportOptions, NodeOptions, StatusOptions};
+use crate::config::{self, show_bytes};
+use crate::{Outcome, output, verify};
+
+/// A camera as the API shows it; keys that this program does not use are left out.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Camera {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether its frames reach the disk.
+    pub(crate) recording: bool,
+    /// End of what is on disk.
+    pub(crate) durable_until: Option<WallTime>,
+    /// Since when the connection is in the state it is in.
+    since: Option<WallTime>,
+    /// State of the connection.
+    #[serde(default)]
+    connection: String,
+    /// Why it is not recorded.
+    detail: Option<String>,
+}
+
+/// The list of cameras.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Cameras {
+    /// The cameras.
+    pub(crate) items: Vec<Camera>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Status {
+    name: String,
+    version: String,
+    started: WallTime,
+    now: WallTime,
+    disks: Vec<Disk>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Disk {
+    path: String,
+    state: String,
+    detail: Option<String>,
+    slow: bool,
+    size_bytes: u64,
+    used_bytes: u64,
+    protected_bytes: u64,
+}
+
+/// The data directory of the node that `options` name. Only where the configuration says it is matters here, so one
+/// with mistakes elsewhere will do.
+fn data_of(options: &NodeOptions) -> anyhow::Result<PathBuf> {
+    if let Some(data) = &options.data {
+        return Ok(data.clone());
+    }
+    let file = options.config_file().context("no configuration is named")?;
+    Ok(config::load(&file)?.node.recorder.data)
+}
+
+/// Shows what the node records.
+pub(crate) async fn status(options: StatusOptions) -> anyhow::Result<Outcome> {
+    let data = data_of(&options.node)?;
+    let client = SocketClient::new(data.join(SOCKET_NAME));
+    let status: Value = client.get("/api/v1/status").await?;
+    let cameras: Value = client.get("/api/v1/cameras").await?;
+    let listed: Cameras =
+        serde_json::from_value(cameras.clone()).context("the node is of another version")?;
+    let shown: Status = serde_json::from_value(status.clone()).context("the node is of another version")?;
+    if options.json {
+        output::say(json!({"node": status, "cameras": cameras["items"]}));
+    } else {
+        for line in report(&shown, &listed.items) {
+            output::say(line);
+        }
+    }
+    Ok(if well(&shown, &listed.items) { Outcome::Done } else { Outcome::FaultsFound })
+}
+
+fn well(status: &Status, cameras: &[Camera]) -> bool {
+    let recorded = cameras.iter().all(|camera| camera.recording || camera.connection == "unwanted");
+    recorded && status.disks.iter().all(|disk| disk.state == "online" && !disk.slow)
+}
+
+/// The state of a node for people.
+fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
+    let recording = cameras.iter().filter(|camera| camera.recording).count();
+    let mut lines = vec![
+        format!(
+            "{}, version {}, running since {}",
+            status.name,
+            status.version,
+            seconds(Some(status.started))
+        ),
+        format!("{recording} of {} cameras recording at {}", cameras.len(), seconds(Some(status.now))),
+        String::new(),
+    ];
+    let mut rows = vec![["CAMERA", "NAME", "RECORDING", "ON DISK UNTIL", "GAP SINCE"].map(str::to_owned)];
+    for camera in cameras {
+        let unwanted = camera.connection == "unwanted";
+        let word = match (camera.recording, unwanted) {
+            (true, _) => "yes",
+            (false, true) => "unscheduled",
+            (false, false) => "NO",
+        };
+        let gap = if camera.recording || unwanted {
+            "-".to_owned()
+        } else {
+            // A gap begins where the footage on disk ends.
+            let since = seconds(camera.durable_until.or(camera.since));
+            let why = camera.detail.as_deref().unwrap_or(&camera.connection);
+            format!("{since}  {}", printable(why))
+        };
+        rows.push([
+            camera.id.clone(),
+            printable(&camera.name),
+            word.to_owned(),
+            seconds(camera.durable_until),
+            gap,
+        ]);
+    }
+    lines.extend(table(&rows));
+    lines.push(String::new());
+    let mut rows = vec![["DISK", "STATE", "SIZE", "USED", "PROTECTED"].map(str::to_owned)];
+    for disk in &status.disks {
+        let mut state = disk.state.clone();
+        if disk.slow {
+            state += ", too slow";
+        }
+        if let Some(detail) = &disk.detail {
+            state += &format!(" ({})", printable(detail));
+        }
+        rows.push([
+            disk.path.clone(),
+            state,
+            show_bytes(disk.size_bytes),
+            show_bytes(disk.used_bytes),
+            show_bytes(disk.protected_bytes),
+        ]);
+    }
+    lines.extend(table(&rows));
+    lines
+}
+
+/// A time to the second, as far as a person needs it.
+fn seconds(time: Option<WallTime>) -> String {
+    time.map_or_else(
+        || "-".to_owned(),
+        |time| format!("{}Z", time.to_string().chars().take(19).collect::<String>()),
+    )
+}
+
+/// A text from outside without what would move the cursor of a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// Rows with their columns under each other; the last column is as long as it is.
+fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    rows.iter()
+        .map(|row| {
+            let cells: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            cells.join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// Writes footage to a file.
+pub(crate) async fn export(options: ExportOptions) -> anyhow::Result<Outcome> {
+    let Some(window) = Span::new(options.from, options.to) else {
+        bail!("--to {} is not after --from {}", options.to, options.from);
+    };
+    let data = data_of(&options.node)?;
+    let client = SocketClient::new(data.join(SOCKET_NAME));
+    let written = match from_node(&client, &options).await {
+        Err(ClientError::NotRunning { .. }) => from_store(&options, window)?,
+        result => result?,
+    };
+    output::say(format_args!("{}: {}", options.output.display(), show_bytes(written)));
+    Ok(Outcome::Done)
+}
+
+/// Has the running node export into the file, which appears when it is complete.
+async fn from_node(client: &SocketClient, options: &ExportOptions) -> Result<u64, ClientError> {
+    let target =
+        format!("/api/v1/cameras/{}/export.mp4?from={}&to={}", options.camera, options.from, options.to);
+    let mut unfinished = options.output.clone().into_os_string();
+    unfinished.push(".part");
+    let unfinished = PathBuf::from(unfinished);
+    let mut progress = output::Progress::new();
+    // The file is made only when the node has agreed: a refusal leaves nothing behind.
+    let mut made = false;
+    let make = || {
+        made = true;
+        File::create(&unfinished)
+    };
+    let report = |done, all: Option<u64>| progress.show(done, all.unwrap_or(0), show_bytes(done));
+    let result = client.get_into(&target, make, report).await.and_then(|(written, file)| {
+        file.sync_all()
+            .and_then(|()| fs::rename(&unfinished, &options.output))
+            .map_err(ClientError::Write)?;
+        Ok(written)
+    });
+    if result.is_err() && made {
+        // The error at hand matters more than one of tidying up after it.
+        let _ = fs::remove_file(&unfinished);
+    }
+    result
+}
+
+/// Reads the store without a node.
+fn from_store(options: &ExportOptions, window: Span) -> anyhow::Result<u64> {
+    let (data, disks) = verify::store_of(&options.node)?;
+    let title = title(options);
+    let store = Store::open_read_only(&data, &disks)?;
+    let export = Export::plan(&store, options.camera, &title, window)?;
+    let bytes = export.file_bytes();
+    export.write_file(&options.output)?;
+    store.close();
+    Ok(bytes)
+}
+
+/// The camera's name where a configuration is at hand, else its id.
+fn title(options: &ExportOptions) -> String {
+    let configured = options.node.config_file().and_then(|file| config::load(&file).ok());
+    let camera = configured.and_then(|loaded| {
+        loaded.node.recorder.cameras.into_iter().find(|camera| camera.id == options.camera)
+    });
+    camera.map_or_else(|| options.camera.to_string(), |camera| camera.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_node_is_a_table() {
+        let camera = |id: &str, value: Value| {
+            let mut base = json!({"id": id, "name": id.to_uppercase(), "recording": true, "detail": null,
+                "durable_until": "2026-11-21T22:05:01.5Z", "since": "2026-11-21T22:00:00Z", "connection": "recording"});
+            base.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+            serde_json::from_value::<Camera>(base).unwrap()
+        };
+        let cameras = [
+            camera("gate", json!({})),
+            camera("yard", json!({"recording": false, "connection": "waiting", "detail": "lost\u{1b}[2J"})),
+            camera("shop", json!({"recording": false, "connection": "unwanted", "durable_until": null})),
+        ];
+        let status: Status = serde_json::from_value(json!({
+            "name": "north", "version": "1", "started": "2026-11-21T22:00:00Z", "now": "2026-11-21T22:05:02Z",
+            "disks": [{"path": "/srv/f", "state": "gone", "detail": "no such file", "slow": true,
+                "size_bytes": 1_u64 << 30, "used_bytes": 1_u64 << 29, "protected_bytes": 0}],
+        }))
+        .unwrap();
+        assert!(!well(&status, &cameras));
+        let expected = "\
+north, version 1, running since 2026-11-21T22:00:00Z
+1 of 3 cameras recording at 2026-11-21T22:05:02Z
+
+CAMERA  NAME  RECORDING    ON DISK UNTIL         GAP SINCE
+gate    GATE  yes          2026-11-21T22:05:01Z  -
+yard    YARD  NO           2026-11-21T22:05:01Z  2026-11-21T22:05:01Z  lost [2J
+shop    SHOP  unscheduled  -                     -
+
+DISK    STATE                          SIZE     USED       PROTECTED
+/srv/f  gone, too slow (no such file)  1.0 GiB  512.0 MiB  0 B";
+        assert_eq!(report(&status, &cameras).join("\n"), expected);
+    }
+}

@@ -1,0 +1,380 @@
+//! The configuration file of a node: TOML with units in the values, read whole, every problem named with its place.
+//!
+//! The types here are the file's, with the place of each value; [`ConfigFile::resolve`] turns them into what the
+//! recorder and the server are told. It reads the file and the password files it names and touches nothing else:
+//! whether directories and disks can be used is asked by `check`, and found by `run`.
+
+mod camera;
+mod reader;
+mod report;
+mod schedule;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keepwatch_recorder::config::{DiskConfig, RecorderConfig};
+use keepwatch_web::WebConfig;
+use serde_spanned::Spanned;
+use toml::de::DeTable;
+
+pub(crate) use self::camera::CameraTable;
+use self::reader::{Complaint, Table, quoted};
+pub(crate) use self::report::Report;
+pub(crate) use self::units::show_bytes;
+
+/// Largest file that is read: ten thousand cameras.
+const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Smallest container: below this a handful of cameras wrap around within minutes.
+const DISK_BYTES_MIN: u64 = 128 << 20;
+
+/// Smallest buffer: two seconds of a few cameras.
+const BUFFER_BYTES_MIN: u64 = 16 << 20;
+
+/// Shortest retention; less is a slip of the unit.
+const RETENTION_MIN: Duration = Duration::from_secs(60);
+
+/// A configuration file as read. `Default` is what a file says that says nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ConfigFile {
+    /// `[node]`.
+    pub(crate) node: NodeTable,
+    /// Every `[[disk]]`.
+    pub(crate) disks: Vec<DiskTable>,
+    /// `[recorder]`.
+    pub(crate) recorder: RecorderTable,
+    /// Every `[[camera]]`.
+    pub(crate) cameras: Vec<CameraTable>,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NodeTable {
+    /// The node's name as operators see it; `None` takes the host's.
+    pub(crate) name: Option<String>,
+    /// Directory of everything but footage.
+    pub(crate) data: Spanned<PathBuf>,
+    /// Addresses of the HTTP server.
+    pub(crate) listen: Vec<Spanned<SocketAddr>>,
+}
+
+impl Default for NodeTable {
+    fn default() -> Self {
+        Self {
+            name: None,
+            data: Spanned::new(0..0, PathBuf::from("/var/lib/keepwatch")),
+            listen: vec![Spanned::new(0..0, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080)))],
+        }
+    }
+}
+
+/// `[[disk]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DiskTable {
+    /// A directory or a block device.
+    pub(crate) path: Spanned<PathBuf>,
+    /// Bytes of the container; `None` takes all but 5 % of the file system.
+    pub(crate) size_bytes: Option<u64>,
+}
+
+/// `[recorder]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecorderTable {
+    /// Age at which footage is deleted; `None` keeps it until space runs out.
+    pub(crate) retention: Option<Duration>,
+    /// Most bytes of footage in memory.
+    pub(crate) buffer_bytes_max: u64,
+}
+
+impl Default for RecorderTable {
+    fn default() -> Self {
+        Self { retention: None, buffer_bytes_max: 256 << 20 }
+    }
+}
+
+/// What a node is told to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NodeConfig {
+    /// The recorder's part.
+    pub(crate) recorder: RecorderConfig,
+    /// Addresses of the HTTP server.
+    pub(crate) listen: Vec<SocketAddr>,
+}
+
+/// Why a file could not be read at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The file is not there or not readable.
+    #[error("{}: cannot be read: {source}; check the path", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no text.
+    #[error("{}: is not UTF-8 text; save it as UTF-8", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is too large.
+    #[error("{}: is larger than {} MiB; is it the right file?", path.display(), FILE_BYTES_MAX >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A file and what is wrong with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// What could be read of it; relative paths are made relative to its directory.
+    pub(crate) file: ConfigFile,
+    /// What the node is told to do; passwords that could not be read are absent. Use only when the report has no
+    /// error.
+    pub(crate) node: NodeConfig,
+    /// What is wrong.
+    pub(crate) report: Report,
+}
+
+/// Reads the file at `path` and the password files it names.
+pub(crate) fn load(path: &Path) -> Result<Loaded, ReadError> {
+    let text = read_text(path)?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    Ok(parse(text, directory))
+}
+
+/// Reads a file's `text`; relative paths in it are relative to `directory`.
+pub(crate) fn parse(text: String, directory: &Path) -> Loaded {
+    let mut report = Report::new(text.clone());
+    let (tree, errors) = DeTable::parse_recoverable(&text);
+    for error in &errors {
+        // Some spans point behind the end.
+        let offset = error.span().map_or(0, |span| span.start.min(text.len()));
+        report.error_at(offset, one_line(error.message()), "see the description of TOML at https://toml.io");
+    }
+    // Half a tree would give errors that are none.
+    let file = if errors.is_empty() {
+        ConfigFile::from_tree(&mut report, Table::new(tree.get_ref(), "", 0..0), directory)
+    } else {
+        ConfigFile::default()
+    };
+    let node = file.resolve(&mut report);
+    Loaded { file, node, report }
+}
+
+impl ConfigFile {
+    fn from_tree(report: &mut Report, mut root: Table<'_, '_>, directory: &Path) -> Self {
+        let node = root
+            .table(report, "node", "[node]")
+            .map(|table| NodeTable::read(report, table, directory))
+            .unwrap_or_default();
+        let disks: Vec<DiskTable> = root
+            .tables(report, "disk", "[[disk]]")
+            .into_iter()
+            .filter_map(|table| DiskTable::read(report, table, directory))
+            .collect();
+        let recorder = root
+            .table(report, "recorder", "[recorder]")
+            .map(|table| RecorderTable::read(report, table))
+            .unwrap_or_default();
+        let cameras: Vec<CameraTable> = root
+            .tables(report, "camera", "[[camera]]")
+            .into_iter()
+            .filter_map(|table| CameraTable::read(report, table, directory))
+            .collect();
+        if !root.has("disk") {
+            report.error_of_file(
+                "there is no [[disk]]",
+                "add one for the footage, like: [[disk]] path = \"/srv/footage\"",
+            );
+        }
+        if !root.has("camera") {
+            report.warning_of_file(
+                "there is no [[camera]], so nothing is recorded",
+                "add one, like: [[camera]] id = \"gate\" url = \"rtsp://192.0.2.10/stream\"",
+            );
+        }
+        root.finish(report);
+        let paths = disks.iter().map(|disk| (&disk.path, disk.path.get_ref()));
+        duplicates(report, paths, |path| format!("disk {}", quoted(&path.display().to_string())));
+        let ids = cameras.iter().map(|camera| (&camera.id, camera.id.get_ref()));
+        duplicates(report, ids, |id| format!("camera id {}", quoted(id.as_str())));
+        Self { node, disks, recorder, cameras }
+    }
+
+    /// What the node is told to do; reads the password files.
+    fn resolve(&self, report: &mut Report) -> NodeConfig {
+        for address in &self.node.listen {
+            let alone = WebConfig { listen: vec![*address.get_ref()], socket: None };
+            if let Err(error) = alone.check() {
+                report.error(
+                    address.span(),
+                    format!("listen = {}", quoted(&address.to_string())),
+                    error.to_string(),
+                );
+            }
+        }
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let recorder = RecorderConfig {
+            name: self.node.name.clone().unwrap_or_else(host),
+            data: self.node.data.get_ref().clone(),
+            disks: self.disks.iter().map(DiskConfig::from).collect(),
+            retention: self.recorder.retention,
+            buffer_bytes_max: self.recorder.buffer_bytes_max,
+            cameras: self.cameras.iter().map(|camera| camera.resolve(report)).collect(),
+        };
+        let listen = self.node.listen.iter().map(|address| *address.get_ref()).collect();
+        NodeConfig { recorder, listen }
+    }
+}
+
+impl NodeTable {
+    fn read(report: &mut Report, mut table: Table<'_, '_>, directory: &Path) -> Self {
+        let default = Self::default();
+        let name = table.parsed(report, "name", name);
+        let data = table.parsed(report, "data", |text| path(text, directory));
+        let listen = table.list(report, "listen", address);
+        table.refuse_empty(report, "listen", "leave listen out for the usual address");
+        table.finish(report);
+        Self {
+            name: name.map(Spanned::into_inner),
+            data: data.unwrap_or(default.data),
+            listen: listen.unwrap_or(default.listen),
+        }
+    }
+}
+
+impl DiskTable {
+    fn read(report: &mut Report, mut table: Table<'_, '_>, directory: &Path) -> Option<Self> {
+        let present = table.has("path");
+        let path = table.parsed(report, "path", |text| path(text, directory));
+        let size = table.parsed(report, "size", |text| {
+            let bytes = units::bytes(text)?;
+            at_least(
+                bytes,
+                DISK_BYTES_MIN,
+                text,
+                "write at least \"128 MiB\", or leave size out to take the whole disk",
+            )
+        });
+        table.parsed(report, "role", |text| match text {
+            "recordings" => Ok(()),
+            _ => Err(Complaint::new(
+                format!("{} is not a role of a disk that this version knows", quoted(text)),
+                "write \"recordings\", or leave role out",
+            )),
+        });
+        if !present {
+            table.missing(report, "path", "add the directory or the block device that keeps the footage");
+        }
+        table.finish(report);
+        Some(Self { path: path?, size_bytes: size.map(Spanned::into_inner) })
+    }
+}
+
+impl From<&DiskTable> for DiskConfig {
+    fn from(table: &DiskTable) -> Self {
+        Self { path: table.path.get_ref().clone(), size_bytes: table.size_bytes }
+    }
+}
+
+impl RecorderTable {
+    fn read(report: &mut Report, mut table: Table<'_, '_>) -> Self {
+        let default = Self::default();
+        let retention = table.parsed(report, "retention", retention);
+        let buffer = table.parsed(report, "buffer", |text| {
+            at_least(units::bytes(text)?, BUFFER_BYTES_MIN, text, "write at least \"16 MiB\"")
+        });
+        table.finish(report);
+        Self {
+            retention: retention.map(Spanned::into_inner),
+            buffer_bytes_max: buffer.map_or(default.buffer_bytes_max, Spanned::into_inner),
+        }
+    }
+}
+
+/// A name for people: not empty, at most 100 characters, nothing that moves a cursor.
+fn name(text: &str) -> Result<String, Complaint> {
+    let unfit = text.trim().is_empty() || text.chars().count() > 100 || text.chars().any(char::is_control);
+    if unfit {
+        let what = format!("{} cannot be a name", quoted(text));
+        return Err(Complaint::new(what, "write 1 to 100 characters on one line"));
+    }
+    Ok(text.to_owned())
+}
+
+fn path(text: &str, directory: &Path) -> Result<PathBuf, Complaint> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Complaint::new(
+            format!("{} is no path", quoted(text)),
+            "write a path like \"/srv/footage\"",
+        ));
+    }
+    Ok(directory.join(text))
+}
+
+fn address(text: &str) -> Result<SocketAddr, Complaint> {
+    text.trim().parse().map_err(|_| {
+        Complaint::new(
+            format!("{} is not an address with a port", quoted(text)),
+            "write numbers like \"[::1]:8080\" or \"127.0.0.1:8080\"",
+        )
+    })
+}
+
+fn retention(text: &str) -> Result<Duration, Complaint> {
+    let remedy = "write at least \"1 min\", or leave retention out to keep footage until space runs out";
+    at_least(units::duration(text)?, RETENTION_MIN, text, remedy)
+}
+
+fn at_least<T: PartialOrd>(value: T, least: T, text: &str, remedy: &str) -> Result<T, Complaint> {
+    if value < least {
+        Err(Complaint::new(format!("{} is too little", quoted(text)), remedy))
+    } else {
+        Ok(value)
+    }
+}
+
+/// Complains about every value that stood before.
+fn duplicates<'v, S: 'v, T: Ord + 'v>(
+    report: &mut Report,
+    values: impl Iterator<Item = (&'v Spanned<S>, &'v T)>,
+    show: impl Fn(&T) -> String,
+) {
+    let mut seen = std::collections::BTreeMap::new();
+    for (place, value) in values {
+        let start = place.span().start;
+        if let Some(first) = seen.insert(value, start) {
+            let line = report.line(first);
+            report.error(
+                place.span(),
+                format!("{} is already used on line {line}", show(value)),
+                "every entry needs one of its own",
+            );
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ReadError> {
+    let unreadable = |source| ReadError::Unreadable { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(ReadError::TooLarge { path: path.to_owned() });
+    }
+    String::from_utf8(bytes).map_err(|_| ReadError::NotText { path: path.to_owned() })
+}
+
+/// The parser's messages can have several lines; ours have one.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,279 @@
+//! Reads a table of the file key by key, noting every problem instead of stopping at the first.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every kind of value but the wanted one is wrong in the same way"
+)]
+
+use std::ops::Range;
+
+use serde_spanned::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::report::Report;
+
+/// Longest text that is quoted in a message.
+const QUOTE_CHARS_MAX: usize = 60;
+
+/// Why a text is not the value that belongs there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    /// What is wrong with it.
+    pub(crate) what: String,
+    /// What to write instead.
+    pub(crate) remedy: String,
+}
+
+impl Complaint {
+    /// A complaint.
+    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
+}
+
+/// `text` in quotation marks, shortened.
+pub(crate) fn quoted(text: &str) -> String {
+    if text.chars().count() <= QUOTE_CHARS_MAX {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(QUOTE_CHARS_MAX).collect();
+    format!("{:?}", format!("{start}…"))
+}
+
+/// A table being read.
+pub(crate) struct Table<'t, 'i> {
+    entries: &'t DeTable<'i>,
+    /// How messages name it, like `[node]`.
+    name: &'static str,
+    span: Range<usize>,
+    /// Keys that were asked for: the known ones.
+    known: Vec<&'static str>,
+}
+
+impl<'t, 'i> Table<'t, 'i> {
+    /// The table `entries`, which stands at `span` and is called `name` in messages.
+    pub(crate) const fn new(entries: &'t DeTable<'i>, name: &'static str, span: Range<usize>) -> Self {
+        Self { entries, name, span, known: Vec::new() }
+    }
+
+    /// Whether `key` stands in it, whatever its value.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Complains when `key` holds an empty list.
+    pub(crate) fn refuse_empty(&self, report: &mut Report, key: &'static str, remedy: &str) {
+        if let Some(value) = self.entries.get(key)
+            && value.get_ref().as_array().is_some_and(|items| items.is_empty())
+        {
+            report.error(value.span(), format!("{key} is an empty list"), remedy);
+        }
+    }
+
+    /// Where it stands.
+    pub(crate) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// The text at `key`.
+    pub(crate) fn text(&mut self, report: &mut Report, key: &'static str) -> Option<Spanned<String>> {
+        self.parsed(report, key, |text| Ok(text.to_owned()))
+    }
+
+    /// The text at `key`, turned into a value.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        report: &mut Report,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, Complaint>,
+    ) -> Option<Spanned<T>> {
+        let value = self.value(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => parse_one(report, value.span(), text, parse),
+            other => {
+                self.wrong_type(report, key, value.span(), other, "a text in quotation marks");
+                None
+            }
+        }
+    }
+
+    /// The texts at `key`, each turned into a value; one text may stand without brackets.
+    pub(crate) fn list<T>(
+        &mut self,
+        report: &mut Report,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, Complaint>,
+    ) -> Option<Vec<Spanned<T>>> {
+        let value = self.value(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(parse_one(report, value.span(), text, parse).into_iter().collect()),
+            DeValue::Array(items) => {
+                let mut parsed = Vec::new();
+                for item in items.iter() {
+                    match item.get_ref() {
+                        DeValue::String(text) => {
+                            parsed.extend(parse_one(report, item.span(), text, &parse));
+                        }
+                        other => {
+                            self.wrong_type(report, key, item.span(), other, "a text in quotation marks")
+                        }
+                    }
+                }
+                Some(parsed)
+            }
+            other => {
+                self.wrong_type(report, key, value.span(), other, "a list of texts");
+                None
+            }
+        }
+    }
+
+    /// `true` or `false` at `key`.
+    pub(crate) fn boolean(&mut self, report: &mut Report, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
+            self.wrong_type(report, key, value.span(), value.get_ref(), "true or false");
+        }
+        found
+    }
+
+    /// The table at `key`, written `[key]`.
+    pub(crate) fn table(
+        &mut self,
+        report: &mut Report,
+        key: &'static str,
+        name: &'static str,
+    ) -> Option<Self> {
+        let value = self.value(key)?;
+        match value.get_ref() {
+            DeValue::Table(entries) => Some(Self::new(entries, name, value.span())),
+            other => {
+                report.error(
+                    value.span(),
+                    format!("{key} is {}", kind(other)),
+                    format!("write {name} above its keys"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The tables at `key`, written `[[key]]`.
+    pub(crate) fn tables(&mut self, report: &mut Report, key: &'static str, name: &'static str) -> Vec<Self> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let remedy = format!("write {name} above the keys of each");
+        let mut tables = Vec::new();
+        match value.get_ref() {
+            DeValue::Array(items) => {
+                for item in items.iter() {
+                    match item.get_ref() {
+                        DeValue::Table(entries) => tables.push(Self::new(entries, name, item.span())),
+                        other => {
+                            report.error(item.span(), format!("{key} holds {}", kind(other)), remedy.clone())
+                        }
+                    }
+                }
+            }
+            DeValue::Table(entries) => {
+                report.error(value.span(), format!("[{key}] has one pair of brackets"), remedy);
+                // What stands in it is looked at all the same, so that the next run finds nothing else.
+                tables.push(Self::new(entries, name, value.span()));
+            }
+            other => report.error(value.span(), format!("{key} is {}", kind(other)), remedy),
+        }
+        tables
+    }
+
+    /// Complains about `key` missing.
+    pub(crate) fn missing(&self, report: &mut Report, key: &str, remedy: impl Into<String>) {
+        report.error(self.span(), format!("{} has no {key}", self.name), remedy);
+    }
+
+    /// Complains about every key that was not asked for.
+    pub(crate) fn finish(self, report: &mut Report) {
+        for key in self.entries.keys() {
+            let text: &str = key.get_ref();
+            if self.known.contains(&text) {
+                continue;
+            }
+            let place = if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) };
+            let remedy = nearest(text, &self.known).map_or_else(
+                || format!("the keys here are {}", self.known.join(", ")),
+                |known| format!("did you mean {known:?}?"),
+            );
+            report.error(key.span(), format!("unknown key {}{place}", quoted(text)), remedy);
+        }
+    }
+
+    fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'i>>> {
+        self.known.push(key);
+        self.entries.get(key)
+    }
+
+    fn wrong_type(
+        &self,
+        report: &mut Report,
+        key: &str,
+        span: Range<usize>,
+        found: &DeValue<'_>,
+        wanted: &str,
+    ) {
+        report.error(span, format!("{key} is {}", kind(found)), format!("write {wanted}"));
+    }
+}
+
+fn parse_one<T>(
+    report: &mut Report,
+    span: Range<usize>,
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, Complaint>,
+) -> Option<Spanned<T>> {
+    match parse(text) {
+        Ok(value) => Some(Spanned::new(span, value)),
+        Err(Complaint { what, remedy }) => {
+            report.error(span, what, remedy);
+            None
+        }
+    }
+}
+
+const fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a number without a unit or quotation marks",
+        DeValue::Float(_) => "a number with a decimal point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// The known word that `word` was probably meant to be.
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    // Two slips in a long word, one in a short one; or a word left unfinished.
+    let slips_max = if word.chars().count() > 4 { 2 } else { 1 };
+    known
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate))
+        .filter(|(slips, candidate)| *slips <= slips_max || (word.len() >= 3 && candidate.starts_with(word)))
+        .min_by_key(|(slips, _)| *slips)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions and replacements between two words (Levenshtein); words are cut at 40 characters.
+fn distance(from: &str, to: &str) -> usize {
+    let from: Vec<char> = from.to_lowercase().chars().take(40).collect();
+    let to: Vec<char> = to.chars().take(40).collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (line, left) in from.iter().enumerate() {
+        let mut next = vec![line + 1];
+        for (column, right) in to.iter().enumerate() {
+            let replaced = row[column] + usize::from(left != right);
+            next.push(replaced.min(row[column + 1] + 1).min(next[column] + 1));
+        }
+        row = next;
+    }
+    row[to.len()]
+}

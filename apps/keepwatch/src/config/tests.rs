@@ -1,0 +1,317 @@
+//! What a file says, and what is said of a file that is wrong.
+
+use std::os::unix::fs::PermissionsExt;
+
+use keepwatch_recorder::config::WeeklySpan;
+use proptest::prelude::*;
+
+use super::*;
+
+const REFERENCE: &str = include_str!("../../../../docs/ref/keepwatch.toml");
+
+/// The smallest file without a problem, to which tests add.
+const LEAST: &str = "[[disk]]\npath = \"d\"\n[[camera]]\nid = \"a\"\nurl = \"rtsp://h/s\"\n";
+
+fn read(text: &str) -> Loaded {
+    parse(text.to_owned(), Path::new("/etc/keepwatch"))
+}
+
+/// The messages on `text`, without the name of the file.
+fn complaints(text: &str) -> Vec<String> {
+    let shown = read(text).report.show(Path::new("F")).to_string();
+    shown.lines().map(|line| line.strip_prefix("F:").unwrap_or(line).trim_start().to_owned()).collect()
+}
+
+#[test]
+fn the_reference_shows_the_defaults() {
+    let loaded = read(REFERENCE);
+    assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
+    let ConfigFile { node, disks, recorder, cameras } = loaded.file;
+    assert_eq!(node, NodeTable::default());
+    assert_eq!(recorder, RecorderTable::default());
+    let least = read(LEAST).file;
+    let [disk] = &disks[..] else { panic!("one disk") };
+    assert_eq!(DiskTable { path: disk.path.clone(), ..least.disks[0].clone() }, *disk);
+    let [camera] = &cameras[..] else { panic!("one camera") };
+    let CameraTable { id, url, .. } = camera.clone();
+    assert_eq!(CameraTable { id, url, ..least.cameras[0].clone() }, *camera);
+}
+
+#[test]
+fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("gate.password");
+    std::fs::write(&secret, "p\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = REFERENCE.replace("#: ", "");
+    let loaded = parse(text.clone(), directory.path());
+    assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
+    // Every key that is known is named in a complaint about one that is not.
+    let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n";
+    let keys: Vec<String> = complaints(unknown)
+        .iter()
+        .filter_map(|line| line.split_once("the keys here are "))
+        .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(keys.len(), 16, "{keys:?}");
+    for key in keys {
+        assert!(
+            text.lines().any(|line| line.starts_with(&format!("{key} = "))),
+            "{key} is not in the reference"
+        );
+    }
+}
+
+#[test]
+fn a_full_file_becomes_what_the_recorder_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("p w");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = r#"
+[node]
+name = "north"
+data = "data dir"
+listen = ["127.0.0.1:0", "[::1]:8081"]
+[[disk]]
+path = "/mnt/a"
+size = "500 GiB"
+[[disk]]
+path = "b"
+[recorder]
+retention = "30 days"
+buffer = "64 MiB"
+[[camera]]
+id = "gate"
+name = "Gate"
+url = "rtsp://[2001:db8::1]:8554/live?x=1"
+user = "u"
+password_file = "p w"
+audio = false
+retention = "1 week"
+schedule = "mon 07:00-19:00"
+[[camera]]
+id = "yard"
+url = "rtsp://u%40x:p%3Aw@h/s"
+"#;
+    let loaded = parse(text.to_owned(), directory.path());
+    let shown = loaded.report.show(Path::new("F")).to_string();
+    assert!(shown.starts_with("F:25:7: warning: the url holds a password"), "{shown}");
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    let NodeConfig { recorder, listen } = loaded.node;
+    assert_eq!(listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
+    assert_eq!(recorder.name, "north");
+    assert_eq!(recorder.data, directory.path().join("data dir"));
+    assert_eq!(
+        recorder.disks,
+        [
+            DiskConfig { path: "/mnt/a".into(), size_bytes: Some(500 << 30) },
+            DiskConfig { path: directory.path().join("b"), size_bytes: None },
+        ]
+    );
+    assert_eq!(recorder.retention, Some(Duration::from_secs(30 * 86_400)));
+    assert_eq!(recorder.buffer_bytes_max, 64 << 20);
+    let [gate, yard] = &recorder.cameras[..] else { panic!("two cameras") };
+    assert_eq!(gate.id.as_str(), "gate");
+    assert_eq!(gate.name, "Gate");
+    assert_eq!(gate.url.as_str(), "rtsp://[2001:db8::1]:8554/live?x=1");
+    assert_eq!(gate.user.as_deref(), Some("u"));
+    assert_eq!(gate.password.as_ref().map(|password| password.expose()), Some("s3cret"));
+    assert!(!gate.audio);
+    assert_eq!(gate.retention, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(gate.schedule, [WeeklySpan { from_minute: 420, to_minute: 1140 }]);
+    assert_eq!(yard.name, "yard");
+    assert_eq!(yard.url.as_str(), "rtsp://h/s");
+    assert_eq!(yard.user.as_deref(), Some("u@x"));
+    assert_eq!(yard.password.as_ref().map(|password| password.expose()), Some("p:w"));
+    assert!(yard.audio && yard.retention.is_none() && yard.schedule.is_empty());
+    let debug = format!("{recorder:?} {:?}", loaded.file);
+    assert!(!debug.contains("s3cret") && !debug.contains("p:w"), "{debug}");
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_a_remedy() {
+    let table = [
+        (
+            "[recorder]\nretantion = \"1 h\"",
+            "7:1: unknown key \"retantion\" in [recorder]; did you mean \"retention\"?",
+        ),
+        ("[[camara]]", "6:3: unknown key \"camara\"; did you mean \"camera\"?"),
+        (
+            "[recorder]\nretention = \"30\"",
+            "7:13: \"30\" has no unit; write a number and one of ms, s, min, h, days, weeks, like \"30 days\"",
+        ),
+        (
+            "[recorder]\nretention = 30",
+            "7:13: retention is a number without a unit or quotation marks; write a text in quotation marks",
+        ),
+        (
+            "[recorder]\nretention = \"30 GiB\"",
+            "7:13: \"30 GiB\" has no unit of duration; write a number and one of ms, s, min, h, days, weeks, like \"30 days\"",
+        ),
+        (
+            "[recorder]\nretention = \"1 s\"",
+            "7:13: \"1 s\" is too little; write at least \"1 min\", or leave retention out to keep footage until space runs out",
+        ),
+        ("[recorder]\nbuffer = \"1 gib\"", "7:10: \"1 gib\" has no unit of size; did you mean \"1 GiB\"?"),
+        ("[recorder]\nbuffer = \"1 MiB\"", "7:10: \"1 MiB\" is too little; write at least \"16 MiB\""),
+        (
+            "[node]\nlisten = \"localhost:8080\"",
+            "7:10: \"localhost:8080\" is not an address with a port; write numbers like \"[::1]:8080\" or \"127.0.0.1:8080\"",
+        ),
+        (
+            "[node]\nlisten = [\"[::1]:1\", \"0.0.0.0:80\"]",
+            "7:22: listen = \"0.0.0.0:80\"; 0.0.0.0:80 can be reached from other machines, and without TLS passwords would cross the network readable; listen on 127.0.0.1 or [::1] and let a TLS proxy or an SSH tunnel face the network",
+        ),
+        ("[node]\nlisten = []", "7:10: listen is an empty list; leave listen out for the usual address"),
+        ("[node]\ndata = \"\"", "7:8: \"\" is no path; write a path like \"/srv/footage\""),
+        (
+            "[node]\nname = \"a\\nb\"",
+            "7:8: \"a\\nb\" cannot be a name; write 1 to 100 characters on one line",
+        ),
+        (
+            "[[disk]]\npath = \"d\"",
+            "7:8: disk \"/etc/keepwatch/d\" is already used on line 2; every entry needs one of its own",
+        ),
+        (
+            "[[disk]]\npath = \"e\"\nsize = \"500\"",
+            "8:8: \"500\" has no unit; write a number and one of MiB, GiB, TiB, MB, GB, TB, like \"4 GiB\"",
+        ),
+        (
+            "[[disk]]\nsize = \"500 GB\"",
+            "6:1: [[disk]] has no path; add the directory or the block device that keeps the footage",
+        ),
+        (
+            "[[disk]]\npath = \"e\"\nrole = \"edge\"",
+            "8:8: \"edge\" is not a role of a disk that this version knows; write \"recordings\", or leave role out",
+        ),
+        (
+            "[[camera]]\nid = \"a\"\nurl = \"rtsp://h/t\"",
+            "7:6: camera id \"a\" is already used on line 4; every entry needs one of its own",
+        ),
+        (
+            "[[camera]]\nid = \"Gate 1\"\nurl = \"rtsp://h/t\"",
+            "7:6: \"Gate 1\" cannot be a camera id; use 1 to 31 of a-z 0-9 . _ - and begin with a letter or digit",
+        ),
+        (
+            "[[camera]]\nurl = \"rtsp://h/t\"",
+            "6:1: [[camera]] has no id; add one of its own, like id = \"gate\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"",
+            "6:1: [[camera]] has no url; add the address of its stream, like url = \"rtsp://192.0.2.10/stream\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"http://u:secret@h/t\"",
+            "8:7: http:// cannot be recorded; write an address like \"rtsp://192.0.2.10/stream\" or \"rtsp://[2001:db8::10]:554/stream\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"h/secret\"",
+            "8:7: the url is not valid: relative URL without a base; write an address like \"rtsp://192.0.2.10/stream\" or \"rtsp://[2001:db8::10]:554/stream\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://u@h\"\nuser = \"v\"",
+            "9:8: the user stands here and in the url; take the user and password out of the url",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\naudio = \"yes\"",
+            "9:9: audio is a text; write true or false",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\npassword = \"x\"",
+            "9:1: unknown key \"password\" in [[camera]]; did you mean \"password_file\"?",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nuser = \"u\"\npassword_file = \"none\"",
+            "10:17: /etc/keepwatch/none cannot be read: No such file or directory (os error 2); create it with the camera's password",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nschedule = [\"mon 7-19\"]",
+            "9:13: \"mon 7-19\" holds no time \"7\"; write days and times like \"mon-fri 07:00-19:00\", \"sat,sun 00:00-24:00\" or \"daily 22:00-06:00\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nschedule = []",
+            "9:12: schedule is an empty list; leave schedule out to record always",
+        ),
+    ];
+    for (added, expected) in table {
+        assert_eq!(complaints(&format!("{LEAST}{added}\n")), [expected], "{added}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    let text = "[node]\nlisten = 1\nnmae = \"x\"\n[disk]\npath = 5\n[[camera]]\nid = 7\nurl = \"rtsp://h\"\n[more]\n";
+    let lines = complaints(text);
+    let starts: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(starts, ["2:10:", "3:1:", "4:1:", "5:8:", "7:6:", "9:2:"], "{lines:?}");
+    assert!(lines[2].starts_with("4:1: [disk] has one pair of brackets; write [[disk]]"), "{lines:?}");
+}
+
+#[test]
+fn broken_toml_is_told_with_its_place() {
+    for (text, start) in [
+        ("[node\n", "1:"),
+        ("[node]\nname = \n", "2:"),
+        ("[node]\nname = \"a\"\nname = \"b\"\n", "3:1: duplicate key"),
+        ("[node]\nname = \"äöü\" x\n", "2:14:"),
+    ] {
+        let lines = complaints(text);
+        assert!(lines[0].starts_with(start) && lines[0].contains("; "), "{text:?}: {lines:?}");
+    }
+}
+
+#[test]
+fn an_empty_file_lacks_a_disk_and_a_camera() {
+    let lines = complaints("");
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].starts_with("there is no [[disk]]; add one"), "{lines:?}");
+    assert!(lines[1].starts_with("warning: there is no [[camera]]"), "{lines:?}");
+}
+
+#[test]
+fn a_file_that_is_no_text_or_not_there_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("k.toml");
+    let error = load(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("k.toml: cannot be read: No such file"), "{error}");
+    std::fs::write(&path, [0xff, 0xfe]).unwrap();
+    let error = load(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(error.ends_with("k.toml: is not UTF-8 text; save it as UTF-8"), "{error}");
+}
+
+#[test]
+fn a_password_that_others_can_read_is_warned_about() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("p");
+    let text = format!("{LEAST}user = \"u\"\npassword_file = \"p\"\n");
+    for (content, mode, part) in [
+        ("x\n", 0o644, "warning: "),
+        ("", 0o600, "does not hold one line"),
+        ("a\nb\n", 0o600, "does not hold one line"),
+        (&"x".repeat(2000), 0o600, "is longer than 1024 bytes"),
+    ] {
+        std::fs::write(&secret, content).unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).unwrap();
+        let shown = parse(text.clone(), directory.path()).report.show(Path::new("F")).to_string();
+        assert!(shown.starts_with("F:7:17:") && shown.contains(part), "{shown}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(
+        text in prop::collection::vec(prop::sample::select(REFERENCE.lines().collect::<Vec<_>>()), 0..60),
+        cut in 0_usize..4000,
+        put in ".{0,3}",
+    ) {
+        let mut text = text.join("\n").replace("#: ", "");
+        let mut cut = cut.min(text.len());
+        while !text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        text.insert_str(cut, &put);
+        let loaded = read(&text);
+        let _ = loaded.report.show(Path::new("F")).to_string();
+    }
+}

@@ -1,0 +1,66 @@
+//! What a demo tells: where it is, how to log in, and commands that work as they are printed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::site::{Directory, Site};
+use crate::config::show_bytes;
+
+/// The text for a demo that is recording.
+pub(super) fn text(site: &Site, directory: &Directory, address: SocketAddr, start: Duration) -> String {
+    let place = if directory.temporary().is_some() { "removed at the end" } else { "kept at the end" };
+    let (path, program) =
+        (quoted(&directory.path().display().to_string()), quoted(&site.program().display().to_string()));
+    let data = quoted(&directory.data().display().to_string());
+    let control = quoted(&directory.control().display().to_string());
+    let tenths = start.as_millis() / 100;
+    format!(
+        r#"Keepwatch demo: {cameras} virtual cameras, all of them recorded {seconds}.{tenth} s after the start.
+
+  address    http://{address}
+  user       admin
+  password   {password}
+  directory  {path} ({place}; at most {size} of footage)
+
+Try in another terminal, from top to bottom:
+
+  A=http://{address}
+  TOKEN=$(curl -s $A/api/v1/login -H 'Content-Type: application/json' -d '{{"user":"admin","password":"{password}"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
+  curl -s $A/api/v1/cameras -H "Authorization: Bearer $TOKEN"
+  FROM=$(date -u -d '-1 minute' +%FT%TZ) TO=$(date -u +%FT%TZ)
+  curl -s "$A/api/v1/cameras/cam1/coverage?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN"
+  curl -s "$A/api/v1/cameras/cam1/export.mp4?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN" -o cam1.mp4
+
+  {program} status --data {data}
+  {program} lab control {control} '{{"camera":"cam1","fault":"drop"}}'
+
+Ctrl-C ends it."#,
+        cameras = site.cameras(),
+        seconds = tenths / 10,
+        tenth = tenths % 10,
+        password = site.password(),
+        size = show_bytes(site.disk_bytes()),
+    )
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%=,".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_when_the_shell_would_take_it_apart() {
+        assert_eq!(quoted("/tmp/keepwatch-demo-a1"), "/tmp/keepwatch-demo-a1");
+        assert_eq!(quoted("/tmp/a b"), "'/tmp/a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+}

@@ -1,0 +1,271 @@
+//! What a demo consists of: its directory, its disk, its configuration and the commands of its children.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use rustix::fs::{statfs, statvfs};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::cli::DemoOptions;
+use crate::config::show_bytes;
+
+/// Footage that a demo keeps at most; four virtual cameras fill it in some two hours.
+const DISK_BYTES: u64 = 2 << 30;
+
+/// As above where files live in memory.
+const DISK_BYTES_IN_MEMORY: u64 = 256 << 20;
+
+/// Least footage that makes a demo.
+const DISK_BYTES_MIN: u64 = 128 << 20;
+
+/// Free space that the disk leaves to others.
+const SPARE_BYTES: u64 = 64 << 20;
+
+/// `f_type` of tmpfs (statfs(2)).
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// User of the virtual cameras.
+const CAMERA_USER: &str = "recorder";
+
+/// Where the HTTP server listens unless told otherwise.
+const PORT: u16 = 8080;
+
+/// Where a demo keeps everything.
+pub(super) struct Directory {
+    path: PathBuf,
+    temporary: Option<TempDir>,
+    removed_at_end: bool,
+}
+
+impl Directory {
+    /// Makes `named`, or a temporary directory.
+    pub(super) fn make(named: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(named) = named {
+            let unfit = || format!("{} cannot be the demo's directory", named.display());
+            fs::create_dir_all(named).with_context(unfit)?;
+            let path = fs::canonicalize(named).with_context(unfit)?;
+            return Ok(Self { path, temporary: None, removed_at_end: false });
+        }
+        let temporary = tempfile::Builder::new()
+            .prefix("keepwatch-demo-")
+            .tempdir()
+            .context("no temporary directory can be made; name one with --dir")?;
+        fs::write(temporary.path().join(super::janitor::MARK), "")?;
+        Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary), removed_at_end: true })
+    }
+
+    /// The directory if it is to be removed at the end.
+    pub(super) fn temporary(&self) -> Option<&Path> {
+        self.removed_at_end.then_some(self.path.as_path())
+    }
+
+    /// Leaves the removal to the janitor.
+    pub(super) fn handed_over(mut self) -> Self {
+        if let Some(temporary) = self.temporary.take() {
+            self.path = temporary.keep();
+        }
+        self
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The recorder's data directory.
+    pub(super) fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    fn footage(&self) -> PathBuf {
+        self.path.join("footage")
+    }
+
+    /// The configuration of the recorder.
+    fn configuration(&self) -> PathBuf {
+        self.path.join("keepwatch.toml")
+    }
+
+    fn camera_password(&self) -> PathBuf {
+        self.path.join("cameras.password")
+    }
+
+    /// The control socket of the virtual cameras.
+    pub(super) fn control(&self) -> PathBuf {
+        self.path.join("cameras.sock")
+    }
+}
+
+/// A planned demo.
+pub(super) struct Site {
+    program: PathBuf,
+    directory: PathBuf,
+    control: PathBuf,
+    camera_password_file: PathBuf,
+    configuration: PathBuf,
+    cameras: u16,
+    listen: SocketAddr,
+    disk_bytes: u64,
+    password: String,
+}
+
+impl Site {
+    /// Makes directories and passwords, and looks for room and a port.
+    pub(super) fn plan(options: &DemoOptions, directory: &Directory) -> anyhow::Result<Self> {
+        fs::create_dir_all(directory.footage())?;
+        fs::create_dir_all(directory.data())?;
+        // A directory that is used again holds the password of the last demo, which nobody knows any more.
+        match fs::remove_file(directory.data().join("users.json")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+        write_private(&directory.camera_password(), &invent_password()?)?;
+        Ok(Self {
+            program: std::env::current_exe().context("this program cannot find itself")?,
+            directory: directory.path().to_owned(),
+            control: directory.control(),
+            camera_password_file: directory.camera_password(),
+            configuration: directory.configuration(),
+            cameras: options.cameras,
+            listen: free_address(options.listen)?,
+            disk_bytes: disk_bytes(&directory.footage())?,
+            password: invent_password()?,
+        })
+    }
+
+    /// The administrator's password.
+    pub(super) fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// This program.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Footage that is kept at most, in bytes.
+    pub(super) const fn disk_bytes(&self) -> u64 {
+        self.disk_bytes
+    }
+
+    /// How many cameras.
+    pub(super) const fn cameras(&self) -> u16 {
+        self.cameras
+    }
+
+    /// Starts the virtual cameras at a free port.
+    pub(super) fn cameras_command(&self) -> Command {
+        self.cameras_command_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    /// Starts the virtual cameras at `address`.
+    pub(super) fn cameras_command_at(&self, address: SocketAddr) -> Command {
+        let mut command = self.command();
+        command.args(["lab", "cameras", "--user", CAMERA_USER]);
+        command.arg("--listen").arg(address.to_string());
+        command.arg("--count").arg(self.cameras.to_string());
+        // A picture of their own for the first four; encoding more would take more than half a core.
+        command.arg("--encoders").arg(self.cameras.min(4).to_string());
+        command.arg("--password-file").arg(&self.camera_password_file);
+        command.arg("--control").arg(&self.control);
+        command
+    }
+
+    /// Starts the recorder.
+    pub(super) fn recorder_command(&self) -> Command {
+        let mut command = self.command();
+        command.args(["run", "--ready-line"]).arg("--config").arg(&self.configuration);
+        command.env("KEEPWATCH_ADMIN_PASSWORD", &self.password);
+        command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_remove("KEEPWATCH_CONFIG");
+        if std::env::var_os("RUST_LOG").is_none() {
+            command.env("RUST_LOG", "warn");
+        }
+        command.current_dir(&self.directory);
+        command
+    }
+
+    /// Writes the configuration of the recorder, whose cameras are at `cameras`.
+    pub(super) fn write_configuration(&self, cameras: SocketAddr) -> anyhow::Result<()> {
+        use std::fmt::Write;
+        // Paths are relative to the file, so none needs quoting, whatever the directory is called.
+        let mut text = format!(
+            "# The configuration of a demo.\n\n[node]\nname = \"demo\"\ndata = \"data\"\nlisten = \"{}\"\n\n\
+             [[disk]]\npath = \"footage\"\nsize = \"{} B\"\n\n[recorder]\nbuffer = \"64 MiB\"\n",
+            self.listen, self.disk_bytes
+        );
+        for number in 1..=self.cameras {
+            write!(
+                text,
+                "\n[[camera]]\nid = \"cam{number}\"\nname = \"Camera {number}\"\nurl = \"rtsp://{cameras}/cam{number}\"\n\
+                 user = \"{CAMERA_USER}\"\npassword_file = \"cameras.password\"\n"
+            )?;
+        }
+        fs::write(&self.configuration, text).context("the demo's configuration cannot be written")
+    }
+}
+
+/// The address to listen on: the one asked for, the usual one, or one with a free port.
+fn free_address(asked: Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
+    if let Some(asked) = asked {
+        keepwatch_web::WebConfig { listen: vec![asked], socket: None }.check()?;
+        TcpListener::bind(asked)
+            .with_context(|| format!("{asked} cannot be listened on; choose another --listen"))?;
+        return Ok(asked);
+    }
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+    let taken = TcpListener::bind(usual).is_err();
+    Ok(if taken { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { usual })
+}
+
+/// How much of the file system a demo may use.
+fn disk_bytes(path: &Path) -> anyhow::Result<u64> {
+    let system = statvfs(path)?;
+    let in_memory = statfs(path).is_ok_and(|system| system.f_type == TMPFS_MAGIC);
+    // What an earlier demo left in --dir is used again.
+    let held: u64 = fs::read_dir(path)?
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .map(|metadata| std::os::unix::fs::MetadataExt::blocks(&metadata).saturating_mul(512))
+        .sum();
+    let free = system.f_bavail.saturating_mul(system.f_frsize).saturating_add(held);
+    let wanted = if in_memory { DISK_BYTES_IN_MEMORY } else { DISK_BYTES };
+    let size = wanted.min(free.saturating_sub(SPARE_BYTES)) & !((1 << 20) - 1);
+    if size < DISK_BYTES_MIN {
+        bail!(
+            "{} has {} free and a demo needs {}; name a directory with room with --dir",
+            path.display(),
+            show_bytes(free),
+            show_bytes(DISK_BYTES_MIN + SPARE_BYTES)
+        );
+    }
+    Ok(size)
+}
+
+/// Writes a file that only this user can read.
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let open = |path| fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let mut file = open(path).with_context(|| format!("{} cannot be written", path.display()))?;
+    writeln!(file, "{text}")?;
+    Ok(())
+}
+
+/// A password of 80 bits that can be typed.
+fn invent_password() -> anyhow::Result<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| anyhow::anyhow!("the system gave no random numbers: {error}"))?;
+    let letters: Vec<u8> = random.iter().map(|byte| ALPHABET[usize::from(byte % 32)]).collect();
+    let groups: Vec<String> =
+        letters.chunks(4).map(|group| group.iter().copied().map(char::from).collect()).collect();
+    Ok(groups.join("-"))
+}

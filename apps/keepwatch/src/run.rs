@@ -1,0 +1,252 @@
+//! `keepwatch run`: a node from its start to its orderly end, and the reload in between.
+//!
+//! Recording starts first and does not depend on the HTTP server: an address that is taken is tried again while the
+//! cameras are being recorded. SIGHUP reloads, SIGTERM and SIGINT end, a second one at once.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use keepwatch_recorder::{Applied, Node, api};
+use keepwatch_web::{Auth, AuthConfig, FirstUser, SystemClock, Web, WebConfig, WebError, serve};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::cli::RunOptions;
+use crate::config::{self, Loaded, NodeConfig};
+use crate::{Outcome, memory, output};
+
+/// Time between two tries to listen on an address that is taken.
+const LISTEN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Variable that holds the first administrator's password.
+const PASSWORD_VARIABLE: &str = "KEEPWATCH_ADMIN_PASSWORD";
+
+/// Runs the node that `options` name until it is told to end.
+pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
+    let file = &options.config;
+    let Some(config) = load(file) else { return Ok(Outcome::ConfigurationWrong) };
+    // Listened for from the start: a signal that comes early must not be lost.
+    let mut signals = Signals::listen()?;
+    let node = Node::start(config.recorder.clone()).await.context("the recorder cannot start")?;
+    let served = serve_socket(&node, &config).await;
+    let (auth, socket) = match served {
+        Ok(served) => served,
+        Err(error) => {
+            node.stop().await;
+            return Err(error);
+        }
+    };
+    if let Err(error) = memory::keep(&config.recorder) {
+        warn!(%error, "the disks could not be noted in the data directory; verify needs --config");
+    }
+    let mut web = None;
+    let mut running = config;
+    loop {
+        tokio::select! {
+            listening = listen(&auth, &node, &running.listen), if web.is_none() => {
+                if options.ready_line {
+                    let addresses = listening.addresses();
+                    output::say(json!({"listening": addresses, "data": running.recorder.data}));
+                }
+                web = Some(listening);
+            }
+            wish = signals.next() => match wish {
+                Wish::Reload => running = reload(&node, file, running).await,
+                Wish::End => break,
+            }
+        }
+    }
+    info!("ending; a second signal ends at once");
+    tokio::select! {
+        () = end(web, socket, node) => {}
+        () = signals.end() => warn!("ended at once; what was not yet on disk is lost"),
+    }
+    Ok(Outcome::Done)
+}
+
+async fn end(web: Option<Web>, socket: Web, node: Node) {
+    // Both at once: each gives running requests the same few seconds.
+    let network = async {
+        if let Some(web) = web {
+            web.shutdown().await;
+        }
+    };
+    tokio::join!(network, socket.shutdown());
+    node.stop().await;
+}
+
+/// Loads the configuration; `None` when it cannot be used and that was said.
+fn load(file: &Path) -> Option<NodeConfig> {
+    let Loaded { node, report, .. } = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            output::complain(error);
+            return None;
+        }
+    };
+    if !report.is_empty() {
+        output::complain(report.show(file));
+    }
+    (!report.failed()).then_some(node)
+}
+
+/// Opens the users and serves the Unix socket of the command line.
+async fn serve_socket(node: &Node, config: &NodeConfig) -> anyhow::Result<(Auth, Web)> {
+    let data = &config.recorder.data;
+    let given = std::env::var(PASSWORD_VARIABLE).ok();
+    let was_given = given.is_some();
+    let (auth, first) = Auth::open(AuthConfig {
+        data: data.clone(),
+        admin_password: given,
+        watcher: Arc::new(node.clone()),
+        clock: Arc::new(SystemClock::default()),
+    })?;
+    match first {
+        FirstUser::Present if was_given => {
+            info!("{PASSWORD_VARIABLE} is not used: this node has users already");
+        }
+        FirstUser::Present => {}
+        FirstUser::Created => info!("the user admin was created with the password from {PASSWORD_VARIABLE}"),
+        // To standard error and not to the log, whose filter might swallow it.
+        FirstUser::Invented(password) => output::complain(format_args!(
+            "The user \"admin\" was created with the password {password}\nIt is shown this once and kept nowhere."
+        )),
+    }
+    let socket = WebConfig { listen: Vec::new(), socket: Some(data.join(keepwatch_web::SOCKET_NAME)) };
+    let web = serve(socket, auth.clone(), api::router(node.clone())).await?;
+    Ok((auth, web))
+}
+
+/// Listens on the network, however long it takes: recording does not wait for it.
+async fn listen(auth: &Auth, node: &Node, addresses: &[SocketAddr]) -> Web {
+    let config = WebConfig { listen: addresses.to_vec(), socket: None };
+    let mut told = false;
+    loop {
+        match serve(config.clone(), auth.clone(), api::router(node.clone())).await {
+            Ok(web) => return web,
+            Err(failure) => {
+                let cause = cause(&failure);
+                if !told {
+                    error!("{failure}: {cause}; the cameras are recorded, and it is tried again every 5 s");
+                    told = true;
+                }
+                tokio::time::sleep(LISTEN_INTERVAL).await;
+            }
+        }
+    }
+}
+
+fn cause(failure: &WebError) -> String {
+    std::error::Error::source(failure).map(ToString::to_string).unwrap_or_default()
+}
+
+/// Takes up a changed file, or keeps the running configuration and says why. Returns what runs.
+async fn reload(node: &Node, file: &Path, running: NodeConfig) -> NodeConfig {
+    let refused = |why: String| {
+        node.config_refused(&why);
+        output::complain(format_args!("the changed configuration is refused, the running one stays:\n{why}"));
+    };
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            refused(error.to_string());
+            return running;
+        }
+    };
+    if loaded.report.failed() {
+        refused(loaded.report.show(file).to_string());
+        return running;
+    }
+    if !loaded.report.is_empty() {
+        output::complain(loaded.report.show(file));
+    }
+    match node.apply(loaded.node.recorder.clone()).await {
+        Ok(mut applied) => {
+            if loaded.node.listen != running.listen {
+                applied.needs_restart.push("listen");
+            }
+            info!("{}", summary(&applied));
+            // What needs a restart is not in force and is compared with again at the next reload.
+            NodeConfig { listen: running.listen, ..loaded.node }
+        }
+        Err(error) => {
+            refused(error.to_string());
+            running
+        }
+    }
+}
+
+/// What a reload did, in one sentence.
+fn summary(applied: &Applied) -> String {
+    let Applied { added, removed, changed, needs_restart } = applied;
+    let mut text = format!(
+        "configuration reloaded: {} cameras added, {} removed, {} changed, the others not touched",
+        added.len(),
+        removed.len(),
+        changed.len()
+    );
+    if !needs_restart.is_empty() {
+        text += &format!("; takes effect when the node starts anew: {}", needs_restart.join(", "));
+    }
+    text
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Reload,
+    End,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.hang_up.recv() => Wish::Reload,
+        }
+    }
+
+    async fn end(&mut self) {
+        while self.next().await != Wish::End {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_is_told_in_one_sentence() {
+        let id = |text: &str| text.parse().unwrap();
+        let applied = Applied {
+            added: vec![id("a"), id("b")],
+            removed: vec![],
+            changed: vec![id("c")],
+            needs_restart: vec!["data", "listen"],
+        };
+        assert_eq!(
+            summary(&applied),
+            "configuration reloaded: 2 cameras added, 0 removed, 1 changed, the others not touched; takes effect when \
+             the node starts anew: data, listen"
+        );
+    }
+}

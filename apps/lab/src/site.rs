@@ -1,0 +1,244 @@
+//! A site of virtual cameras behind one RTSP server, and the handle by which things go wrong in it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use keepwatch_model::{CameraId, TICKS_PER_SECOND};
+use keepwatch_rtsp::server::{Server, Service, Source};
+use tokio::task::JoinHandle;
+
+use crate::camera::Camera;
+use crate::connections::{Connection, Connections};
+use crate::encoder::EncoderSettings;
+use crate::fault::{CameraControl, Fault};
+use crate::feed::{Feed, FeedSettings};
+use crate::timeline::{LabClock, Timeline};
+use crate::tone::Tone;
+use crate::{LabError, wide};
+
+/// From one camera's frame numbers to the next one's: far more than there will be frames, and round, so that a
+/// number shows its camera and the counter in the picture.
+pub const NUMBERS_PER_CAMERA: u64 = 10_000_000_000;
+
+/// Most cameras of a site or a load.
+pub(crate) const CAMERAS_MAX: usize = 1_000;
+
+/// A user and a password that cameras ask for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// The password; shown by no `Debug`.
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// What a site is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteOptions {
+    /// Where the RTSP server listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Cameras, 1 to 1,000: `cam1` at `/cam1`, and so on.
+    pub cameras: usize,
+    /// Encoders that they share, at most one for each camera. A camera without its own shows the picture, and the
+    /// name in it, of another, and lags behind it by a part of a GOP.
+    pub encoders: usize,
+    /// Of the pictures.
+    pub encoder: EncoderSettings,
+    /// Frames from one key frame to the next, 1 to 1,000.
+    pub gop_frames: u32,
+    /// Whether they have sound.
+    pub audio: bool,
+    /// What they ask for; `None` for nothing.
+    pub login: Option<Login>,
+}
+
+impl Default for SiteOptions {
+    /// One camera on a port of the loopback interface that the system chooses, a key frame each second, with
+    /// sound, open to all.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            cameras: 1,
+            encoders: 1,
+            encoder: EncoderSettings::default(),
+            gop_frames: 25,
+            audio: true,
+            login: None,
+        }
+    }
+}
+
+/// Running cameras; they end when this is dropped.
+#[derive(Debug)]
+pub struct VirtualSite {
+    addr: SocketAddr,
+    cameras: Arc<Cameras>,
+    /// `None` while the site is cut off.
+    server: Option<JoinHandle<()>>,
+}
+
+impl VirtualSite {
+    /// Starts the cameras; they are reachable when this returns.
+    pub async fn start(options: SiteOptions) -> Result<Self, LabError> {
+        let cameras = Arc::new(Cameras::start(&options)?);
+        let (addr, server) = serve(options.listen, cameras.clone()).await?;
+        Ok(Self { addr, cameras, server: Some(server) })
+    }
+
+    /// The address of the RTSP server.
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The cameras, in order.
+    pub fn cameras(&self) -> impl ExactSizeIterator<Item = CameraId> + '_ {
+        self.cameras.list.iter().map(|camera| camera.id)
+    }
+
+    /// The RTSP URL of `camera`, without user and password.
+    pub fn url(&self, camera: &str) -> String {
+        format!("rtsp://{}/{camera}", self.addr)
+    }
+
+    /// A handle that makes things go wrong with `camera`.
+    pub fn control(&self, camera: &str) -> Result<CameraControl, LabError> {
+        self.cameras.find(camera).map(|camera| camera.control.clone())
+    }
+
+    /// Makes something go wrong with `camera`.
+    pub fn apply(&self, camera: &str, fault: Fault) -> Result<(), LabError> {
+        self.cameras.find(camera).map(|camera| camera.control.apply(fault))
+    }
+
+    /// What the connections of `camera` were given, oldest first.
+    pub fn connections(&self, camera: &str) -> Result<Vec<Connection>, LabError> {
+        self.cameras.find(camera).map(|camera| camera.connections.list())
+    }
+
+    /// Closes the port and all connections, as when the site's uplink is cut. Frames run on.
+    pub async fn cut(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            // Ended by the abort: the port is free when this returns.
+            let _ = server.await;
+        }
+    }
+
+    /// Opens the port again, the same one.
+    pub async fn restore(&mut self) -> Result<(), LabError> {
+        if self.server.is_none() {
+            let (_, server) = serve(self.addr, self.cameras.clone()).await?;
+            self.server = Some(server);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for VirtualSite {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+async fn serve(
+    listen: SocketAddr,
+    service: Arc<dyn Service>,
+) -> Result<(SocketAddr, JoinHandle<()>), LabError> {
+    let server =
+        Server::bind(listen, service).await.map_err(|source| LabError::Listen { addr: listen, source })?;
+    let addr = server.local_addr();
+    Ok((addr, tokio::spawn(server.run())))
+}
+
+/// What the server asks.
+#[derive(Debug)]
+struct Cameras {
+    list: Vec<Camera>,
+    login: Option<Login>,
+}
+
+impl Cameras {
+    fn start(options: &SiteOptions) -> Result<Self, LabError> {
+        LabError::check("cameras", wide(options.cameras), 1..=wide(CAMERAS_MAX), "1 to 1,000")?;
+        LabError::check(
+            "encoders",
+            wide(options.encoders),
+            1..=wide(options.cameras),
+            "1 to the number of cameras",
+        )?;
+        LabError::check("frames of a GOP", u64::from(options.gop_frames), 1..=1_000, "1 to 1,000")?;
+        let timeline = Timeline::new(options.encoder.frames_per_second)?;
+        let clock = LabClock::start();
+        let tone = options.audio.then(Tone::new);
+        let gop_frames = u64::from(options.gop_frames);
+        let feeds = (0..options.encoders)
+            .map(|at| {
+                let settings = FeedSettings {
+                    name: camera_id(at).to_string(),
+                    encoder: options.encoder,
+                    gop_frames,
+                    phase_frames: gop_frames * wide(at) / wide(options.encoders),
+                };
+                Feed::start(settings, timeline, clock).map(Arc::new)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let list = (0..options.cameras)
+            .map(|at| Camera {
+                id: camera_id(at),
+                number_base: NUMBERS_PER_CAMERA * (wide(at) + 1),
+                delay_ticks: delay_ticks(at, options, timeline),
+                feed: feeds[at % options.encoders].clone(),
+                tone: tone.clone(),
+                timeline,
+                clock,
+                control: CameraControl::new(),
+                connections: Connections::default(),
+            })
+            .collect();
+        Ok(Self { list, login: options.login.clone() })
+    }
+
+    fn find(&self, name: &str) -> Result<&Camera, LabError> {
+        self.list
+            .iter()
+            .find(|camera| camera.id.as_str() == name)
+            .ok_or_else(|| LabError::NoSuchCamera(name.chars().take(64).collect()))
+    }
+}
+
+impl Service for Cameras {
+    fn password(&self, user: &str) -> Option<String> {
+        self.login.as_ref().filter(|login| login.user == user).map(|login| login.password.clone())
+    }
+
+    fn needs_login(&self) -> bool {
+        self.login.is_some()
+    }
+
+    fn open(&self, path: &str) -> Option<Box<dyn Source>> {
+        let source = self.find(path.strip_prefix('/')?).ok()?.open()?;
+        Some(Box::new(source))
+    }
+}
+
+/// The id of the camera at place `at`: `cam1` and up.
+pub(crate) fn camera_id(at: usize) -> CameraId {
+    format!("cam{}", at + 1).parse().expect("cam and at most 20 digits are a camera id")
+}
+
+/// How far a camera lags behind the feed it shares: the sharers spread over one GOP, two seconds at most.
+fn delay_ticks(at: usize, options: &SiteOptions, timeline: Timeline) -> i64 {
+    let sharers = options.cameras.div_ceil(options.encoders);
+    let place = at / options.encoders;
+    let spread = (timeline.frame_ticks() * i64::from(options.gop_frames)).min(2 * TICKS_PER_SECOND);
+    spread * i64::try_from(place).unwrap_or(0) / i64::try_from(sharers).unwrap_or(1)
+}

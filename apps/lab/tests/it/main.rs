@@ -1,0 +1,6 @@
+//! Virtual cameras as a recorder sees them: over RTSP, with every fault that they can have.
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod faults;
+mod site;
+mod viewer;

@@ -1,0 +1,72 @@
+//! The writer for a server.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use keepwatch_model::{CodecKind, TrackConfig};
+
+use crate::h264::DecoderConfig;
+
+/// The first payload type without a fixed meaning (RFC 3551 §6).
+const DYNAMIC_FIRST: u8 = 96;
+
+/// A track as a server announces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnnouncedTrack<'a> {
+    /// How to read it.
+    pub config: &'a TrackConfig,
+    /// The payload type it is sent with.
+    pub payload_type: u8,
+    /// Its control address, relative to the presentation.
+    pub control: &'a str,
+}
+
+/// The payload type for the track at `position`: the fixed one where there is one.
+pub fn payload_type(kind: CodecKind, position: u8) -> u8 {
+    match kind {
+        CodecKind::Pcmu => 0,
+        CodecKind::Pcma => 8,
+        CodecKind::H264 => DYNAMIC_FIRST + position % 32,
+    }
+}
+
+/// The description of a presentation called `name`, controlled as a whole at its own address.
+pub fn write(name: &str, tracks: &[AnnouncedTrack<'_>]) -> String {
+    let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let name = if name.trim().is_empty() { "-" } else { name.trim() };
+    let mut text = format!(
+        "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns={name}\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n"
+    );
+    for track in tracks {
+        track_lines(&mut text, track).expect("writing to a String cannot fail");
+    }
+    text
+}
+
+fn track_lines(text: &mut String, track: &AnnouncedTrack<'_>) -> std::fmt::Result {
+    let AnnouncedTrack { config, payload_type, control } = track;
+    let (media, name) = match config.kind {
+        CodecKind::H264 => ("video", "H264"),
+        CodecKind::Pcmu => ("audio", "PCMU"),
+        CodecKind::Pcma => ("audio", "PCMA"),
+    };
+    write!(text, "m={media} 0 RTP/AVP {payload_type}\r\n")?;
+    write!(text, "a=rtpmap:{payload_type} {name}/{}", config.clock_rate)?;
+    if config.channels > 1 {
+        write!(text, "/{}", config.channels)?;
+    }
+    text.push_str("\r\n");
+    if config.kind == CodecKind::H264 {
+        write!(text, "a=fmtp:{payload_type} packetization-mode=1")?;
+        if let ([_, profile, constraints, level, ..], Ok(sets)) =
+            (config.config.as_slice(), DecoderConfig::parse(&config.config))
+        {
+            let sets: Vec<_> = sets.sps.iter().chain(&sets.pps).map(|unit| STANDARD.encode(unit)).collect();
+            write!(text, ";profile-level-id={profile:02X}{constraints:02X}{level:02X}")?;
+            write!(text, ";sprop-parameter-sets={}", sets.join(","))?;
+        }
+        text.push_str("\r\n");
+    }
+    write!(text, "a=control:{control}\r\n")
+}

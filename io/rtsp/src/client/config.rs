@@ -1,0 +1,172 @@
+//! How to reach a camera: its URL, the login, and what is asked for.
+
+use std::fmt;
+use std::time::Duration;
+
+use keepwatch_media::rtsp::{DEFAULT_PORT, request_uri};
+use url::{Host, Url};
+
+use super::{ClientError, ReadInterval};
+use crate::secret::Secret;
+
+/// How the media travels. RTSP over TLS and RTP over UDP would be further ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transport {
+    /// RTP interleaved in the RTSP connection, RFC 2326 §10.12.
+    #[default]
+    TcpInterleaved,
+}
+
+/// How to reach one stream of a camera.
+#[derive(Clone)]
+pub struct ClientConfig {
+    /// An `rtsp:` URL. A login in it is used when `user` is `None`, and is never sent as part of the URL.
+    pub url: Url,
+    /// The user to log in as when the server asks.
+    pub user: Option<String>,
+    /// The password of `user`.
+    pub password: Option<Secret>,
+    /// How long each [`Step`](super::Step) may take.
+    pub timeout: Duration,
+    /// After how long without acknowledgement a connection counts as dead; bounds how long a peer that lost
+    /// power goes unnoticed by the kernel. Silence of a living peer is not its business.
+    pub dead_peer_timeout: Duration,
+    /// How often the server is told that the session is wanted; `None`: at half its session timeout.
+    pub keepalive_interval: Option<Duration>,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// How the media travels.
+    pub transport: Transport,
+    /// How often the socket is read while playing; may be changed then, through any clone.
+    pub read_interval: ReadInterval,
+}
+
+impl ClientConfig {
+    /// A configuration with the defaults: 10 s per step, 15 s until a dead peer is noticed, 100 ms per read.
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            user: None,
+            password: None,
+            timeout: Duration::from_secs(10),
+            dead_peer_timeout: Duration::from_secs(15),
+            keepalive_interval: None,
+            user_agent: concat!("Keepwatch/", env!("CARGO_PKG_VERSION")).to_owned(),
+            transport: Transport::TcpInterleaved,
+            read_interval: ReadInterval::default(),
+        }
+    }
+
+    /// The host to resolve and the port.
+    pub(super) fn host_and_port(&self) -> Result<(String, u16), ClientError> {
+        if self.url.scheme() != "rtsp" {
+            return Err(ClientError::Url("it must begin with rtsp://"));
+        }
+        let host = match self.url.host() {
+            Some(Host::Domain("")) | None => return Err(ClientError::Url("it names no host")),
+            Some(Host::Domain(name)) => name.to_owned(),
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+        };
+        Ok((host, self.url.port().unwrap_or(DEFAULT_PORT)))
+    }
+
+    /// The login to use; `None` when none is configured.
+    pub(super) fn login(&self) -> Option<(String, Secret)> {
+        if let Some(user) = &self.user {
+            return Some((user.clone(), self.password.clone().unwrap_or_else(|| Secret::new(""))));
+        }
+        if self.url.username().is_empty() && self.url.password().is_none() {
+            return None;
+        }
+        let password = percent_decoded(self.url.password().unwrap_or_default());
+        Some((percent_decoded(self.url.username()), Secret::new(password)))
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("url", &request_uri(&self.url).as_str())
+            .field("user", &self.login().map(|(user, _)| user))
+            .field("timeout", &self.timeout)
+            .field("dead_peer_timeout", &self.dead_peer_timeout)
+            .field("keepalive_interval", &self.keepalive_interval)
+            .field("user_agent", &self.user_agent)
+            .field("transport", &self.transport)
+            .field("read_interval", &self.read_interval.interval())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Resolves `%XX`, as URLs write what is special in a login; anything else stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let decoded = match (first, after) {
+            (b'%', [high, low, ..]) => hex_value(*high).zip(hex_value(*low)),
+            _ => None,
+        };
+        match decoded {
+            Some((high, low)) => {
+                bytes.push(high * 16 + low);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The value of a hexadecimal digit.
+fn hex_value(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> ClientConfig {
+        ClientConfig::new(url.parse().unwrap())
+    }
+
+    #[test]
+    fn a_login_in_the_url_is_decoded_used_and_not_sent() {
+        let config = config("rtsp://ad%40min:p%3Aw%2@cam.example:8554/live?x=1#top");
+        let (user, password) = config.login().unwrap();
+        assert_eq!((user.as_str(), password.expose()), ("ad@min", "p:w%2"));
+        assert_eq!(request_uri(&config.url).as_str(), "rtsp://cam.example:8554/live?x=1");
+        assert_eq!(config.host_and_port().unwrap(), ("cam.example".to_owned(), 8554));
+    }
+
+    #[test]
+    fn a_configured_login_comes_first() {
+        let mut config = config("rtsp://a:b@cam/");
+        config.user = Some("operator".to_owned());
+        config.password = Some("s3cret".into());
+        let (user, password) = config.login().unwrap();
+        assert_eq!((user.as_str(), password.expose()), ("operator", "s3cret"));
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let mut config = config("rtsp://a:hidden1@cam/");
+        assert!(!format!("{config:?}").contains("hidden1"));
+        config.password = Some("hidden2".into());
+        assert!(!format!("{config:?}").contains("hidden2"));
+    }
+
+    #[test]
+    fn addresses_of_both_families_and_the_usual_port() {
+        assert_eq!(config("rtsp://[::1]/x").host_and_port().unwrap(), ("::1".to_owned(), 554));
+        assert_eq!(config("rtsp://10.0.0.1/x").host_and_port().unwrap(), ("10.0.0.1".to_owned(), 554));
+        assert!(matches!(config("http://cam/").host_and_port(), Err(ClientError::Url(_))));
+        assert!(matches!(config("rtsp:///x").host_and_port(), Err(ClientError::Url(_))));
+    }
+}

@@ -1,0 +1,75 @@
+//! Who asks: digest authentication, with a nonce that belongs to one connection.
+
+use keepwatch_media::auth::{Authorization, challenges};
+use keepwatch_media::rtsp::{Request, Response};
+
+use super::Service;
+use super::address::Address;
+use crate::chance;
+
+/// The realm of all paths.
+const REALM: &str = "Keepwatch";
+
+/// Wrong answers until the connection ends: slows down guessing, and a human is not wrong so often.
+const FAILURES_MAX: u32 = 5;
+
+/// What is compared with when there is no such user, so that the time taken does not tell.
+const NO_PASSWORD: &str = "";
+
+/// What becomes of a request.
+pub(super) enum Verdict {
+    /// It comes from this user.
+    User(String),
+    /// It is answered with a challenge.
+    Refused(Response),
+    /// It is answered, and the connection ends.
+    TooMany(Response),
+}
+
+/// The login state of one connection.
+pub(super) struct Login {
+    nonce: String,
+    failures: u32,
+}
+
+impl Login {
+    /// Nobody is logged in.
+    pub(super) fn new() -> Self {
+        Self { nonce: format!("{:016x}{:016x}", chance::draw(), chance::draw()), failures: 0 }
+    }
+
+    /// Says who `request` comes from.
+    pub(super) fn check(&mut self, request: &Request, service: &dyn Service) -> Verdict {
+        let Some(header) = request.headers.first("Authorization") else {
+            return Verdict::Refused(self.challenge(request, false));
+        };
+        let Ok(authorization) = Authorization::parse(header) else { return self.failed(request, false) };
+        let stale = authorization.nonce().is_some_and(|nonce| nonce != self.nonce);
+        let user = authorization.user();
+        let password = service.password(user);
+        let compared = password.as_deref().unwrap_or(NO_PASSWORD);
+        let right = authorization.verify(compared, REALM, &self.nonce, request.method.as_str());
+        // Clients differ in slashes and tracks between both; what must not differ is what is asked for.
+        let same_path = authorization
+            .uri()
+            .is_some_and(|uri| Address::parse(uri).path == Address::parse(&request.uri).path);
+        if right && password.is_some() && same_path {
+            Verdict::User(user.to_owned())
+        } else {
+            self.failed(request, stale)
+        }
+    }
+
+    fn failed(&mut self, request: &Request, stale: bool) -> Verdict {
+        self.failures = self.failures.saturating_add(1);
+        let response = self.challenge(request, stale);
+        if self.failures < FAILURES_MAX { Verdict::Refused(response) } else { Verdict::TooMany(response) }
+    }
+
+    fn challenge(&self, request: &Request, stale: bool) -> Response {
+        let response = Response::new(401, request.cseq());
+        challenges(REALM, &self.nonce, stale)
+            .into_iter()
+            .fold(response, |response, challenge| response.header("WWW-Authenticate", challenge))
+    }
+}

@@ -1,0 +1,8 @@
+//! The client against the server, against retina, and against cameras that misbehave.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+mod fixture;
+mod oracle;
+mod pair;
+mod script;
+mod sloppy;

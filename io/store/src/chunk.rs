@@ -1,0 +1,194 @@
+//! The memory of footage on its way to disk: chunks from a pool with a hard cap.
+//!
+//! Chunks are mapped, not taken from the heap, so that memory goes back to the system after a burst. What was not
+//! needed for a whole trimming interval is unmapped.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::format::BLOCK_BYTES;
+
+/// Bytes of a track's first chunk: two seconds of G.711, so that audio does not take a large one.
+const SMALL_BYTES: usize = 16 << 10;
+/// Bytes of the other chunks: few enough parts per write, little waste at a record's end.
+const LARGE_BYTES: usize = 64 << 10;
+
+/// Gives out chunks.
+pub(crate) struct Pool {
+    cap_bytes: u64,
+    lent_bytes: AtomicU64,
+    spare: Mutex<[Spare; 2]>,
+}
+
+#[derive(Default)]
+struct Spare {
+    chunks: Vec<Mapping>,
+    /// The fewest spare chunks since the last trim: that many nobody needed.
+    fewest: usize,
+}
+
+impl Pool {
+    pub(crate) fn new(cap_bytes: u64) -> Arc<Self> {
+        Arc::new(Self { cap_bytes, lent_bytes: AtomicU64::new(0), spare: Mutex::default() })
+    }
+
+    /// Bytes given out.
+    pub(crate) fn lent_bytes(&self) -> u64 {
+        self.lent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that may be given out.
+    pub(crate) const fn cap_bytes(&self) -> u64 {
+        self.cap_bytes
+    }
+
+    /// An empty chunk; `None` when the cap is reached or the system has no memory.
+    pub(crate) fn take(self: &Arc<Self>, small: bool) -> Option<Chunk> {
+        let bytes = if small { SMALL_BYTES } else { LARGE_BYTES };
+        let before = self.lent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let mapping =
+            if before + bytes as u64 > self.cap_bytes { None } else { self.spare_or_new(small, bytes) };
+        match mapping {
+            Some(mapping) => Some(Chunk { mapping: Some(mapping), used: 0, pool: Arc::clone(self) }),
+            None => {
+                self.lent_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    fn spare_or_new(&self, small: bool, bytes: usize) -> Option<Mapping> {
+        {
+            let mut spare = self.lock();
+            let spare = &mut spare[usize::from(small)];
+            if let Some(mapping) = spare.chunks.pop() {
+                spare.fewest = spare.fewest.min(spare.chunks.len());
+                return Some(mapping);
+            }
+        }
+        Mapping::new(bytes)
+    }
+
+    /// Unmaps what nobody needed since the last call; called every few seconds.
+    pub(crate) fn trim(&self) {
+        let mut unneeded = Vec::new();
+        for spare in self.lock().iter_mut() {
+            let kept = spare.chunks.len().saturating_sub(spare.fewest);
+            unneeded.extend(spare.chunks.drain(kept..));
+            spare.fewest = spare.chunks.len();
+        }
+        drop(unneeded); // Unmapped outside the lock.
+    }
+
+    fn give_back(&self, mapping: Mapping) {
+        let bytes = mapping.bytes;
+        self.lock()[usize::from(bytes == SMALL_BYTES)].chunks.push(mapping);
+        self.lent_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, [Spare; 2]> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A piece of a track's data; goes back to the pool when dropped.
+pub(crate) struct Chunk {
+    /// Present until dropped.
+    mapping: Option<Mapping>,
+    used: usize,
+    pool: Arc<Pool>,
+}
+
+impl Chunk {
+    /// Bytes that can still be appended.
+    pub(crate) fn room(&self) -> usize {
+        self.mapping().bytes - self.used
+    }
+
+    /// Appends as much of `data` as there is room for and returns the rest.
+    pub(crate) fn append<'a>(&mut self, data: &'a [u8]) -> &'a [u8] {
+        let (taken, rest) = data.split_at(data.len().min(self.room()));
+        let used = self.used;
+        self.mapping_mut().slice_mut()[used..used + taken.len()].copy_from_slice(taken);
+        self.used += taken.len();
+        rest
+    }
+
+    /// The bytes appended, zeros up to a whole block behind them.
+    pub(crate) fn padded(&mut self) -> &[u8] {
+        let (used, end) = (self.used, self.used.next_multiple_of(BLOCK_BYTES));
+        let all = self.mapping_mut().slice_mut();
+        all[used..end].fill(0);
+        &all[..end]
+    }
+
+    /// Whether nothing was appended.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    fn mapping(&self) -> &Mapping {
+        self.mapping.as_ref().expect("taken only in drop")
+    }
+
+    fn mapping_mut(&mut self) -> &mut Mapping {
+        self.mapping.as_mut().expect("taken only in drop")
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let Some(mapping) = self.mapping.take() {
+            self.pool.give_back(mapping);
+        }
+    }
+}
+
+/// Anonymous memory of its own.
+struct Mapping {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+#[expect(unsafe_code, reason = "owns its memory alone, like a Box")]
+// SAFETY: the memory belongs to this value alone and has no affinity to a thread.
+unsafe impl Send for Mapping {}
+#[expect(unsafe_code, reason = "a shared borrow only reads")]
+// SAFETY: through a shared borrow nothing but reads of plain bytes is possible.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    #[expect(unsafe_code, reason = "mmap has no safe wrapper in std")]
+    fn new(bytes: usize) -> Option<Self> {
+        // SAFETY: asks for fresh memory at any address; nothing existing is touched.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return None;
+        }
+        Some(Self { start: NonNull::new(start.cast())?, bytes })
+    }
+
+    #[expect(unsafe_code, reason = "views owned memory as bytes")]
+    fn slice_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping has `bytes` readable and writable bytes, zeroed by the system, and the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
+    }
+}
+
+impl Drop for Mapping {
+    #[expect(unsafe_code, reason = "munmap has no safe wrapper in std")]
+    fn drop(&mut self) {
+        // SAFETY: start and length are those of the mapping, and no borrow outlives the value.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}

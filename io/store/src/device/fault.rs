@@ -1,0 +1,91 @@
+//! A device that breaks on command.
+
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::BlockDev;
+
+/// How a [`FaultDev`] behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// As it should.
+    #[default]
+    None,
+    /// Every read, write and flush fails with this error number.
+    Error(i32),
+    /// Writes fail with this error number after so many more have succeeded.
+    ErrorAfter {
+        /// Writes that still succeed.
+        writes: u32,
+        /// The error number.
+        errno: i32,
+    },
+    /// Writes succeed, the flush fails with this error number.
+    FlushError(i32),
+    /// Writes and flushes wait until the fault is lifted.
+    Stuck,
+}
+
+/// Breaks on command.
+#[derive(Clone)]
+pub struct FaultDev {
+    inner: Arc<dyn BlockDev>,
+    fault: Arc<(Mutex<Fault>, Condvar)>,
+}
+
+impl FaultDev {
+    /// A device that behaves as `inner` until told otherwise.
+    pub fn new(inner: Arc<dyn BlockDev>) -> Self {
+        Self { inner, fault: Arc::default() }
+    }
+
+    /// Behaves so from now on; lets go of what is stuck.
+    pub fn set(&self, fault: Fault) {
+        *self.lock() = fault;
+        self.fault.1.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fault> {
+        self.fault.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self, writing: bool, flushing: bool) -> io::Result<()> {
+        let mut fault = self.lock();
+        while *fault == Fault::Stuck && (writing || flushing) {
+            fault = self.fault.1.wait(fault).unwrap_or_else(PoisonError::into_inner);
+        }
+        match &mut *fault {
+            Fault::Error(errno) => Err(io::Error::from_raw_os_error(*errno)),
+            Fault::FlushError(errno) if flushing => Err(io::Error::from_raw_os_error(*errno)),
+            Fault::ErrorAfter { writes: 0, errno } if writing || flushing => {
+                Err(io::Error::from_raw_os_error(*errno))
+            }
+            Fault::ErrorAfter { writes, .. } if writing => {
+                *writes -= 1;
+                Ok(())
+            }
+            Fault::None | Fault::ErrorAfter { .. } | Fault::FlushError(_) | Fault::Stuck => Ok(()),
+        }
+    }
+}
+
+impl BlockDev for FaultDev {
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.check(false, false)?;
+        self.inner.read_at(offset_bytes, buffer)
+    }
+
+    fn write_at(&self, offset_bytes: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        self.check(true, false)?;
+        self.inner.write_at(offset_bytes, parts)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.check(false, true)?;
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,29 @@
+//! Block devices: a file or a partition, memory, and wrappers that record or break.
+
+mod buffer;
+mod fault;
+mod file;
+mod memory;
+
+pub use fault::{Fault, FaultDev};
+pub use memory::{DeviceOp, MemoryDev, RecordingDev};
+
+pub(crate) use buffer::AlignedBuffer;
+pub(crate) use file::{FileDev, Found, Slot, blank, slot_of};
+
+use std::io::{self, IoSlice};
+
+/// A place of fixed size that keeps what was written before a flush that succeeded.
+pub trait BlockDev: Send + Sync {
+    /// Its size in bytes.
+    fn size_bytes(&self) -> u64;
+
+    /// Fills `buffer` from `offset_bytes` on.
+    fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `parts`, one after the other, at `offset_bytes`. Offset, addresses and lengths are whole blocks.
+    fn write_at(&self, offset_bytes: u64, parts: &[IoSlice<'_>]) -> io::Result<()>;
+
+    /// Returns when everything written before is durable.
+    fn flush(&self) -> io::Result<()>;
+}

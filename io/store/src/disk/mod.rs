@@ -1,0 +1,228 @@
+//! One disk: found, taken into use, written by a thread of its own, and found again when it was gone.
+
+mod mount;
+mod worker;
+
+pub use mount::WrapDevice;
+pub(crate) use mount::{Mount, Mounted, Unusable, mount, mount_read_only};
+pub(crate) use worker::run;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use keepwatch_model::{CameraId, Span, WallTime};
+
+use crate::volume::Job;
+use crate::{DiskConfig, DiskId, DiskState, DiskStatus};
+
+/// A record that waits so long for its disk makes the disk slow: more than one group of pictures is in memory.
+pub(crate) const SLOW_AFTER: Duration = Duration::from_secs(2);
+/// A slow disk whose records wait less than this keeps up again.
+pub(crate) const KEEPS_UP_BELOW: Duration = Duration::from_secs(1);
+
+/// One configured disk.
+pub(crate) struct Disk {
+    pub(crate) config: DiskConfig,
+    /// Its container while it is there.
+    mounted: RwLock<Option<Arc<Mounted>>>,
+    /// Its identity, kept while it is gone.
+    id: Mutex<Option<DiskId>>,
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+    queued_bytes: AtomicU64,
+    /// Streams whose home it is.
+    pub(crate) streams: AtomicUsize,
+    slow: AtomicBool,
+}
+
+struct Inbox {
+    jobs: VecDeque<Job>,
+    expiries: Vec<(CameraId, WallTime)>,
+    state: DiskState,
+    stopping: bool,
+}
+
+/// Whether a disk takes records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Takes {
+    /// Yes.
+    Records,
+    /// Only into extents that are open already.
+    WhatFits,
+    /// No.
+    Nothing,
+}
+
+/// What a disk's thread is to do.
+pub(crate) struct Work {
+    pub(crate) jobs: VecDeque<Job>,
+    pub(crate) expiries: Vec<(CameraId, WallTime)>,
+    pub(crate) stopping: bool,
+}
+
+impl Disk {
+    pub(crate) fn new(config: DiskConfig) -> Self {
+        let state = DiskState::Gone { why: "has not been looked for yet".to_owned(), since: Instant::now() };
+        Self {
+            config,
+            mounted: RwLock::default(),
+            id: Mutex::default(),
+            inbox: Mutex::new(Inbox { jobs: VecDeque::new(), expiries: Vec::new(), state, stopping: false }),
+            wake: Condvar::new(),
+            queued_bytes: AtomicU64::new(0),
+            streams: AtomicUsize::new(0),
+            slow: AtomicBool::new(false),
+        }
+    }
+
+    /// Its container; `None` while it is gone.
+    pub(crate) fn mounted(&self) -> Option<Arc<Mounted>> {
+        self.mounted.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its identity; `None` while it was never seen.
+    pub(crate) fn id(&self) -> Option<DiskId> {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts it into use.
+    pub(crate) fn put_in(&self, mounted: Arc<Mounted>, state: DiskState) {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(mounted.superblock.disk);
+        *self.mounted.write().unwrap_or_else(PoisonError::into_inner) = Some(mounted);
+        self.inbox().state = state;
+    }
+
+    /// Takes it out of use; returns the records that waited for it.
+    pub(crate) fn take_out(&self, state: DiskState) -> VecDeque<Job> {
+        *self.mounted.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut inbox = self.inbox();
+        inbox.state = state;
+        let jobs = std::mem::take(&mut inbox.jobs);
+        self.note_unqueued(&jobs);
+        jobs
+    }
+
+    /// Queues a record; gives it back when the disk does not take it.
+    pub(crate) fn queue(&self, job: Job) -> Option<Job> {
+        let mut inbox = self.inbox();
+        if takes(&inbox.state) == Takes::Nothing || inbox.stopping {
+            return Some(job);
+        }
+        self.queued_bytes.fetch_add(job.bytes(), Ordering::Relaxed);
+        inbox.jobs.push_back(job);
+        drop(inbox);
+        self.wake.notify_one();
+        None
+    }
+
+    /// Whether it takes records.
+    pub(crate) fn takes(&self) -> Takes {
+        takes(&self.inbox().state)
+    }
+
+    /// Sets its state; true when it was another.
+    pub(crate) fn set_state(&self, state: DiskState) -> bool {
+        let mut inbox = self.inbox();
+        let changed = std::mem::discriminant(&inbox.state) != std::mem::discriminant(&state);
+        inbox.state = state;
+        changed
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of records that are written or lost.
+    pub(crate) fn unqueued(&self, bytes: u64) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn note_unqueued(&self, jobs: &VecDeque<Job>) {
+        self.unqueued(jobs.iter().map(Job::bytes).sum());
+    }
+
+    /// Asks for footage to be deleted by age.
+    pub(crate) fn expire(&self, camera: CameraId, before: WallTime) {
+        let mut inbox = self.inbox();
+        // One wish per camera is enough: the latest reaches furthest. This also bounds the list.
+        match inbox.expiries.iter_mut().find(|(asked, _)| *asked == camera) {
+            Some((_, earlier)) => *earlier = before.max(*earlier),
+            None => inbox.expiries.push((camera, before)),
+        }
+        drop(inbox);
+        self.wake.notify_one();
+    }
+
+    /// Waits for something to do, at most `timeout`.
+    pub(crate) fn wait(&self, timeout: Duration) -> Work {
+        let inbox = self.inbox();
+        let idle = |inbox: &mut Inbox| inbox.jobs.is_empty() && inbox.expiries.is_empty() && !inbox.stopping;
+        let mut inbox =
+            self.wake.wait_timeout_while(inbox, timeout, idle).unwrap_or_else(PoisonError::into_inner).0;
+        Work {
+            jobs: std::mem::take(&mut inbox.jobs),
+            expiries: std::mem::take(&mut inbox.expiries),
+            stopping: inbox.stopping,
+        }
+    }
+
+    /// Asks its thread to write what is queued and end.
+    pub(crate) fn stop(&self) {
+        self.inbox().stopping = true;
+        self.wake.notify_all();
+    }
+
+    /// Notes whether it keeps up; true when that changed.
+    pub(crate) fn set_slow(&self, slow: bool) -> bool {
+        self.slow.swap(slow, Ordering::Relaxed) != slow
+    }
+
+    /// Whether it does not keep up.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
+    }
+
+    /// Its state for an operator.
+    pub(crate) fn status(&self, protected: &dyn Fn(CameraId, Span) -> bool) -> DiskStatus {
+        let (state, waits) = {
+            let inbox = self.inbox();
+            (inbox.state.clone(), inbox.jobs.front().is_some_and(|job| job.queued_at.elapsed() > SLOW_AFTER))
+        };
+        let mut status = DiskStatus {
+            path: self.path(),
+            id: self.id(),
+            state,
+            slow: waits || self.is_slow(),
+            size_bytes: 0,
+            used_bytes: 0,
+            protected_bytes: 0,
+            queued_bytes: self.queued_bytes(),
+        };
+        if let Some(volume) = self.mounted().as_deref().and_then(Mounted::volume) {
+            status.size_bytes = volume.size_bytes();
+            (status.used_bytes, status.protected_bytes) = volume.used_bytes(protected);
+        }
+        status
+    }
+
+    /// Its configured path.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.config.path.clone()
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn takes(state: &DiskState) -> Takes {
+    match state {
+        DiskState::Online => Takes::Records,
+        DiskState::Full => Takes::WhatFits,
+        DiskState::Gone { .. } | DiskState::ReadOnly | DiskState::Foreign { .. } => Takes::Nothing,
+    }
+}

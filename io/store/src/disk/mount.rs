@@ -1,0 +1,266 @@
+//! Taking a disk into use: is it the one it should be?
+//!
+//! | in the slot | registered for the slot | then |
+//! |---|---|---|
+//! | a disk registered here, wherever | any | used |
+//! | nothing, or zeros | nothing | adopted: a container is made |
+//! | nothing, or zeros | a disk | gone; never made again by itself |
+//! | an unregistered container of this recorder | nothing | used |
+//! | any other container | any | foreign: waits for a confirmation |
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use keepwatch_model::RoleId;
+
+use crate::device::{BlockDev, FileDev, Found as InSlot, Slot, blank, slot_of};
+use crate::format::{Superblock, read_superblocks, superblock_offset};
+use crate::index::{Index, Registered, random};
+use crate::volume::{Found, Geometry, Volume, recover};
+use crate::{DiskConfig, DiskId, FormatError, StoreError};
+
+/// Puts something between the store and a disk: a test's fault.
+pub type WrapDevice = dyn Fn(&Path, Arc<dyn BlockDev>) -> Arc<dyn BlockDev> + Send + Sync;
+
+/// Zeros that make a device blank: covers both superblocks and what other systems put in front.
+const BLANK_BYTES: u64 = 1 << 20;
+
+/// A container in use.
+pub(crate) struct Mounted {
+    pub(crate) device: Arc<dyn BlockDev>,
+    file: Arc<FileDev>,
+    slot: Slot,
+    pub(crate) superblock: Superblock,
+    /// `None` when opened for reading.
+    volume: Option<Mutex<Volume>>,
+}
+
+/// What is needed to mount a disk.
+pub(crate) struct Mount<'a> {
+    pub(crate) config: &'a DiskConfig,
+    pub(crate) role: RoleId,
+    pub(crate) index: &'a Index,
+    /// At least this open epoch.
+    pub(crate) epoch: u64,
+    /// Disks that are mounted already.
+    pub(crate) others: &'a [DiskId],
+    pub(crate) wrap: Option<&'a WrapDevice>,
+}
+
+/// Why a disk cannot be used for now.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// It is not there, or does not work.
+    Gone(String),
+    /// It belongs to another recorder.
+    Foreign(RoleId),
+    /// The configuration cannot be carried out.
+    Refused(StoreError),
+}
+
+/// What mounting brought.
+pub(crate) struct MountedNow {
+    pub(crate) mounted: Mounted,
+    pub(crate) found: Found,
+    /// It was blank.
+    pub(crate) adopted: bool,
+    /// It had been closed properly.
+    pub(crate) clean: bool,
+}
+
+impl Mounted {
+    /// Its extents; `None` when opened for reading.
+    pub(crate) fn volume(&self) -> Option<MutexGuard<'_, Volume>> {
+        self.volume.as_ref().map(|volume| volume.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The number of the file system it is on, 0 for a device.
+    pub(crate) const fn file_system(&self) -> u64 {
+        self.slot.file_system()
+    }
+
+    /// Whether the page cache is bypassed.
+    pub(crate) fn direct(&self) -> bool {
+        self.file.direct
+    }
+
+    /// Whether the configured path still leads here.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.file.is_at(&self.slot)
+    }
+
+    /// Marks the container as closed properly.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        let superblock = Superblock {
+            generation: self.superblock.generation.saturating_add(1),
+            clean: true,
+            ..self.superblock
+        };
+        write_superblock(self.device.as_ref(), &superblock)
+    }
+}
+
+/// Mounts a disk for writing.
+pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
+    let slot = slot_of(&mount.config.path).map_err(gone)?;
+    let registered = mount.index.registered().map_err(Unusable::Refused)?;
+    let here = registered.iter().find(|known| known.path == mount.config.path);
+    let (file, found) = match slot.open(true).map_err(gone)? {
+        InSlot::Device(file) => {
+            lock(&file, mount.config)?;
+            let found = read_superblocks(&file).map_err(gone)?;
+            (file, found)
+        }
+        InSlot::Nothing if here.is_none() => {
+            (create(mount.config, &slot)?, Err(FormatError::Magic("superblock")))
+        }
+        InSlot::Nothing => return Err(missing(here, &slot)),
+    };
+    let (superblock, adopted, clean) = match found {
+        Ok(superblock) => (admit(mount, superblock, &registered, here)?, false, superblock.clean),
+        Err(error) => {
+            let fresh = here.is_none() && blank(&file, BLANK_BYTES).map_err(gone)?;
+            if !fresh {
+                return Err(Unusable::Gone(match error {
+                    FormatError::Features(_) => error.to_string(),
+                    FormatError::Magic(_)
+                    | FormatError::Checksum(_)
+                    | FormatError::Short(_)
+                    | FormatError::Field(_)
+                    | FormatError::Chain => format!("what is there is not footage ({error})"),
+                }));
+            }
+            (plan_container(mount, &file)?, true, true)
+        }
+    };
+    check_size(&file, &superblock)?;
+    let file = Arc::new(file);
+    let device: Arc<dyn BlockDev> = Arc::<FileDev>::clone(&file);
+    let device =
+        mount.wrap.map_or_else(|| Arc::clone(&device), |wrap| wrap(&mount.config.path, Arc::clone(&device)));
+    if superblock.writable() {
+        if adopted {
+            // Both places hold a superblock from the first moment.
+            write_superblock(device.as_ref(), &superblock).map_err(gone)?;
+        }
+        let opened = Superblock { generation: superblock.generation.saturating_add(1), ..superblock };
+        write_superblock(device.as_ref(), &opened).map_err(gone)?;
+    }
+    let file_system = slot.file_system();
+    let place = Registered { disk: superblock.disk, path: mount.config.path.clone(), file_system };
+    if !registered.contains(&place) {
+        mount.index.register(&place).map_err(Unusable::Refused)?;
+    }
+    let hints = mount.index.extents(superblock.disk).map_err(Unusable::Refused)?;
+    let superblock = Superblock { generation: superblock.generation.saturating_add(1), ..superblock };
+    let (volume, found) = recover(device.as_ref(), superblock, &hints).map_err(gone)?;
+    let mounted = Mounted { device, file, slot, superblock, volume: Some(Mutex::new(volume)) };
+    Ok(MountedNow { mounted, found, adopted, clean })
+}
+
+/// Opens a disk for reading; nothing is written, nothing recovered.
+pub(crate) fn mount_read_only(config: &DiskConfig) -> Result<Mounted, Unusable> {
+    let slot = slot_of(&config.path).map_err(gone)?;
+    let InSlot::Device(file) = slot.open(false).map_err(gone)? else {
+        return Err(Unusable::Gone("there is no container".to_owned()));
+    };
+    let superblock =
+        read_superblocks(&file).map_err(gone)?.map_err(|error| Unusable::Gone(error.to_string()))?;
+    check_size(&file, &superblock)?;
+    let file = Arc::new(file);
+    Ok(Mounted { device: Arc::<FileDev>::clone(&file), file, slot, superblock, volume: None })
+}
+
+fn gone(error: io::Error) -> Unusable {
+    Unusable::Gone(error.to_string())
+}
+
+fn lock(file: &FileDev, config: &DiskConfig) -> Result<(), Unusable> {
+    match file.lock() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Unusable::Refused(StoreError::InUse { path: config.path.clone() })),
+        Err(error) => Err(gone(error)),
+    }
+}
+
+fn missing(here: Option<&Registered>, slot: &Slot) -> Unusable {
+    let other = here.is_some_and(|known| known.file_system != slot.file_system());
+    Unusable::Gone(if other {
+        "its file system is not mounted: another one is at this path".to_owned()
+    } else {
+        "its container is missing".to_owned()
+    })
+}
+
+/// Decides whether a container may be written; returns its superblock as it is to be from now on.
+fn admit(
+    mount: &Mount<'_>,
+    found: Superblock,
+    registered: &[Registered],
+    here: Option<&Registered>,
+) -> Result<Superblock, Unusable> {
+    if mount.others.contains(&found.disk) {
+        return Err(Unusable::Gone("is a copy of another disk in use".to_owned()));
+    }
+    let known = registered.iter().any(|known| known.disk == found.disk);
+    let ours = found.owner == mount.role;
+    let unclaimed = here.is_none_or(|known| known.disk == found.disk);
+    let admitted = mount.config.adopt_foreign || (ours && (known || unclaimed));
+    if !admitted {
+        return Err(Unusable::Foreign(found.owner));
+    }
+    let epoch = mount.epoch.max(found.epoch.saturating_add(1));
+    Ok(Superblock { owner: mount.role, clean: false, epoch, ..found })
+}
+
+fn create(config: &DiskConfig, slot: &Slot) -> Result<FileDev, Unusable> {
+    let (size_bytes, free_bytes) = slot.room(config.size_bytes).map_err(gone)?;
+    let refuse = |why| Unusable::Refused(StoreError::Geometry { path: config.path.clone(), why });
+    let size_bytes = size_bytes / crate::format::BLOCK * crate::format::BLOCK;
+    Geometry::divide(size_bytes, config.extent_bytes).map_err(refuse)?;
+    if size_bytes > free_bytes {
+        let path = config.path.clone();
+        let no_room = StoreError::NoRoom { path, needed_bytes: size_bytes, available_bytes: free_bytes };
+        return Err(Unusable::Refused(no_room));
+    }
+    let file = slot.create(size_bytes).map_err(gone)?;
+    lock(&file, config)?;
+    Ok(file)
+}
+
+/// The superblock of a blank device.
+fn plan_container(mount: &Mount<'_>, file: &FileDev) -> Result<Superblock, Unusable> {
+    let config = mount.config;
+    // A container that was made but not yet written keeps the size it was made with.
+    let size_bytes = config.size_bytes.unwrap_or(u64::MAX).min(file.size_bytes());
+    let geometry = Geometry::divide(size_bytes, config.extent_bytes)
+        .map_err(|why| Unusable::Refused(StoreError::Geometry { path: config.path.clone(), why }))?;
+    let disk = DiskId(random(&config.path).map_err(Unusable::Refused)?);
+    Ok(Superblock {
+        generation: 0,
+        compat: 0,
+        ro_compat: 0,
+        disk,
+        owner: mount.role,
+        role: config.role,
+        clean: false,
+        extent_bytes: geometry.extent_bytes,
+        extent_count: geometry.extent_count,
+        data_offset_bytes: geometry.data_offset_bytes,
+        epoch: mount.epoch,
+    })
+}
+
+fn check_size(file: &FileDev, superblock: &Superblock) -> Result<(), Unusable> {
+    if superblock.extent_offset(superblock.extent_count) <= file.size_bytes() {
+        return Ok(());
+    }
+    Err(Unusable::Gone("the container is shorter than it was made".to_owned()))
+}
+
+fn write_superblock(device: &dyn BlockDev, superblock: &Superblock) -> io::Result<()> {
+    let block = superblock.encode();
+    device.write_at(superblock_offset(superblock.generation), &[IoSlice::new(&block)])?;
+    device.flush()
+}

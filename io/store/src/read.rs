@@ -1,0 +1,86 @@
+//! Reading records.
+
+use std::io;
+
+use crate::device::AlignedBuffer;
+use crate::disk::Mounted;
+use crate::format::{RecordHeader, decode_index};
+use crate::volume::read_extent;
+use crate::{FormatError, ReadError, RecordIndex, RecordRef};
+
+/// A record with its samples, every one checked.
+#[derive(Clone, Debug)]
+pub struct Record {
+    index: RecordIndex,
+    bytes: AlignedBuffer,
+}
+
+impl Record {
+    /// Its description.
+    pub const fn index(&self) -> &RecordIndex {
+        &self.index
+    }
+
+    /// All bytes of a track, samples one after the other; empty when there is no such track.
+    pub fn track_data(&self, track: usize) -> &[u8] {
+        let Some(track) = self.index.tracks.get(track) else { return &[] };
+        let from = track.data_offset_bytes as usize;
+        self.bytes.get(from..from.saturating_add(track.data_bytes as usize)).unwrap_or_default()
+    }
+
+    /// The bytes of a sample; empty when there is no such sample.
+    pub fn sample(&self, track: usize, sample: usize) -> &[u8] {
+        let found = self.index.tracks.get(track).and_then(|track| track.samples.get(sample));
+        let Some(found) = found else { return &[] };
+        let from = found.offset_bytes as usize;
+        self.track_data(track).get(from..from.saturating_add(found.bytes as usize)).unwrap_or_default()
+    }
+}
+
+/// Reads the head of a record.
+pub(crate) fn read_index(mounted: &Mounted, record: &RecordRef) -> Result<RecordIndex, ReadError> {
+    let bytes = read_bytes(mounted, record, record.head_bytes)?;
+    check_head(record, &bytes).or_else(|error| Err(why(mounted, record, error)?))
+}
+
+/// Reads all of a record and checks every sample.
+pub(crate) fn read(mounted: &Mounted, record: &RecordRef) -> Result<Record, ReadError> {
+    let bytes = read_bytes(mounted, record, record.record_bytes)?;
+    let checked = check_head(record, &bytes).map(|index| Record { index, bytes }).and_then(check_samples);
+    checked.or_else(|error| Err(why(mounted, record, error)?))
+}
+
+fn read_bytes(mounted: &Mounted, record: &RecordRef, length: u32) -> io::Result<AlignedBuffer> {
+    let mut bytes = AlignedBuffer::zeroed(length as usize);
+    let base = mounted.superblock.extent_offset(record.extent);
+    mounted.device.read_at(base + u64::from(record.offset_bytes), &mut bytes)?;
+    Ok(bytes)
+}
+
+fn check_head(record: &RecordRef, bytes: &[u8]) -> Result<RecordIndex, FormatError> {
+    let header = RecordHeader::decode(bytes)?;
+    if header.sequence != record.sequence || header.info != record.info {
+        return Err(FormatError::Chain);
+    }
+    decode_index(&header, bytes)
+}
+
+fn check_samples(record: Record) -> Result<Record, FormatError> {
+    for track in 0..record.index.tracks.len() {
+        for (number, sample) in record.index.tracks[track].samples.iter().enumerate() {
+            if crc32c::crc32c(record.sample(track, number)) != sample.crc {
+                return Err(FormatError::Checksum("sample"));
+            }
+        }
+    }
+    Ok(record)
+}
+
+/// Whether what could not be read was overwritten in the meantime or is damaged.
+fn why(mounted: &Mounted, record: &RecordRef, source: FormatError) -> io::Result<ReadError> {
+    let header = read_extent(mounted.device.as_ref(), &mounted.superblock, record.extent)?;
+    Ok(match header {
+        Some((header, _)) if header.sequence != record.sequence => ReadError::Overwritten,
+        Some(_) | None => ReadError::Damaged { camera: record.camera, span: record.info.label, source },
+    })
+}

@@ -1,0 +1,272 @@
+//! What all threads of a store share: disks, index, buffer, and where each stream's records go.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keepwatch_model::{CameraId, GapReason, RoleId, Span};
+
+use crate::chunk::Pool;
+use crate::disk::{Disk, Mount, Mounted, Takes, Unusable, WrapDevice, mount};
+use crate::index::{Index, IndexChange, Protections};
+use crate::volume::{Job, Key, spans_of_rows};
+use crate::{DiskChange, DiskEvent, DiskId, DiskState, Loss, Reclaim, Recovery, StoreError, StoreEvents};
+
+/// What all threads of a store share.
+pub(crate) struct Shared {
+    pub(crate) role: RoleId,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) index: Index,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) protections: Protections,
+    pub(crate) events: Arc<dyn StoreEvents>,
+    pub(crate) reprobe_interval: Duration,
+    /// The highest open epoch so far.
+    pub(crate) epoch: AtomicU64,
+    pub(crate) closed: AtomicBool,
+    /// Nothing is written.
+    pub(crate) read_only: bool,
+    pub(crate) wrap: Option<Arc<WrapDevice>>,
+    /// The disk that each stream's records go to, by position.
+    homes: Mutex<BTreeMap<Key, usize>>,
+    /// Largest record that every disk takes, in bytes.
+    pub(crate) record_bytes_max: AtomicU64,
+}
+
+/// What mounting a disk brought.
+pub(crate) struct MountReport {
+    pub(crate) adopted: bool,
+    pub(crate) clean: bool,
+    pub(crate) records: u64,
+    pub(crate) torn_bytes: u64,
+    pub(crate) vanished: Vec<(Key, Span)>,
+}
+
+impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "called twice, each argument named by its type")]
+    pub(crate) fn new(
+        role: RoleId,
+        disks: Vec<Disk>,
+        index: Index,
+        protections: Protections,
+        events: Arc<dyn StoreEvents>,
+        buffer_bytes_max: u64,
+        reprobe_interval: Duration,
+        wrap: Option<Arc<WrapDevice>>,
+        read_only: bool,
+    ) -> Self {
+        Self {
+            role,
+            disks,
+            index,
+            pool: Pool::new(buffer_bytes_max),
+            protections,
+            events,
+            reprobe_interval,
+            epoch: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            read_only,
+            wrap,
+            homes: Mutex::default(),
+            record_bytes_max: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Mounts `disk` for writing and puts it into use.
+    pub(crate) fn mount(&self, disk: &Disk) -> Result<MountReport, Unusable> {
+        let others: Vec<DiskId> =
+            self.disks.iter().filter(|other| other.mounted().is_some()).filter_map(Disk::id).collect();
+        let now = mount(&Mount {
+            config: &disk.config,
+            role: self.role,
+            index: &self.index,
+            epoch: self.epoch.load(Ordering::Relaxed).saturating_add(1),
+            others: &others,
+            wrap: self.wrap.as_deref(),
+        })?;
+        self.epoch.fetch_max(now.mounted.superblock.epoch, Ordering::Relaxed);
+        let vanished = self.forget_vanished(now.mounted.superblock.disk, &now.found.vanished)?;
+        self.index.learn(now.found.changes);
+        let superblock = now.mounted.superblock;
+        if let Some(volume) = now.mounted.volume() {
+            self.record_bytes_max.fetch_min(volume.record_bytes_max(), Ordering::Relaxed);
+        }
+        if now.found.damaged > 0 {
+            let damaged = now.found.damaged;
+            tracing::warn!(disk = %disk.config.path.display(), damaged, "footage cannot be read; run verify");
+        }
+        if !now.mounted.direct() {
+            self.tell(disk, DiskChange::Buffered);
+        }
+        let state = if superblock.writable() { DiskState::Online } else { DiskState::ReadOnly };
+        disk.put_in(Arc::new(now.mounted), state);
+        if now.adopted {
+            self.tell(disk, DiskChange::Adopted);
+        }
+        Ok(MountReport {
+            adopted: now.adopted,
+            clean: now.clean,
+            records: now.found.records,
+            torn_bytes: now.found.torn_bytes,
+            vanished,
+        })
+    }
+
+    /// Drops rows of extents that hold something else; tells what they held.
+    fn forget_vanished(&self, disk: DiskId, extents: &[u32]) -> Result<Vec<(Key, Span)>, Unusable> {
+        let mut vanished: Vec<(Key, Span)> = Vec::new();
+        for extent in extents {
+            let rows = self.index.runs_of_extent(disk, *extent).map_err(Unusable::Refused)?;
+            for ((camera, stream), spans) in spans_of_rows(&rows) {
+                self.events.reclaimed(camera, stream, &spans, Reclaim::ForSpace);
+                vanished.extend(spans.into_iter().map(|span| ((camera, stream), span)));
+            }
+            self.index.learn([IndexChange::Freed { disk, extent: *extent }]);
+        }
+        Ok(vanished)
+    }
+
+    /// Adds what `report` says to `recovery`.
+    pub(crate) fn add_to(recovery: &mut Recovery, report: MountReport) {
+        recovery.clean &= report.clean;
+        recovery.records_recovered += report.records;
+        recovery.truncated_bytes += report.torn_bytes;
+        recovery
+            .vanished
+            .extend(report.vanished.into_iter().map(|((camera, stream), span)| (camera, stream, span)));
+    }
+
+    /// Queues a record for its disk; drops it and says why when there is none.
+    pub(crate) fn queue(&self, job: Job) -> Result<(), GapReason> {
+        let key = job.key();
+        let mut job = job;
+        let mut tried = Vec::new();
+        while let Some(position) = self.home(key, &tried) {
+            match self.disks[position].queue(job) {
+                None => return Ok(()),
+                Some(back) => job = back,
+            }
+            tried.push(position);
+        }
+        Err(self.why_not())
+    }
+
+    /// Sends records to other disks; those that none takes are lost for `reason`.
+    pub(crate) fn send_elsewhere(&self, jobs: VecDeque<Job>, reason: GapReason) {
+        for job in jobs {
+            let lost = match self.elsewhere(job.key()) {
+                Some(position) => self.disks[position].queue(job),
+                None => Some(job),
+            };
+            if let Some(job) = lost {
+                self.lose(job, reason);
+            }
+        }
+    }
+
+    fn lose(&self, job: Job, reason: GapReason) {
+        let (camera, stream) = job.key();
+        let info = job.header.info;
+        drop(job); // Its memory is free before anyone hears of it.
+        self.events.lost(&Loss { camera, stream, info, reason });
+    }
+
+    /// The disk that takes a stream's next record: its home while that works and keeps up, or the least loaded.
+    fn home(&self, key: Key, tried: &[usize]) -> Option<usize> {
+        let mut homes = self.homes();
+        let current = homes.get(&key).copied().filter(|position| !tried.contains(position));
+        if let Some(position) = current
+            && self.disks[position].takes() != Takes::Nothing
+            && !self.overloaded(position)
+        {
+            return Some(position);
+        }
+        let open_here = |position: &usize| {
+            self.disks[*position]
+                .mounted()
+                .as_deref()
+                .and_then(Mounted::volume)
+                .is_some_and(|v| v.is_home_of(key))
+        };
+        let usable =
+            |position: &usize| !tried.contains(position) && self.disks[*position].takes() != Takes::Nothing;
+        let load = |position: &usize| {
+            let disk = &self.disks[*position];
+            // At first the disk where the stream went on before a restart.
+            let elsewhere = current.is_some() || !open_here(position);
+            let behind = self.overloaded(*position);
+            (behind, disk.takes(), elsewhere, disk.streams.load(Ordering::Relaxed), disk.queued_bytes())
+        };
+        let chosen = (0..self.disks.len()).filter(usable).min_by_key(load)?;
+        self.settle(&mut homes, key, chosen);
+        Some(chosen)
+    }
+
+    /// Another disk with room than the stream's home, which becomes its home.
+    fn elsewhere(&self, key: Key) -> Option<usize> {
+        let mut homes = self.homes();
+        let current = homes.get(&key).copied();
+        // The first record of a stream that moves has changed the home; the others follow it.
+        let takes = |position: &usize| self.disks[*position].takes() == Takes::Records;
+        let chosen = (0..self.disks.len())
+            .filter(takes)
+            .min_by_key(|position| (Some(*position) != current, self.disks[*position].queued_bytes()))?;
+        self.settle(&mut homes, key, chosen);
+        Some(chosen)
+    }
+
+    fn settle(&self, homes: &mut BTreeMap<Key, usize>, key: Key, position: usize) {
+        match homes.insert(key, position) {
+            Some(before) if before == position => return,
+            Some(before) => {
+                self.disks[before].streams.fetch_sub(1, Ordering::Relaxed);
+            }
+            None => {}
+        }
+        self.disks[position].streams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a disk holds more than its share of the buffer while another could take records: one disk that
+    /// hangs must not stop the others.
+    fn overloaded(&self, position: usize) -> bool {
+        let others = self.disks.len() > 1;
+        others && self.disks[position].queued_bytes() > self.pool.cap_bytes() / 2
+    }
+
+    /// Why no disk takes a record.
+    pub(crate) fn why_not(&self) -> GapReason {
+        let full = self.disks.iter().any(|disk| disk.takes() == Takes::WhatFits);
+        if full { GapReason::DiskFull } else { GapReason::DiskGone }
+    }
+
+    /// Whether any disk takes records.
+    pub(crate) fn takes_records(&self) -> bool {
+        self.disks.iter().any(|disk| disk.takes() != Takes::Nothing)
+    }
+
+    /// Tells what happened to a disk.
+    pub(crate) fn tell(&self, disk: &Disk, change: DiskChange) {
+        tracing::info!(disk = %disk.config.path.display(), ?change, "disk");
+        self.events.disk(&DiskEvent { path: disk.path(), change });
+    }
+
+    /// Whether footage is protected, for planning.
+    pub(crate) fn protected(&self) -> impl Fn(CameraId, Span) -> bool {
+        |camera, span| self.protections.hold(camera, span)
+    }
+
+    /// The container of a disk that is there.
+    pub(crate) fn mounted(&self, disk: DiskId) -> Option<Arc<Mounted>> {
+        self.disks.iter().filter_map(Disk::mounted).find(|mounted| mounted.superblock.disk == disk)
+    }
+
+    /// Refuses what a store that is open for reading cannot do.
+    pub(crate) const fn writable(&self) -> Result<(), StoreError> {
+        if self.read_only { Err(StoreError::ReadOnly) } else { Ok(()) }
+    }
+
+    fn homes(&self) -> MutexGuard<'_, BTreeMap<Key, usize>> {
+        self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,34 @@
+//! Carrying out a plan on a device: the only place that writes footage.
+//!
+//! Order: trailers and headers, flush, records, flush. A header must be durable before the first record behind it,
+//! or a crash could leave records of the next use under the header and trailer of the last. A trailer covers only
+//! records that an earlier round made durable.
+
+use std::io::{self, IoSlice};
+
+use super::{Plan, plan::spans_of, trailer};
+use crate::device::BlockDev;
+use crate::format::Superblock;
+
+/// Writes what `plan` says and returns when all of it is durable.
+pub(crate) fn execute(superblock: &Superblock, device: &dyn BlockDev, plan: &mut Plan) -> io::Result<()> {
+    for given_up in plan.given_up.iter_mut().filter(|given_up| given_up.spans.is_none()) {
+        // Best effort, for the report: an unreadable trailer leaves the hull.
+        let entries = trailer(device, superblock, given_up.extent, given_up.sequence);
+        given_up.spans = entries.ok().flatten().map(|entries| spans_of(&entries));
+    }
+    for (offset_bytes, block) in &plan.blocks {
+        device.write_at(*offset_bytes, &[IoSlice::new(block)])?;
+    }
+    if !plan.blocks.is_empty() {
+        device.flush()?;
+    }
+    for placed in &mut plan.placed {
+        let offset_bytes = placed.offset_bytes;
+        device.write_at(offset_bytes, &placed.job.parts())?;
+    }
+    if !plan.placed.is_empty() {
+        device.flush()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! A closed record on its way to a disk.
+
+use std::io::IoSlice;
+use std::time::Instant;
+
+use crate::chunk::Chunk;
+use crate::device::AlignedBuffer;
+use crate::format::RecordHeader;
+
+/// A closed record on its way to a disk.
+pub(crate) struct Job {
+    /// Complete but for its place: sequence, number, chain and epoch.
+    pub(crate) header: RecordHeader,
+    /// Room for the header, and the table.
+    pub(crate) head: AlignedBuffer,
+    /// The data of each track.
+    pub(crate) tracks: Vec<Vec<Chunk>>,
+    pub(crate) queued_at: Instant,
+}
+
+impl Job {
+    /// Whose record it is.
+    pub(crate) const fn key(&self) -> super::Key {
+        (self.header.camera, self.header.stream)
+    }
+
+    /// The record as it goes to disk.
+    pub(crate) fn parts(&mut self) -> Vec<IoSlice<'_>> {
+        let chunks = self.tracks.iter_mut().flatten().filter(|chunk| !chunk.is_empty());
+        std::iter::once(IoSlice::new(&self.head))
+            .chain(chunks.map(|chunk| IoSlice::new(chunk.padded())))
+            .collect()
+    }
+
+    /// Bytes it takes on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::from(self.header.record_bytes)
+    }
+}

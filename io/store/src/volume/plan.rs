@@ -1,0 +1,366 @@
+//! Placing records: which extent takes them, what is sealed and what is given up for them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use keepwatch_model::{CameraId, Origin, RoleId, Span, WallTime};
+
+use super::{Extent, Filling, Job, Key, Open, Used, Volume, hull_of};
+use crate::device::AlignedBuffer;
+use crate::format::{BLOCK, Entry, ExtentHeader, ExtentUse, Locator};
+use crate::index::{ExtentRow, IndexChange, RowBuilder};
+use crate::{Reclaim, RunRow};
+
+/// What one round of writing does.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Blocks that must be durable before any record: trailers and headers, at offsets of the device.
+    pub(super) blocks: Vec<(u64, AlignedBuffer)>,
+    pub(super) placed: Vec<Placed>,
+    pub(super) given_up: Vec<GivenUp>,
+    sealed: Vec<u32>,
+    /// Extents with records in this round.
+    touched: BTreeSet<u32>,
+    /// Records for which there is no extent: all footage is protected.
+    full: Vec<Job>,
+    bytes: u64,
+    allocated: bool,
+}
+
+pub(super) struct Placed {
+    pub(super) job: Job,
+    extent: u32,
+    pub(super) offset_bytes: u64,
+    entry: Entry,
+}
+
+/// Footage that is overwritten or freed.
+pub(super) struct GivenUp {
+    pub(super) extent: u32,
+    pub(super) sequence: u64,
+    pub(super) key: Key,
+    pub(super) why: Reclaim,
+    /// Its labels; read from the disk by [`execute`](super::execute) when the extent was sealed.
+    pub(super) spans: Option<Vec<Span>>,
+    pub(super) hull: Option<Span>,
+    /// It becomes free and is not used at once.
+    freed: bool,
+}
+
+/// What a round of writing brought.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    /// Records that are durable, in the order they were queued.
+    pub(crate) durable: Vec<Job>,
+    /// What the index must learn, in this order.
+    pub(crate) changes: Vec<IndexChange>,
+    /// Footage that is gone.
+    pub(crate) reclaimed: Vec<(Key, Vec<Span>, Reclaim)>,
+}
+
+enum Place {
+    At(u32),
+    /// The stream's extent is full of records of this very round: they must be durable before it is sealed.
+    NextRound,
+    NoRoom,
+}
+
+impl Plan {
+    /// Takes the records for which there is no extent.
+    pub(crate) fn take_full(&mut self) -> Vec<Job> {
+        std::mem::take(&mut self.full)
+    }
+
+    /// Whether an extent is allocated.
+    pub(crate) const fn allocates(&self) -> bool {
+        self.allocated
+    }
+
+    /// When the first of its records was queued.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.placed.iter().map(|placed| placed.job.queued_at).min()
+    }
+
+    /// The records back, when writing failed.
+    pub(crate) fn into_jobs(self) -> impl Iterator<Item = Job> {
+        self.placed.into_iter().map(|placed| placed.job).chain(self.full)
+    }
+}
+
+impl Volume {
+    /// Takes records from the front of `jobs` up to about `bytes_max` and places them.
+    pub(crate) fn plan(
+        &mut self,
+        jobs: &mut VecDeque<Job>,
+        bytes_max: u64,
+        protected: &dyn Fn(CameraId, Span) -> bool,
+    ) -> Plan {
+        let mut plan = Plan::default();
+        for orphan in std::mem::take(&mut self.orphans) {
+            self.seal(orphan, &mut plan);
+        }
+        while plan.bytes < bytes_max {
+            let Some(job) = jobs.pop_front() else { break };
+            match self.place(&job, &mut plan, protected) {
+                Place::At(extent) => self.append(extent, job, &mut plan),
+                Place::NoRoom => plan.full.push(job),
+                Place::NextRound => {
+                    jobs.push_front(job);
+                    break;
+                }
+            }
+        }
+        plan
+    }
+
+    /// Frees what `camera` has in extents that end before `before`; records are not placed in the same round.
+    pub(crate) fn plan_expiry(
+        &mut self,
+        camera: CameraId,
+        before: WallTime,
+        protected: &dyn Fn(CameraId, Span) -> bool,
+    ) -> Plan {
+        let mut plan = Plan::default();
+        for extent in 0..self.superblock.extent_count {
+            let Some(Extent::Used(used)) = self.extents.get(extent as usize) else { continue };
+            let over = used.key.0 == camera
+                && used.hull.is_some_and(|hull| hull.to <= before && !protected(camera, hull));
+            if over {
+                let header = self.header(
+                    used.key,
+                    used.sequence,
+                    ExtentUse::Free,
+                    Origin::Primary,
+                    RoleId::default(),
+                    before,
+                );
+                plan.blocks.push((self.superblock.extent_offset(extent), header.encode().0));
+                self.give_up(extent, Reclaim::ByAge, true, &mut plan);
+            }
+        }
+        plan
+    }
+
+    /// Makes known what [`execute`](super::execute) has written.
+    pub(crate) fn finish(&mut self, plan: Plan) -> Outcome {
+        let mut outcome = Outcome::default();
+        let disk = self.superblock.disk;
+        for extent in plan.sealed {
+            if let Some((used, _)) = self.open_mut(extent) {
+                used.filling = Filling::Sealed;
+                let row = extent_row(used, extent, 0);
+                outcome.changes.push(IndexChange::Extent { disk, row, rows: Vec::new() });
+            }
+        }
+        for given_up in plan.given_up {
+            if given_up.freed {
+                self.free.insert(given_up.extent);
+                self.extents[given_up.extent as usize] = Extent::Free;
+            }
+            outcome.changes.push(IndexChange::Freed { disk, extent: given_up.extent });
+            let spans = given_up.spans.unwrap_or_else(|| given_up.hull.into_iter().collect());
+            outcome.reclaimed.push((given_up.key, spans, given_up.why));
+        }
+        for placed in plan.placed {
+            if let Some((used, _)) = self.open_mut(placed.extent) {
+                used.hull = Some(hull_of(used.hull, placed.entry.info.label));
+                used.records += 1;
+                if let Filling::Open(open) = &mut used.filling {
+                    open.entries.push(placed.entry);
+                    let row: RunRow =
+                        open.row.append(&placed.entry, used.key, disk, placed.extent, used.sequence);
+                    let about = extent_row(used, placed.extent, placed.entry.offset_bytes);
+                    outcome.changes.push(IndexChange::Extent { disk, row: about, rows: vec![row] });
+                }
+            }
+            outcome.durable.push(placed.job);
+        }
+        outcome
+    }
+
+    fn place(&mut self, job: &Job, plan: &mut Plan, protected: &dyn Fn(CameraId, Span) -> bool) -> Place {
+        let current = self.open.get(&job.key()).copied();
+        if let Some(extent) = current {
+            if let Some((Used { filling: Filling::Open(open), .. }, extent_bytes)) = self.open_mut(extent)
+                && open.fits(job.header.record_bytes, extent_bytes)
+            {
+                return Place::At(extent);
+            }
+            if plan.touched.contains(&extent) {
+                return Place::NextRound;
+            }
+        }
+        let Some(extent) = self.allocate(job, current, plan, protected) else { return Place::NoRoom };
+        if let Some(current) = current {
+            self.seal(current, plan);
+        }
+        self.open.insert(job.key(), extent);
+        Place::At(extent)
+    }
+
+    fn append(&mut self, extent: u32, mut job: Job, plan: &mut Plan) {
+        let epoch = self.superblock.epoch;
+        let base = self.superblock.extent_offset(extent);
+        let Some((used, _)) = self.open_mut(extent) else { unreachable!("placed in a used extent") };
+        let Filling::Open(open) = &mut used.filling else { unreachable!("placed in an open extent") };
+        job.header.sequence = used.sequence;
+        job.header.number = open.next_number;
+        job.header.chain = open.chain;
+        job.header.epoch = epoch;
+        open.chain = job.header.encode(&mut job.head);
+        let entry = Entry::from_header(&job.header, open.tail_bytes, open.chain);
+        open.next_number += 1;
+        open.tail_bytes = entry.end_bytes();
+        plan.bytes += job.bytes();
+        plan.touched.insert(extent);
+        let offset_bytes = base + u64::from(entry.offset_bytes);
+        plan.placed.push(Placed { job, extent, offset_bytes, entry });
+    }
+
+    /// A fresh extent for the stream of `job`; `None` when all footage is protected.
+    fn allocate(
+        &mut self,
+        job: &Job,
+        current: Option<u32>,
+        plan: &mut Plan,
+        protected: &dyn Fn(CameraId, Span) -> bool,
+    ) -> Option<u32> {
+        if u64::from(job.header.record_bytes) > self.record_bytes_max() {
+            return None; // A disk of smaller extents than the one the record was cut for.
+        }
+        let extent = match self.free.pop_first() {
+            Some(extent) => extent,
+            None => {
+                let extent = self.oldest(current, plan, protected)?;
+                self.give_up(extent, Reclaim::ForSpace, false, plan);
+                extent
+            }
+        };
+        plan.allocated = true;
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let info = &job.header.info;
+        let header =
+            self.header(job.key(), sequence, ExtentUse::Used, info.origin, info.recorder, info.label.from);
+        let (block, chain) = header.encode();
+        plan.blocks.push((self.superblock.extent_offset(extent), block));
+        let open = Open {
+            entries: Vec::new(),
+            row: RowBuilder::default(),
+            next_number: 0,
+            tail_bytes: crate::format::length_u32(crate::format::index_of(BLOCK)),
+            chain,
+        };
+        self.extents[extent as usize] = Extent::Used(Used {
+            key: job.key(),
+            sequence,
+            hull: None,
+            records: 0,
+            filling: Filling::Open(Box::new(open)),
+        });
+        Some(extent)
+    }
+
+    /// The extent whose footage goes first: the oldest that is not protected. Extents that streams still append to
+    /// go only when there is no other.
+    fn oldest(
+        &self,
+        current: Option<u32>,
+        plan: &Plan,
+        protected: &dyn Fn(CameraId, Span) -> bool,
+    ) -> Option<u32> {
+        let appended: BTreeSet<u32> = self.open.values().copied().collect();
+        let mut best: Option<(bool, WallTime, u32)> = None;
+        for (extent, held) in (0..).zip(&self.extents) {
+            let Extent::Used(used) = held else { continue };
+            if plan.touched.contains(&extent) || Some(extent) == current {
+                continue;
+            }
+            let until = used.hull.map_or(WallTime::MIN, |hull| hull.to);
+            let candidate = (appended.contains(&extent), until, extent);
+            let better = best.is_none_or(|best| candidate < best);
+            if better && !used.hull.is_some_and(|hull| protected(used.key.0, hull)) {
+                best = Some(candidate);
+            }
+        }
+        best.map(|(_, _, extent)| extent)
+    }
+
+    fn give_up(&mut self, extent: u32, why: Reclaim, freed: bool, plan: &mut Plan) {
+        let Some(Extent::Used(used)) = self.extents.get(extent as usize) else { return };
+        let spans = match &used.filling {
+            Filling::Open(open) => Some(spans_of(&open.entries)),
+            Filling::Sealed => None,
+        };
+        let given_up =
+            GivenUp { extent, sequence: used.sequence, key: used.key, why, spans, hull: used.hull, freed };
+        if self.open.get(&used.key) == Some(&extent) {
+            self.open.remove(&given_up.key);
+        }
+        plan.sealed.retain(|sealed| *sealed != extent);
+        plan.given_up.push(given_up);
+    }
+
+    /// Writes the index of `extent` into its trailer. All its records are durable.
+    fn seal(&mut self, extent: u32, plan: &mut Plan) {
+        let disk = self.superblock.disk;
+        let base = self.superblock.extent_offset(extent);
+        let Some((used, extent_bytes)) = self.open_mut(extent) else { return };
+        let Filling::Open(open) = &used.filling else { return };
+        let (index, locator) = Locator::seal(disk, used.sequence, used.key, open.tail_bytes, &open.entries);
+        plan.blocks.push((base + u64::from(open.tail_bytes), index));
+        plan.blocks.push((base + extent_bytes - BLOCK, locator));
+        plan.sealed.push(extent);
+    }
+
+    fn header(
+        &self,
+        (camera, stream): Key,
+        sequence: u64,
+        usage: ExtentUse,
+        origin: Origin,
+        recorder: RoleId,
+        first_label: WallTime,
+    ) -> ExtentHeader {
+        let (disk, epoch) = (self.superblock.disk, self.superblock.epoch);
+        ExtentHeader { usage, disk, sequence, epoch, camera, stream, origin, recorder, first_label }
+    }
+}
+
+pub(super) fn extent_row(used: &Used, extent: u32, last_offset_bytes: u32) -> ExtentRow {
+    ExtentRow {
+        extent,
+        sequence: used.sequence,
+        camera: used.key.0,
+        stream: used.key.1,
+        sealed: matches!(used.filling, Filling::Sealed),
+        hull: used.hull,
+        records: used.records,
+        last_offset_bytes,
+    }
+}
+
+/// The labels of records, adjoining ones joined.
+pub(crate) fn spans_of(entries: &[Entry]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for label in entries.iter().map(|entry| entry.info.label) {
+        match spans.last_mut() {
+            Some(last) if last.to == label.from => last.to = label.to,
+            Some(_) | None => spans.push(label),
+        }
+    }
+    spans
+}
+
+/// The labels of rows by stream, adjoining ones joined.
+pub(crate) fn spans_of_rows(rows: &[RunRow]) -> BTreeMap<Key, Vec<Span>> {
+    let mut all: BTreeMap<Key, Vec<Span>> = BTreeMap::new();
+    for row in rows {
+        let spans = all.entry((row.camera, row.stream)).or_default();
+        match spans.last_mut() {
+            Some(last) if last.to == row.label.from => last.to = row.label.to,
+            Some(_) | None => spans.push(row.label),
+        }
+    }
+    all
+}

@@ -1,0 +1,111 @@
+//! The binary half: RTP, RTCP, depacketising, and the H.264 structures that are read.
+
+use keepwatch_media::depacketize::{ACCESS_UNIT_BYTES_MAX, Depacketizer};
+use keepwatch_media::h264::{self, DecoderConfig, Sps};
+use keepwatch_media::rtcp::{self, RtcpPacket};
+use keepwatch_media::rtp::{RtpPacket, SequenceTracker, TimestampUnwrapper};
+use keepwatch_model::{CodecKind, TrackConfig};
+
+/// One RTP packet.
+pub(crate) fn rtp(data: &[u8]) {
+    let Ok(packet) = RtpPacket::parse(data) else { return };
+    assert!(packet.payload.len() + 12 <= data.len());
+    let mut sequence = SequenceTracker::new();
+    let mut timestamp = TimestampUnwrapper::new();
+    // The payload as a series of numbers, as absurd as they come.
+    for word in packet.payload.chunks_exact(4) {
+        let word = u32::from_be_bytes([word[0], word[1], word[2], word[3]]);
+        let _ = sequence.push((word >> 16) as u16);
+        let _ = timestamp.unwrap(word);
+    }
+    let _ = (sequence.extended_highest(), sequence.lost());
+}
+
+/// One compound RTCP packet.
+pub(crate) fn rtcp(data: &[u8]) {
+    for packet in rtcp::packets(data).flatten() {
+        if let RtcpPacket::SenderReport(report) = packet {
+            let _ = report.ntp.to_wall();
+        }
+    }
+}
+
+/// A session: the first byte chooses the codec, then each packet stands behind its length in two bytes.
+pub(crate) fn depacketize(data: &[u8]) {
+    let Some((kind, mut rest)) = data.split_first() else { return };
+    let video = kind & 1 == 0;
+    let config = TrackConfig {
+        kind: if video { CodecKind::H264 } else { CodecKind::Pcmu },
+        clock_rate: if video { 90_000 } else { 8_000 },
+        channels: u8::from(!video),
+        config: Vec::new(),
+    };
+    let Ok(mut depacketizer) = Depacketizer::new(&config) else {
+        panic!("an empty configuration is allowed")
+    };
+    let mut sink = |sample: keepwatch_media::depacketize::Sample<'_>| {
+        assert!(!sample.data.is_empty(), "a sample without data");
+        assert!(sample.data.len() <= ACCESS_UNIT_BYTES_MAX);
+        if video {
+            let units: Result<Vec<&[u8]>, _> = h264::units(sample.data).collect();
+            let Ok(units) = units else { panic!("a sample is not a series of NAL units") };
+            assert!(units.iter().all(|unit| !unit.is_empty()), "an empty NAL unit in a sample");
+        }
+        if let Some(changed) = sample.config_changed {
+            assert!(DecoderConfig::parse(&changed.config).is_ok());
+        }
+    };
+    while let Some((length, after)) = rest.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
+        let (packet, next) = after.split_at(length);
+        rest = next;
+        if let Ok(packet) = RtpPacket::parse(packet) {
+            let _ = depacketizer.push(&packet, &mut sink);
+        }
+        assert!(depacketizer.buffered_bytes() <= 2 * ACCESS_UNIT_BYTES_MAX);
+    }
+    depacketizer.flush(&mut sink);
+}
+
+/// A sequence or picture parameter set.
+pub(crate) fn sps(data: &[u8]) {
+    if let Ok(sps) = Sps::parse(data) {
+        assert!(sps.width > 0 && sps.height > 0, "{sps:?}");
+        assert!(sps.frame_rate().is_none_or(f64::is_finite), "{sps:?}");
+        // What can be read can be announced.
+        let config = DecoderConfig { sps: vec![data], pps: vec![&[0x68, 0xce, 0x38, 0x80]] };
+        if let Ok(record) = config.build() {
+            assert_eq!(DecoderConfig::parse(&record).as_ref(), Ok(&config));
+        }
+    }
+    let _ = h264::pps_id(data);
+    if let Ok(config) = DecoderConfig::parse(data) {
+        let _ = config.build();
+    }
+}
+
+/// A supplemental information unit, read and made.
+pub(crate) fn sei(data: &[u8]) {
+    for user_data in h264::user_data(data) {
+        let _ = (user_data.uuid, user_data.data.len());
+    }
+    // Whatever is put in comes out: start codes inside are escaped.
+    let uuid = *b"a 16-byte string";
+    let mut unit = Vec::new();
+    h264::write_user_data(&mut unit, &uuid, data);
+    let mut sample = Vec::new();
+    h264::write_unit(&mut sample, &unit);
+    assert_eq!(h264::find_user_data(&sample, &uuid).as_deref(), Some(data));
+}
+
+/// A stored sample, or a stream with start codes.
+pub(crate) fn h264_sample(data: &[u8]) {
+    let _ = h264::units(data).count();
+    let _ = h264::is_key_frame(data);
+    let _ = h264::find_user_data(data, &[0; 16]);
+    let mut sample = Vec::new();
+    h264::length_prefixed(data, &mut sample);
+    let back: Result<Vec<&[u8]>, _> = h264::units(&sample).collect();
+    let Ok(back) = back else { panic!("length prefixes cannot be read back") };
+    assert!(back.into_iter().eq(h264::annex_b_units(data)));
+}

@@ -1,0 +1,121 @@
+"""A camera that is not ours: gst-rtsp-server, one H.264 stream, a fixed number of frames.
+
+Run with the system's Python (/usr/bin/python3, packages python3-gi and gir1.2-gst-rtsp-server-1.0).
+Prints one JSON line when it listens and one when the last frame was handed to the payloader, and
+ends when standard input closes. Media is not shared and one PLAY is served: a client that came back
+would be sent frames from the start again and nobody could say how many are right.
+"""
+
+import argparse
+import json
+import sys
+import threading
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+
+def say(**fields):
+    print(json.dumps(fields), flush=True)
+
+
+def pipeline(options):
+    # One key frame a second; with B-frames, decoding order differs from presentation order.
+    encoder = f"x264enc key-int-max={options.rate} bitrate=1000 speed-preset=veryfast threads=1 "
+    if options.b_frames:
+        # Without zerolatency the encoder delays frames; b-adapt off places them regularly.
+        encoder += f"bframes={options.b_frames} b-adapt=false b-pyramid=false rc-lookahead=10"
+    else:
+        encoder += "bframes=0 tune=zerolatency"
+    video = (
+        f"videotestsrc is-live=true num-buffers={options.frames} pattern=ball "
+        f"! video/x-raw,format=I420,width={options.width},height={options.height},"
+        f"framerate={options.rate}/1 ! {encoder} ! video/x-h264,profile={options.profile} "
+        f"! rtph264pay name=pay0 pt=96 config-interval={-1 if options.in_band else 0}"
+    )
+    if not options.audio:
+        return f"( {video} )"
+    # 20 ms of 8 kHz audio in each packet, as long as the video.
+    packets = options.frames * 50 // options.rate
+    audio = (
+        f"audiotestsrc is-live=true num-buffers={packets} samplesperbuffer=160 wave=sine "
+        "! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1 pt=0"
+    )
+    return f"( {video} {audio} )"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--frames", type=int, default=500)
+    parser.add_argument("--rate", type=int, default=25)
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=360)
+    parser.add_argument("--b-frames", type=int, default=0)
+    parser.add_argument("--audio", action="store_true")
+    parser.add_argument(
+        "--in-band", action="store_true", help="parameter sets before each key frame, not only in the SDP"
+    )
+    options = parser.parse_args()
+    options.profile = "main" if options.b_frames else "constrained-baseline"
+
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address(options.address)
+    server.set_service(str(options.port))
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(pipeline(options))
+    factory.set_shared(False)
+    mounts = server.get_mount_points()
+    mounts.add_factory("/camera", factory)
+
+    def on_media(_factory, media):
+        frames = 0
+        bin_ = media.get_element()
+        pad = bin_.get_by_name("pay0").get_static_pad("sink")
+
+        def on_data(_pad, info):
+            nonlocal frames
+            if info.type & Gst.PadProbeType.QUERY_UPSTREAM:
+                # A client's "Range: npt=0-" would make the server seek, which flushes frames that were
+                # counted. Live cameras do not seek: let the question go unanswered.
+                seeking = info.get_query().type == Gst.QueryType.SEEKING
+                return Gst.PadProbeReturn.DROP if seeking else Gst.PadProbeReturn.OK
+            if info.type & Gst.PadProbeType.BUFFER:
+                frames += 1
+            elif info.type & Gst.PadProbeType.EVENT_DOWNSTREAM and info.get_event().type == Gst.EventType.EOS:
+                say(ended=True, frames=frames)
+            return Gst.PadProbeReturn.OK
+
+        watched = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM | Gst.PadProbeType.QUERY_UPSTREAM
+        pad.add_probe(watched, on_data)
+
+    def on_play(_client, _context):
+        mounts.remove_factory("/camera")
+
+    factory.connect("media-configure", on_media)
+    server.connect("client-connected", lambda _server, client: client.connect("play-request", on_play))
+    # attach() returns 0 when the port is taken, and a test would then record a stranger's stream.
+    if server.attach(None) == 0:
+        say(error=f"cannot listen on {options.address} port {options.port}")
+        return 1
+    say(url=f"rtsp://{'[%s]' % options.address if ':' in options.address else options.address}"
+            f":{server.get_bound_port()}/camera")
+
+    loop = GLib.MainLoop()
+
+    def end_with_parent():
+        sys.stdin.buffer.read()
+        loop.quit()
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    loop.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

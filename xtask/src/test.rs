@@ -1,0 +1,279 @@
+//! `cargo xtask test`: everything that must hold before a change is taken, in one run.
+//!
+//! A step that fails does not keep later ones from being tried, except when nothing could be built. Each prints
+//! its wall time, and each group of steps has a budget: a run that grows slow fails while it is still easy to see
+//! why. The last line is always `N passed, N failed`.
+
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::{Message, TargetKind};
+
+use crate::process;
+use crate::workspace::Workspace;
+use crate::{needs, tidy};
+
+/// A group of steps that share a budget of wall time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Installing; depends on the network, so without a budget.
+    Prepare,
+    /// All that compiles: build, clippy, documentation; and the checks of text, which take a second.
+    Build,
+    /// Tests inside the crates: unit tests, simulation, corpora.
+    Unit,
+    /// The real binary against real input.
+    EndToEnd,
+}
+
+impl Stage {
+    const ALL: [Self; 4] = [Self::Prepare, Self::Build, Self::Unit, Self::EndToEnd];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Build => "build",
+            Self::Unit => "unit and simulation",
+            Self::EndToEnd => "end to end",
+        }
+    }
+
+    /// Wall time on two cores from a clean clone.
+    const fn budget(self) -> Option<Duration> {
+        match self {
+            Self::Prepare => None,
+            Self::Build => Some(Duration::from_secs(12 * 60)),
+            Self::Unit => Some(Duration::from_secs(8 * 60)),
+            Self::EndToEnd => Some(Duration::from_secs(5 * 60)),
+        }
+    }
+}
+
+/// How many tests there were.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Report {
+    count: Count,
+    spent: Vec<(Stage, Duration)>,
+    failures: Vec<String>,
+}
+
+impl Report {
+    /// Runs one step, prints how long it took and remembers whether it failed.
+    fn step<T>(&mut self, stage: Stage, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        println!("==> {name}");
+        let start = Instant::now();
+        let result = work();
+        let spent = start.elapsed();
+        self.spent.push((stage, spent));
+        match result {
+            Ok(value) => {
+                println!("    {name}: {}", minutes(spent));
+                Some(value)
+            }
+            Err(error) => {
+                println!("    {name}: FAILED after {}: {error:#}", minutes(spent));
+                self.failures.push(name.to_owned());
+                None
+            }
+        }
+    }
+
+    fn spent(&self, stage: Stage) -> Duration {
+        self.spent.iter().filter(|(of, _)| *of == stage).map(|(_, spent)| *spent).sum()
+    }
+
+    /// Prints the budgets and the count; an error when anything failed.
+    fn close(mut self) -> Result<()> {
+        println!("\n{:22} {:>8} {:>8}", "stage", "took", "budget");
+        for stage in Stage::ALL {
+            let spent = self.spent(stage);
+            let budget = stage.budget();
+            println!("{:22} {:>8} {:>8}", stage.name(), minutes(spent), budget.map_or("-".into(), minutes));
+            if let Some(budget) = budget.filter(|budget| spent > *budget) {
+                self.failures.push(format!(
+                    "{} is over budget: it took {}, allowed are {}",
+                    stage.name(),
+                    minutes(spent),
+                    minutes(budget)
+                ));
+            }
+        }
+        for failure in &self.failures {
+            println!("FAILED: {failure}");
+        }
+        println!("{} passed, {} failed", self.count.passed, self.count.failed);
+        if !self.failures.is_empty() || self.count.failed > 0 {
+            bail!("the tests did not pass");
+        }
+        Ok(())
+    }
+}
+
+/// Runs everything.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let mut report = Report::default();
+    if report.step(Stage::Prepare, "needs", needs::ensure).is_none() {
+        return report.close();
+    }
+    report
+        .step(Stage::Build, "format", || process::show(workspace.cargo().args(["fmt", "--all", "--check"])));
+    report.step(Stage::Build, "tidy", || tidy::run(workspace));
+    let Some(programs) = report.step(Stage::Build, "build", || build(workspace)) else {
+        return report.close();
+    };
+    report.step(Stage::Build, "clippy", || {
+        let lints = ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        process::show(workspace.cargo().args(lints))
+    });
+    report.step(Stage::Build, "doc", || {
+        let arguments = ["doc", "--release", "--workspace", "--no-deps", "--document-private-items"];
+        process::show(workspace.cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    for program in &programs {
+        if let Some(count) = report.step(program.stage, &program.name, || program.run(workspace)) {
+            report.count.passed += count.passed;
+            report.count.failed += count.failed;
+            if count.failed > 0 {
+                report.failures.push(format!("{}: {} tests", program.name, count.failed));
+            }
+        } else {
+            // It crashed, hung or did not say how many: at least one test of it did not pass.
+            report.count.failed += 1;
+        }
+    }
+    report.close()
+}
+
+/// A compiled test program.
+struct TestProgram {
+    /// Its crate and, when it is not the crate's own unit tests, its target.
+    name: String,
+    stage: Stage,
+    executable: PathBuf,
+    /// The folder of its crate, where cargo would run it.
+    folder: PathBuf,
+}
+
+/// Builds the whole workspace once, and returns the test programs, the quick ones first.
+///
+/// They are run directly rather than by further calls of cargo, because another selection of packages selects
+/// other features and would compile half of everything again.
+fn build(workspace: &Workspace) -> Result<Vec<TestProgram>> {
+    let mut command = workspace.cargo();
+    command.args(["build", "--release", "--workspace", "--all-targets"]);
+    command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stdout(Stdio::piped());
+    let text = process::spoken(&command);
+    let mut child = command.spawn().context("start cargo")?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    let mut programs = Vec::new();
+    for message in Message::parse_stream(BufReader::new(output)) {
+        if let Message::CompilerArtifact(artifact) = message?
+            && artifact.profile.test
+            && let Some(executable) = artifact.executable
+        {
+            let package = &workspace.metadata[&artifact.package_id];
+            let folder = package.manifest_path.parent().context("a manifest without a folder")?;
+            let integration = artifact.target.kind.contains(&TargetKind::Test);
+            let mut name = package.name.to_string();
+            if integration {
+                name = format!("{name}/{}", artifact.target.name);
+            }
+            let end_to_end = workspace.folder(package) == "tests/it";
+            programs.push(TestProgram {
+                name,
+                stage: if end_to_end { Stage::EndToEnd } else { Stage::Unit },
+                executable: executable.into_std_path_buf(),
+                folder: folder.as_std_path().to_owned(),
+            });
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("`{text}` ended with {status}");
+    }
+    programs.sort_by_key(|program| (program.stage == Stage::EndToEnd, program.name.clone()));
+    Ok(programs)
+}
+
+impl TestProgram {
+    /// Runs it; what it printed is shown when a test failed.
+    fn run(&self, workspace: &Workspace) -> Result<Count> {
+        let mut command = std::process::Command::new(&self.executable);
+        command
+            .current_dir(&self.folder)
+            .env("CARGO_MANIFEST_DIR", &self.folder)
+            .env("KEEPWATCH_BIN", workspace.program("keepwatch"));
+        // A program that hangs must not hang the run; its stage's budget is more than it may take.
+        let limit = self.stage.budget().unwrap_or(Duration::from_secs(600));
+        let finished = process::capture(&mut command, limit)?;
+        let count = count(&finished.output);
+        let clean = finished.status.is_some_and(|status| status.success());
+        if !clean {
+            println!("{}", finished.output);
+        }
+        match (finished.status, count) {
+            (None, _) => bail!("still ran after {}", minutes(limit)),
+            (Some(_), Some(count)) if clean || count.failed > 0 => {
+                println!("    {} passed, {} failed", count.passed, count.failed);
+                Ok(count)
+            }
+            (Some(status), _) => bail!("ended with {status}"),
+        }
+    }
+}
+
+/// Sums the `test result:` lines of a test program; `None` when there is none.
+fn count(output: &str) -> Option<Count> {
+    let mut sum = None;
+    for line in output.lines() {
+        let Some((_, result)) = line.split_once("test result: ") else { continue };
+        let number = |word: &str| -> u64 {
+            let before = result.split(';').find_map(|part| part.trim().strip_suffix(word));
+            before.and_then(|text| text.split_whitespace().last()?.parse().ok()).unwrap_or(0)
+        };
+        let sum: &mut Count = sum.get_or_insert_default();
+        sum.passed += number(" passed");
+        sum.failed += number(" failed");
+    }
+    sum
+}
+
+/// Minutes and seconds, such as `3:07`.
+fn minutes(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed_over_all_lines() {
+        let output = "running 2 tests\n..\n\
+            test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+            test result: FAILED. 11 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s\n";
+        assert_eq!(count(output), Some(Count { passed: 13, failed: 3 }));
+        assert_eq!(count("thread 'main' panicked"), None);
+    }
+
+    #[test]
+    fn a_stage_over_budget_fails_the_run() {
+        let mut report = Report::default();
+        report.spent.push((Stage::Unit, Duration::from_secs(481)));
+        assert!(report.close().is_err());
+        let mut report = Report::default();
+        report.spent.push((Stage::Unit, Duration::from_secs(480)));
+        assert!(report.close().is_ok());
+    }
+}
