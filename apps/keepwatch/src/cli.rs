@@ -67,9 +67,9 @@ pub(crate) struct DemoOptions {
 /// Options of `demo-janitor`.
 #[derive(Debug, Args)]
 pub(crate) struct JanitorOptions {
-    /// Directory to remove at the end
+    /// Make a temporary directory, and remove it at the end
     #[arg(long)]
-    pub(crate) remove: Option<PathBuf>,
+    pub(crate) temporary: bool,
 }
 
 /// A part that a node can play.

@@ -70,7 +70,7 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
             lab::lab(options)
         }
         Command::Demo(options) => on_one_core(demo::demo(options)),
-        Command::DemoJanitor(options) => on_one_core(demo::janitor::run(options.remove)),
+        Command::DemoJanitor(options) => on_one_core(demo::janitor::run(options.temporary)),
     }
 }
 

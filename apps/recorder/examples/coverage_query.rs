@@ -30,7 +30,8 @@ async fn main() -> Result<(), Failure> {
     let mut next = |default: u32| arguments.next().map_or(Ok(default), |text| text.parse());
     let (days, cameras, rounds) = (next(30)?, next(64)?, next(5)?);
     let directory = tempfile::tempdir()?;
-    let ids: Vec<CameraId> = (1..=cameras).map(|number| format!("cam{number}").parse()).collect::<Result<_, _>>()?;
+    let ids: Vec<CameraId> =
+        (1..=cameras).map(|number| format!("cam{number}").parse()).collect::<Result<_, _>>()?;
     let now = Clock::new().wall();
     let from = now.plus(-i64::from(days) * 86_400 * TICKS_PER_SECOND);
     fill(directory.path(), &ids, from, now)?;
@@ -96,7 +97,8 @@ fn fill(data: &Path, ids: &[CameraId], from: WallTime, now: WallTime) -> Result<
     for (id, phase) in ids.iter().zip(0i64..) {
         let mut rows = Vec::new();
         let mut at = from.plus(phase * TICKS_PER_SECOND);
-        let mut row = |from, (kind, reason)| rows.push(LedgerRow { camera: *id, from, to: None, kind, reason });
+        let mut row =
+            |from, (kind, reason)| rows.push(LedgerRow { camera: *id, from, to: None, kind, reason });
         while at.plus(hour) < now {
             row(at, HELD);
             let gap = (1 + (at.ticks() / hour).rem_euclid(30)) * TICKS_PER_SECOND;

@@ -24,6 +24,8 @@ use crate::rows;
 
 /// Time between two entries into the books: what the reasons of gaps may be behind after a crash.
 const BOOKS_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait for the last records to reach the disk when the node ends.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// Time between two looks for footage that has reached the end of its retention.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -158,11 +160,19 @@ impl Node {
             stop.send_replace(true);
             let _ = handle.await;
         }
+        let settled = async {
+            for camera in self.inner.cameras.all() {
+                while camera.pending() > 0 {
+                    camera.progressed().await;
+                }
+            }
+        };
+        // A disk that hangs must not hold up the end; what it has not taken is found missing at the next start.
+        let _ = tokio::time::timeout(SETTLE_MAX, settled).await;
         let inner = self.inner;
         let _ = tokio::task::spawn_blocking(move || {
-            // Closing writes what is queued, so the books come after it.
-            inner.store.clone().close();
             enter_ledgers(&inner);
+            inner.store.clone().close();
             inner.events.log().flush();
         })
         .await;

@@ -125,6 +125,26 @@ impl GapReason {
             Self::Damaged => "the footage on disk is damaged",
         }
     }
+
+    /// What an operator can do about it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::CameraSilent => "restart the camera if it does not recover",
+            Self::ConnectionLost => "check the camera's power, cable and address",
+            Self::ConnectionRefused => {
+                "check user, password and stream address, and how many sessions the camera allows"
+            }
+            Self::StreamUnusable => "set the camera to H.264",
+            Self::KeyFrameMissing => "set the camera's key frame interval to 1 or 2 s",
+            Self::PacketsLost => "check the network between camera and recorder",
+            Self::DiskFull => "release a protection or add a disk",
+            Self::DiskGone => "check the disk and its cable, or add a disk",
+            Self::DiskSlow => "check the disk's health, add a disk or lower the bit rates",
+            Self::RecorderDown => "find out from the log why the recorder was stopped",
+            Self::Overwritten => "add a disk, or lower retention or bit rates",
+            Self::Damaged => "run keepwatch verify and replace the disk",
+        }
+    }
 }
 
 /// Why it cannot be said whether footage is held.

@@ -152,7 +152,6 @@ impl Machine for Session {
         match (self.state, event) {
             (State::Unwanted, Event::Wanted) => {
                 self.attempts = 0;
-                self.tell(GapReason::ConnectionLost, out);
                 self.dial(now, out);
             }
             // Late news of a session that was already given up, or news twice.

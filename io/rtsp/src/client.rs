@@ -8,8 +8,8 @@
 mod config;
 mod connection;
 mod described;
-mod dialogue;
 mod dial;
+mod dialogue;
 mod error;
 mod interval;
 mod keepalive;

@@ -7,6 +7,7 @@
 mod address;
 mod connection;
 mod conversation;
+mod fuzz;
 mod login;
 mod queue;
 mod sender;
@@ -23,6 +24,9 @@ use keepwatch_model::{TrackConfig, WallTime};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
+
+#[doc(hidden)]
+pub use fuzz::answer_requests;
 
 /// Most connections at a time: several times what the largest site needs, and bounds what strangers can take.
 const CONNECTIONS_MAX: usize = 4096;

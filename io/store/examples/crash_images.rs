@@ -9,7 +9,8 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
-    let (Ok(images), Ok(seed)) = (arguments.next().unwrap_or(Ok(10_000)), arguments.next().unwrap_or(Ok(1))) else {
+    let (Ok(images), Ok(seed)) = (arguments.next().unwrap_or(Ok(10_000)), arguments.next().unwrap_or(Ok(1)))
+    else {
         println!("usage: crash_images [IMAGES] [SEED]");
         return ExitCode::FAILURE;
     };

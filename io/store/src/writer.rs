@@ -19,8 +19,10 @@ use keepwatch_model::GapReason;
 
 /// Most samples in one record: bounds its table.
 const SAMPLES_MAX: usize = 16_384;
-/// Most bytes of configuration of one track: parameter sets of real cameras take less than 200.
-const CONFIG_BYTES_MAX: usize = 8_192;
+/// Bytes set aside for the configurations while samples come: parameter sets of real cameras take less than 200.
+const CONFIGS_BYTES_USUAL: usize = 1_024;
+/// Most bytes of configuration of one track: as long as an SDP may make it.
+const CONFIG_BYTES_MAX: usize = 64 << 10;
 
 /// Writes one stream; used from one task at a time and never blocks.
 pub struct StreamWriter {
@@ -122,8 +124,9 @@ impl StreamWriter {
 
     /// Bytes the open record would take with `samples` in its table, at most.
     fn record_bytes(&self, samples: usize) -> usize {
-        let tables = HEADER_BYTES + TRACKS_MAX * (TRACK_BYTES + CONFIG_BYTES_MAX) + samples * SAMPLE_BYTES;
-        padded(tables) + self.open_bytes() + TRACKS_MAX * BLOCK_BYTES
+        let table = HEADER_BYTES + TRACKS_MAX * TRACK_BYTES + CONFIGS_BYTES_USUAL + samples * SAMPLE_BYTES;
+        let data: usize = self.tracks.iter().map(|track| padded(track.bytes)).sum();
+        padded(table) + data + BLOCK_BYTES
     }
 
     fn close(&mut self, meta: &RecordMeta) -> Result<Job, CommitError> {
@@ -151,6 +154,9 @@ impl StreamWriter {
             })
             .collect();
         let (table_bytes, table_crc, record_bytes) = encode_table(&mut head, &table);
+        if u64::from(record_bytes) > self.shared.record_bytes_max.load(Ordering::Relaxed) {
+            return Err(CommitError::Meta); // Configurations of an unusual size on a disk of very small extents.
+        }
         let header = RecordHeader {
             head_bytes: length_u32(head.len()),
             sequence: 0,

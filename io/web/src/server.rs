@@ -186,7 +186,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A running server; dropping it ends it at once.
+/// A running server. Dropping it ends it as [`shutdown`](Self::shutdown) does, without waiting for it.
 #[derive(Debug)]
 pub struct Web {
     addresses: Vec<SocketAddr>,

@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Driving the real binary from outside: processes, HTTP, cameras, exported files.
+//!
+//! Nothing of the product's programs is linked in, only its words and formats. A test reads as a script of what an
+//! operator does; everything it starts runs in a directory with a space in its name and ends with it. Waiting is
+//! polling with a deadline, never a fixed time.
+
+mod cameras;
+mod http;
+mod movie;
+mod node;
+mod peer;
+mod program;
+mod site;
+
+pub use cameras::Cameras;
+pub use http::{Answer, Http};
+pub use movie::{Movie, Picture};
+pub use node::{CoverageLine, Node};
+pub use peer::{GstCamera, GstOptions};
+pub use program::{Output, Program, processes_with, run, wait_until};
+pub use site::Site;

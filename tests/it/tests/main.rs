@@ -1,2 +1,26 @@
-//! Placeholder.
-fn main() {}
+//! Proof: the real binary against real input. One program, so that it is linked once.
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod check;
+mod crash;
+mod demo;
+mod foreign_camera;
+mod frames;
+mod http;
+mod paths;
+mod store;
+
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Tests that promise a time run alone, or they would measure each other.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// For a test that promises no time.
+fn shared() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// For a test that promises one.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

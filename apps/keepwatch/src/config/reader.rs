@@ -262,18 +262,23 @@ pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions and replacements between two words (Levenshtein); words are cut at 40 characters.
+/// Insertions, deletions, replacements and swaps of neighbours between two words (optimal string alignment); words are
+/// cut at 40 characters.
 fn distance(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.to_lowercase().chars().take(40).collect();
     let to: Vec<char> = to.chars().take(40).collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (line, left) in from.iter().enumerate() {
-        let mut next = vec![line + 1];
-        for (column, right) in to.iter().enumerate() {
-            let replaced = row[column] + usize::from(left != right);
-            next.push(replaced.min(row[column + 1] + 1).min(next[column] + 1));
+    // rows[i][j] is the distance of the first i characters of `from` to the first j of `to`.
+    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
+    for (i, left) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, right) in to.iter().enumerate() {
+            let mut best = (rows[i][j] + usize::from(left != right)).min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *left == to[j - 1] && from[i - 1] == *right {
+                best = best.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(best);
         }
-        row = next;
+        rows.push(row);
     }
-    row[to.len()]
+    rows[from.len()][to.len()]
 }

@@ -8,7 +8,7 @@ use crate::config::show_bytes;
 
 /// The text for a demo that is recording.
 pub(super) fn text(site: &Site, directory: &Directory, address: SocketAddr, start: Duration) -> String {
-    let place = if directory.temporary().is_some() { "removed at the end" } else { "kept at the end" };
+    let place = if directory.is_temporary() { "removed at the end" } else { "kept at the end" };
     let (path, program) =
         (quoted(&directory.path().display().to_string()), quoted(&site.program().display().to_string()));
     let data = quoted(&directory.data().display().to_string());

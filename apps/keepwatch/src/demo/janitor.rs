@@ -1,27 +1,27 @@
 //! Tidies up after a demo, also after one that was killed: ends its children and removes its directory.
 //!
-//! The janitor is a process in a session of its own that holds the reading end of a pipe. The demo tells it the id of
-//! each child; when the pipe ends, the demo is gone or done. Children are held by pidfd (pidfd_open(2)), so that a
+//! The janitor is a process in a session of its own that holds the reading end of a pipe. It makes the temporary
+//! directory itself, so that there is no moment at which the directory is there and nobody to remove it. The demo tells
+//! it the id of each child; when the pipe ends, the demo is gone or done. Children are held by pidfd (pidfd_open(2)), so that a
 //! number that the system has given to another process meanwhile is never signalled.
 
 use std::fs;
 use std::io::{self, BufRead};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, setsid};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::Outcome;
-
-/// The file in a directory that says that a demo made it: nothing else is ever removed.
-pub(super) const MARK: &str = ".keepwatch-demo";
+use crate::{Outcome, output};
 
 /// How long children may take to end in order.
 const END_PATIENCE: Duration = Duration::from_secs(10);
@@ -43,22 +43,22 @@ pub(super) struct Gone {
 }
 
 impl Janitor {
-    /// Starts the janitor, which removes `directory` at the end, and waits until it is at work.
-    pub(super) async fn start(directory: Option<&Path>) -> anyhow::Result<(Self, Gone)> {
+    /// Starts the janitor and waits until it is at work; with `temporary`, it makes a directory and removes it at the
+    /// end.
+    pub(super) async fn start(temporary: bool) -> anyhow::Result<(Self, Gone, Option<PathBuf>)> {
         let mut command = Command::new(std::env::current_exe().context("this program cannot find itself")?);
         command.arg("demo-janitor").stdin(Stdio::piped()).stdout(Stdio::piped());
-        if let Some(directory) = directory {
-            command.arg("--remove").arg(directory);
+        if temporary {
+            command.arg("--temporary");
         }
         let mut process = command.spawn().context("the janitor cannot be started")?;
         let pipe = process.stdin.take().context("the janitor has no pipe")?;
         let output = process.stdout.take().context("the janitor has no standard output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).await?;
-        if line != "ready\n" {
-            bail!("the janitor did not start");
-        }
-        Ok((Self { pipe: tokio::sync::Mutex::new(pipe) }, Gone { process }))
+        // It says itself on standard error why it cannot.
+        let Ready { directory } = serde_json::from_str(&line).context("the janitor did not start")?;
+        Ok((Self { pipe: tokio::sync::Mutex::new(pipe) }, Gone { process }, directory))
     }
 
     /// Makes the janitor end the child `pid` when the demo is gone.
@@ -83,8 +83,14 @@ impl Gone {
     }
 }
 
-/// The janitor itself: waits for the demo's end, then ends its children and removes `directory`.
-pub(crate) async fn run(directory: Option<PathBuf>) -> anyhow::Result<Outcome> {
+/// What the janitor says when it is at work.
+#[derive(Debug, Deserialize, Serialize)]
+struct Ready {
+    directory: Option<PathBuf>,
+}
+
+/// The janitor itself: waits for the demo's end, then ends its children and removes the directory that it made.
+pub(crate) async fn run(temporary: bool) -> anyhow::Result<Outcome> {
     // Signals meant for the demo's group or terminal must not reach the one who tidies up. It is no session leader yet,
     // unless somebody starts it by hand, which does no harm.
     let _ = setsid();
@@ -95,13 +101,21 @@ pub(crate) async fn run(directory: Option<PathBuf>) -> anyhow::Result<Outcome> {
         signal(SignalKind::quit())?,
     ];
     let demo = getppid().context("the demo has ended already")?;
-    crate::output::say("ready");
+    let directory = if temporary { Some(make_directory()?) } else { None };
+    let ready = Ready { directory: directory.as_ref().map(|made| made.path().to_owned()) };
+    output::say(serde_json::to_string(&ready)?);
     let children = tokio::task::spawn_blocking(move || read_children(demo)).await?;
     end(&children);
-    match directory {
-        Some(directory) => remove(&directory),
-        None => Ok(Outcome::Done),
+    if let Some(directory) = directory {
+        let path = directory.path().to_owned();
+        directory.close().with_context(|| format!("{} cannot be removed", path.display()))?;
     }
+    Ok(Outcome::Done)
+}
+
+fn make_directory() -> anyhow::Result<TempDir> {
+    let made = tempfile::Builder::new().prefix("keepwatch-demo-").tempdir();
+    made.context("no temporary directory can be made; name one with --dir")
 }
 
 /// Holds every child that the demo tells of, until the pipe ends.
@@ -158,13 +172,4 @@ fn ended(child: &OwnedFd, patience: Duration) -> bool {
             Err(_) => return false,
         }
     }
-}
-
-/// Removes a directory that a demo made.
-fn remove(directory: &Path) -> anyhow::Result<Outcome> {
-    if !directory.join(MARK).exists() {
-        bail!("{} was not made by a demo and is left alone", directory.display());
-    }
-    fs::remove_dir_all(directory).with_context(|| format!("{} cannot be removed", directory.display()))?;
-    Ok(Outcome::Done)
 }

@@ -32,18 +32,19 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn demo(options: DemoOptions) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     let mut ending = Ending::listen()?;
-    let directory = Directory::make(options.dir.as_deref())?;
-    let (janitor, mut janitor_gone) = Janitor::start(directory.temporary()).await?;
-    // From here on the janitor removes the directory whatever happens.
-    let directory = directory.handed_over();
+    let named = options.dir.as_deref().map(Directory::named).transpose()?;
+    let (janitor, mut janitor_gone, made) = Janitor::start(named.is_none()).await?;
+    let directory =
+        named.or(made.map(Directory::temporary)).context("the janitor did not make a directory")?;
     let result = tokio::select! {
         result = supervised(&options, &directory, &janitor, started) => result,
         () = ending.wait() => Ok(Outcome::Done),
         () = janitor_gone.wait() => Err(anyhow::anyhow!("the janitor was killed; without it the demo must not run")),
     };
     janitor.finish(janitor_gone).await;
-    if let Some(left) = directory.temporary().filter(|path| path.exists()) {
-        // The janitor was killed, or gave up on a child that does not end.
+    let left = directory.path();
+    if directory.is_temporary() && left.exists() {
+        // The janitor was killed, or still waits for a child.
         std::fs::remove_dir_all(left).with_context(|| format!("{} cannot be removed", left.display()))?;
     }
     result

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rustix::fs::{statfs, statvfs};
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::cli::DemoOptions;
@@ -36,38 +35,26 @@ const PORT: u16 = 8080;
 /// Where a demo keeps everything.
 pub(super) struct Directory {
     path: PathBuf,
-    temporary: Option<TempDir>,
-    removed_at_end: bool,
+    temporary: bool,
 }
 
 impl Directory {
-    /// Makes `named`, or a temporary directory.
-    pub(super) fn make(named: Option<&Path>) -> anyhow::Result<Self> {
-        if let Some(named) = named {
-            let unfit = || format!("{} cannot be the demo's directory", named.display());
-            fs::create_dir_all(named).with_context(unfit)?;
-            let path = fs::canonicalize(named).with_context(unfit)?;
-            return Ok(Self { path, temporary: None, removed_at_end: false });
-        }
-        let temporary = tempfile::Builder::new()
-            .prefix("keepwatch-demo-")
-            .tempdir()
-            .context("no temporary directory can be made; name one with --dir")?;
-        fs::write(temporary.path().join(super::janitor::MARK), "")?;
-        Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary), removed_at_end: true })
+    /// The directory that the janitor made and removes.
+    pub(super) const fn temporary(path: PathBuf) -> Self {
+        Self { path, temporary: true }
     }
 
-    /// The directory if it is to be removed at the end.
-    pub(super) fn temporary(&self) -> Option<&Path> {
-        self.removed_at_end.then_some(self.path.as_path())
+    /// A directory that the user named; it is made if missing, and kept.
+    pub(super) fn named(named: &Path) -> anyhow::Result<Self> {
+        let unfit = || format!("{} cannot be the demo's directory", named.display());
+        fs::create_dir_all(named).with_context(unfit)?;
+        let path = fs::canonicalize(named).with_context(unfit)?;
+        Ok(Self { path, temporary: false })
     }
 
-    /// Leaves the removal to the janitor.
-    pub(super) fn handed_over(mut self) -> Self {
-        if let Some(temporary) = self.temporary.take() {
-            self.path = temporary.keep();
-        }
-        self
+    /// Whether it is removed at the end.
+    pub(super) const fn is_temporary(&self) -> bool {
+        self.temporary
     }
 
     /// Where it is.

@@ -170,6 +170,10 @@ impl Driver {
         let wanted = self.schedule.is_open(self.clock.wall());
         if wanted == (self.session.state() == State::Unwanted) {
             let event = if wanted { Event::Wanted } else { Event::Unwanted };
+            if wanted {
+                // Until the first picture. Nobody is told of the time a dial takes, only of one that fails.
+                self.camera.ledger().missing_from(self.clock.wall(), GapReason::ConnectionLost);
+            }
             self.step(|session, now, out| session.handle(now, event, out));
         }
     }
@@ -258,7 +262,11 @@ impl Driver {
             None => now,
         };
         self.missing = Some((since, reason));
-        let text = format!("not recorded since {since}: {}; trying again until it is", reason.sentence());
+        let text = format!(
+            "{}; footage is missing since {since}, until it can be recorded again; {}",
+            reason.sentence(),
+            reason.remedy()
+        );
         self.event(EventCode::RecordingStopped, text);
     }
 

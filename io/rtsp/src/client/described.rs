@@ -61,8 +61,8 @@ pub async fn connect(config: &ClientConfig) -> Result<Described, ClientError> {
     };
     let accept = [("Accept".to_owned(), "application/sdp".to_owned())];
     let response = connection.ask(Step::Describe, Method::Describe, url.as_str(), &accept).await?;
-    let presentation = Presentation::parse(&response.body)
-        .map_err(|error| protocol(Step::Describe, error))?;
+    let presentation =
+        Presentation::parse(&response.body).map_err(|error| protocol(Step::Describe, error))?;
     let base = content_base(&response.headers, &url);
     let described = Described { config, connection, base, public, presentation };
     if described.presentation.tracks.iter().all(|track| track.config.is_err()) {
@@ -90,7 +90,11 @@ impl Described {
     ///
     /// # Errors
     /// As [`play`](Self::play).
-    pub async fn play_with(mut self, tracks: &[usize], options: &PlayOptions) -> Result<Session, ClientError> {
+    pub async fn play_with(
+        mut self,
+        tracks: &[usize],
+        options: &PlayOptions,
+    ) -> Result<Session, ClientError> {
         if tracks.is_empty() {
             return Err(self.no_usable_track());
         }
@@ -108,7 +112,8 @@ impl Described {
             channels.push((rtp, Channel::Rtp(position)));
             channels.push((rtcp, Channel::Rtcp(position)));
             if let Some(Ok(session)) = response.headers.first("Session").map(rtsp::Session::parse) {
-                timeout = timeout.or(session.timeout_s.map(|seconds| Duration::from_secs(u64::from(seconds))));
+                timeout =
+                    timeout.or(session.timeout_s.map(|seconds| Duration::from_secs(u64::from(seconds))));
                 // Should a later answer name another session, the first one stays: cameras that do so know both.
                 self.connection.dialogue.session.get_or_insert(session.id);
             }
@@ -120,7 +125,8 @@ impl Described {
             |control| resolve_control(&self.base, control).map_err(|error| protocol(Step::Play, error)),
         )?;
         self.connection.dialogue.aggregate = aggregate.to_string();
-        let mut headers: Vec<_> = options.range.iter().map(|range| ("Range".to_owned(), range.clone())).collect();
+        let mut headers: Vec<_> =
+            options.range.iter().map(|range| ("Range".to_owned(), range.clone())).collect();
         headers.extend(options.play_headers.iter().cloned());
         let response = self.connection.ask(Step::Play, Method::Play, aggregate.as_str(), &headers).await?;
         self.note_rtp_info(&response, &addresses, &mut session_tracks);
@@ -214,7 +220,10 @@ fn assigned_channels(
     // An answer without a usable transport header is taken as consent.
     let transport = stated.into_iter().next().unwrap_or_else(|| wanted.clone());
     if transport.lower != LowerTransport::Tcp {
-        return Err(protocol(Step::Setup, "the server wants to send over UDP, interleaved TCP was asked for"));
+        return Err(protocol(
+            Step::Setup,
+            "the server wants to send over UDP, interleaved TCP was asked for",
+        ));
     }
     let (rtp, rtcp) = transport.interleaved.or(wanted.interleaved).unwrap_or_default();
     Ok((rtp, rtcp, transport.ssrc))

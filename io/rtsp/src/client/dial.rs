@@ -21,7 +21,8 @@ pub(super) async fn dial(
         .map_err(|_| ClientError::TimedOut(Step::Connect))?
         .map_err(ClientError::Unreachable)?
         .collect();
-    let mut last = ClientError::Unreachable(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
+    let mut last =
+        ClientError::Unreachable(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
     for (position, address) in addresses.iter().enumerate() {
         // An address that does not answer leaves the others their share of the time.
         let left = deadline.saturating_duration_since(Instant::now());

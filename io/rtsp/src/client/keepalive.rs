@@ -81,7 +81,9 @@ mod tests {
 
     #[test]
     fn comes_at_half_the_timeout_within_reason() {
-        for (timeout_s, expected_s) in [(None, 30), (Some(60), 30), (Some(20), 10), (Some(1), 5), (Some(86_400), 30)] {
+        for (timeout_s, expected_s) in
+            [(None, 30), (Some(60), 30), (Some(20), 10), (Some(1), 5), (Some(86_400), 30)]
+        {
             assert_eq!(keepalive(timeout_s).0.interval, Duration::from_secs(expected_s));
         }
     }

@@ -189,11 +189,9 @@ impl Session {
             Ok(0) => (0, Err(EndReason::EndedByServer)),
             // A read that left room has drained the socket: asking again would only be told so.
             Ok(read) => (read, Ok(if read == room_bytes { Round::More } else { Round::Drained })),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => (0, Ok(Round::Drained)),
-                io::ErrorKind::Interrupted => (0, Ok(Round::More)),
-                _ => (0, Err(EndReason::Lost(error))),
-            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Ok(Round::Drained)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (0, Ok(Round::More)),
+            Err(error) => (0, Err(EndReason::Lost(error))),
         };
         if kept + read == 0 {
             return then;
@@ -221,7 +219,8 @@ impl Session {
                         Some((_, Channel::Rtp(track))) => handler.rtp(now, *track, data),
                         Some((_, Channel::Rtcp(track))) => handler.rtcp(now, *track, data),
                         None => {
-                            self.counters.unassigned_frames = self.counters.unassigned_frames.saturating_add(1);
+                            self.counters.unassigned_frames =
+                                self.counters.unassigned_frames.saturating_add(1);
                         }
                     }
                 }
@@ -268,11 +267,9 @@ impl Session {
                 Ok(written) => {
                     self.unsent.drain(..written.min(self.unsent.len()));
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => break,
-                    io::ErrorKind::Interrupted => {}
-                    _ => return Err(error),
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

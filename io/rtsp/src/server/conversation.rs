@@ -5,7 +5,9 @@
 //! to the user that set it up, and is not ended for lack of keepalives: the connection itself tells whether the
 //! client lives.
 
-use keepwatch_media::rtsp::{LowerTransport, Method, Request, Response, RtpInfo, Session, Transport, write_rtp_info};
+use keepwatch_media::rtsp::{
+    LowerTransport, Method, Request, Response, RtpInfo, Session, Transport, write_rtp_info,
+};
 use keepwatch_media::sdp::{self, AnnouncedTrack};
 use keepwatch_model::{CodecKind, TrackConfig};
 
@@ -202,10 +204,14 @@ impl Conversation {
             self.set_up = Some(SetUp { id, user, senders, addresses });
         }
         let Some(set_up) = &mut self.set_up else { return status(500, request) };
-        let Some(channels) = set_up.channels(position, offer.interleaved) else { return status(461, request) };
+        let Some(channels) = set_up.channels(position, offer.interleaved) else {
+            return status(461, request);
+        };
         let start = random_start();
         let sender = Sender::new(track, payload_type(track.kind, position), channels, start);
-        if let (Some(place), Some(told)) = (set_up.senders.get_mut(position), set_up.addresses.get_mut(position)) {
+        if let (Some(place), Some(told)) =
+            (set_up.senders.get_mut(position), set_up.addresses.get_mut(position))
+        {
             *place = Some(sender);
             request.uri.clone_into(told);
         }

@@ -69,7 +69,8 @@ impl Queue {
         let Some(track) = self.tracks.get_mut(media.track) else { return };
         let bytes = media.data.len().saturating_add(media.prefix.len());
         // Going on needs half the room: a client at its limit gets few long gaps rather than many short ones.
-        let bytes_max = if track.waits_for_key && track.started { self.bytes_max / 2 } else { self.bytes_max };
+        let bytes_max =
+            if track.waits_for_key && track.started { self.bytes_max / 2 } else { self.bytes_max };
         // A single access unit of any size goes out when nothing else waits.
         let fits = self.items.is_empty()
             || (self.items.len() < QUEUE_ITEMS_MAX && self.bytes.saturating_add(bytes) <= bytes_max);

@@ -42,8 +42,8 @@ fn noise(seed: u32, length: usize) -> impl Iterator<Item = u8> {
 
 /// The parameter sets of a 640x480 baseline stream.
 pub(crate) const SPS: &[u8] = &[
-    0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x03, 0xc5, 0x68, 0x40, 0x00, 0x00, 0x03, 0x00, 0x40, 0x00, 0x00, 0x0c, 0x03,
-    0xc5, 0x8b, 0x92,
+    0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x03, 0xc5, 0x68, 0x40, 0x00, 0x00, 0x03, 0x00, 0x40, 0x00, 0x00, 0x0c,
+    0x03, 0xc5, 0x8b, 0x92,
 ];
 /// Its picture parameter set.
 pub(crate) const PPS: &[u8] = &[0x68, 0xcb, 0x8c, 0xb2];
@@ -163,7 +163,8 @@ impl Service for Studio {
 
     fn open(&self, path: &str) -> Option<Box<dyn Source>> {
         (path == "/live/main").then(|| {
-            Box::new(List { left: self.program.clone().into_iter(), then_end: self.then_end }) as Box<dyn Source>
+            Box::new(List { left: self.program.clone().into_iter(), then_end: self.then_end })
+                as Box<dyn Source>
         })
     }
 }
@@ -272,7 +273,8 @@ impl PacketHandler for Collector {
         self.order.push((track, false));
         let Ok(packet) = RtpPacket::parse(packet) else { return };
         // What does not fit together shows in what is missing from the samples.
-        let _ = self.depacketizers[track].push(&packet, &mut |sample| self.samples.push(received(track, &sample)));
+        let _ = self.depacketizers[track]
+            .push(&packet, &mut |sample| self.samples.push(received(track, &sample)));
     }
 
     fn rtcp(&mut self, _now: MonoTime, track: usize, packet: &[u8]) {
@@ -295,7 +297,11 @@ pub(crate) async fn within<T>(end: impl Future<Output = T>) -> T {
 }
 
 /// Plays `tracks` with `config` until `enough` samples came or the session ended.
-pub(crate) async fn collect(config: &ClientConfig, tracks: &[usize], enough: usize) -> (Collector, SessionEnd) {
+pub(crate) async fn collect(
+    config: &ClientConfig,
+    tracks: &[usize],
+    enough: usize,
+) -> (Collector, SessionEnd) {
     let described = connect(config).await.unwrap();
     let offered = &described.presentation().tracks;
     let configs: Vec<_> = tracks.iter().map(|track| offered[*track].config.clone().unwrap()).collect();

@@ -5,4 +5,5 @@ mod fixture;
 mod oracle;
 mod pair;
 mod script;
+mod server;
 mod sloppy;

@@ -45,7 +45,7 @@ async fn retina(config: &ClientConfig, tracks: &[usize], enough: usize) -> Vec<R
                 let data = frame.data().to_vec();
                 (frame.stream_id(), frame.timestamp().timestamp(), true, u32::from(frame.loss()), data)
             }
-            _ => continue,
+            CodecItem::MessageFrame(_) | CodecItem::Rtcp(_) | _ => continue,
         };
         received.push(Received { track, timestamp, key, lost, data });
     }
@@ -67,7 +67,8 @@ async fn retina_and_the_client_receive_the_same() {
         let (ours, _) = collect(&config, &tracks, enough).await;
         for track in tracks {
             let of = |samples: &[Received]| -> Vec<Received> {
-                let mut samples: Vec<_> = samples.iter().filter(|sample| sample.track == track).cloned().collect();
+                let mut samples: Vec<_> =
+                    samples.iter().filter(|sample| sample.track == track).cloned().collect();
                 // Every session has its own offset.
                 let first = samples[0].timestamp;
                 samples.iter_mut().for_each(|sample| sample.timestamp -= first);

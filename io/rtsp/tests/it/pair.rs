@@ -7,7 +7,9 @@ use std::time::Duration;
 use keepwatch_model::WallTime;
 use keepwatch_rtsp::client::{ClientError, EndReason, Step, connect};
 
-use crate::fixture::{GROUP, PASSWORD, Studio, audio, collect, config, program, sample, serve, tracks, video};
+use crate::fixture::{
+    GROUP, PASSWORD, Studio, audio, collect, config, program, sample, serve, tracks, video,
+};
 
 /// The samples of `track` in a program, as a receiver must see them.
 fn sent(frames: u32, track: usize) -> Vec<Vec<u8>> {

@@ -61,7 +61,8 @@ impl Peer {
 
     /// Answers `request` with 200, `headers` (each ending in CRLF) and `body`.
     pub(crate) async fn ok(&mut self, request: &Seen, headers: &str, body: &str) {
-        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let length =
+            if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let cseq = request.header("CSeq");
         self.send(format!("RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\n{headers}{length}\r\n{body}")).await;
     }
@@ -75,7 +76,8 @@ impl Peer {
                 "DESCRIBE" => self.ok(&request, "Content-Type: application/sdp\r\n", sdp).await,
                 "SETUP" => {
                     let transport = request.header("Transport").to_owned();
-                    let headers = format!("Session: 12345678;timeout=60\r\nTransport: {transport};ssrc=1\r\n");
+                    let headers =
+                        format!("Session: 12345678;timeout=60\r\nTransport: {transport};ssrc=1\r\n");
                     self.ok(&request, &headers, "").await;
                 }
                 _ => return request,

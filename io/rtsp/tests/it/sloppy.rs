@@ -24,7 +24,11 @@ impl PacketHandler for Raw {
     fn rtcp(&mut self, _now: MonoTime, _track: usize, _packet: &[u8]) {}
 
     fn idle(&mut self, _now: MonoTime) -> Flow {
-        if self.enough.is_some_and(|enough| self.packets.len() >= enough) { Flow::Stop } else { Flow::Continue }
+        if self.enough.is_some_and(|enough| self.packets.len() >= enough) {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
     }
 }
 
@@ -144,8 +148,12 @@ async fn refusals_redirections_and_logins_are_told_apart() {
     let error = describe_answer("RTSP/1.0 453\r\nCSeq: 2\r\n\r\n").await;
     assert!(matches!(error, ClientError::Refused { status: 453, .. }), "{error:?}");
     let error = describe_answer("RTSP/1.0 302 Moved\r\nLocation: rtsp://evil/\r\n\r\n").await;
-    assert!(matches!(&error, ClientError::Redirected { location } if location == "rtsp://evil/"), "{error:?}");
-    let error = describe_answer("RTSP/1.0 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"x\"\r\n\r\n").await;
+    assert!(
+        matches!(&error, ClientError::Redirected { location } if location == "rtsp://evil/"),
+        "{error:?}"
+    );
+    let error =
+        describe_answer("RTSP/1.0 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"x\"\r\n\r\n").await;
     assert!(matches!(error, ClientError::Unauthorized(_)), "{error:?}");
 }
 
@@ -195,8 +203,10 @@ async fn a_sloppy_camera_is_put_up_with() {
         let play = peer.request().await.unwrap();
         assert_eq!((play.method(), play.header("Range")), ("PLAY", "npt=0.000-"));
         peer.send(interleaved(0, &sent[0])).await;
-        peer.send([&interleaved(0, &sent[1])[..], b"RTSP/1.0 200 OK\r\n\r\n", &interleaved(0, &sent[2])].concat())
-            .await;
+        peer.send(
+            [&interleaved(0, &sent[1])[..], b"RTSP/1.0 200 OK\r\n\r\n", &interleaved(0, &sent[2])].concat(),
+        )
+        .await;
         peer.wait_for_close().await;
     })
     .await;
@@ -252,7 +262,8 @@ async fn a_connection_closed_within_a_frame_keeps_what_was_whole() {
     let addr = camera(async |mut peer: Peer| {
         let play = peer.until_play(SDP).await;
         peer.ok(&play, "", "").await;
-        let frames = [interleaved(0, &rtp(1, 1, &[0x65; 50])), interleaved(0, &rtp(2, 2, &[0x41; 50]))].concat();
+        let frames =
+            [interleaved(0, &rtp(1, 1, &[0x65; 50])), interleaved(0, &rtp(2, 2, &[0x41; 50]))].concat();
         peer.send(&frames[..frames.len() - 20]).await;
     })
     .await;

@@ -15,7 +15,14 @@ fn sender(kind: CodecKind, clock_rate: u32) -> Sender {
 
 fn queued(capture_ticks: i64, timestamp: u32, skip: u16) -> Queued {
     let capture = WallTime::from_ticks(capture_ticks);
-    let media = Media { track: 0, timestamp, capture, key: true, data: Bytes::from_static(&[0; 160]), prefix: Bytes::new() };
+    let media = Media {
+        track: 0,
+        timestamp,
+        capture,
+        key: true,
+        data: Bytes::from_static(&[0; 160]),
+        prefix: Bytes::new(),
+    };
     Queued { media, skip }
 }
 
@@ -28,13 +35,15 @@ fn lines(bytes: &[u8]) -> Vec<String> {
                 let packet = RtpPacket::parse(data).unwrap();
                 lines.push(format!("rtp {} {}", packet.sequence, packet.timestamp));
             }
-            Frame::Interleaved { channel: 5, data } => lines.extend(packets(data).filter_map(|packet| {
-                match packet.unwrap() {
-                    RtcpPacket::SenderReport(sr) => Some(format!("sr {} {} {}", sr.rtp_timestamp, sr.packets, sr.bytes)),
+            Frame::Interleaved { channel: 5, data } => {
+                lines.extend(packets(data).filter_map(|packet| match packet.unwrap() {
+                    RtcpPacket::SenderReport(sr) => {
+                        Some(format!("sr {} {} {}", sr.rtp_timestamp, sr.packets, sr.bytes))
+                    }
                     RtcpPacket::Bye { .. } => Some("bye".to_owned()),
                     RtcpPacket::ReceiverReport { .. } | RtcpPacket::Other { .. } => None,
-                }
-            })),
+                }))
+            }
             Frame::Interleaved { channel, .. } => panic!("channel {channel}"),
             Frame::Text(message) => panic!("{message:?}"),
         }

@@ -1,0 +1,12 @@
+//! The store as its callers see it, on real files.
+
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod disks;
+mod event_log;
+mod golden;
+mod measure;
+mod recording;
+mod retention;
+mod site;
+mod verifying;

@@ -1,0 +1,1 @@
+//! What the store costs; run by hand: `cargo test --release -p keepwatch-store --test it -- --ignored --nocapture measure`.

@@ -1,0 +1,136 @@
+//! A client of HTTP/1.1 (RFC 9112), as small as the tests allow: one connection for one request.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// How long an answer may take; exports of a minute come within one.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server, and a login to it.
+#[derive(Clone, Debug)]
+pub struct Http {
+    address: SocketAddr,
+    token: Option<String>,
+}
+
+/// What a server answers.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Http {
+    /// The server at `address`, without a login.
+    pub const fn new(address: SocketAddr) -> Self {
+        Self { address, token: None }
+    }
+
+    /// Where it is.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Logs in and stays so.
+    pub fn login(&mut self, user: &str, password: &str) -> Result<()> {
+        let body = serde_json::json!({"user": user, "password": password});
+        let answer = self.request("POST", "/api/v1/login", Some(&body))?;
+        let token = answer.success()?["token"].as_str().map(str::to_owned);
+        self.token = Some(token.context("the answer to a login has no token")?);
+        Ok(())
+    }
+
+    /// The JSON at `path`; an error when the status is not 200.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        self.request("GET", path, None)?.success().with_context(|| format!("GET {path}"))
+    }
+
+    /// Sends one request.
+    pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
+        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        if let Some(token) = &self.token {
+            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        if !body.is_empty() {
+            request
+                .push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        }
+        request.push_str("\r\n");
+        request.push_str(&body);
+        stream.write_all(request.as_bytes())?;
+        Answer::read(&mut BufReader::new(stream)).with_context(|| format!("{method} {path}"))
+    }
+}
+
+impl Answer {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Result<Value> {
+        Ok(serde_json::from_slice(&self.body)?)
+    }
+
+    /// The body as JSON; an error that shows it when the status is not one of success.
+    pub fn success(&self) -> Result<Value> {
+        if !(200..300).contains(&self.status) {
+            bail!("status {}: {}", self.status, String::from_utf8_lossy(&self.body));
+        }
+        self.json()
+    }
+
+    fn read(stream: &mut BufReader<TcpStream>) -> Result<Self> {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.with_context(|| format!("no status in {line:?}"))?;
+        let mut headers = Vec::new();
+        loop {
+            line.clear();
+            stream.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut answer = Self { status, headers, body: Vec::new() };
+        if answer.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+            read_chunks(stream, &mut answer.body)?;
+        } else {
+            stream.read_to_end(&mut answer.body)?;
+            let announced = answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
+            if announced.is_some_and(|announced| announced != answer.body.len()) {
+                bail!("{} bytes came, {announced:?} were announced", answer.body.len());
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn read_chunks(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> Result<()> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        stream.read_line(&mut line)?;
+        let size = u64::from_str_radix(line.trim().split(';').next().unwrap_or_default(), 16)?;
+        if stream.by_ref().take(size).read_to_end(body)? as u64 != size {
+            bail!("a chunk is cut off");
+        }
+        stream.read_line(&mut line)?;
+        if size == 0 {
+            return Ok(());
+        }
+    }
+}
