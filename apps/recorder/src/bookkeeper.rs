@@ -5,7 +5,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keepwatch_model::{CameraId, EventCode, GapReason, MonoTime, Span, State, StreamId, Subject};
+use keepwatch_model::{
+    CameraId, EventCode, GapReason, MonoTime, Span, State, StreamId, Subject, TICKS_PER_SECOND, WallTime,
+};
 use keepwatch_store::{Commit, DiskChange, DiskEvent, Loss, Reclaim, StoreEvents};
 
 use crate::camera::Registry;
@@ -14,6 +16,11 @@ use crate::events::Events;
 
 /// Footage overwritten early is told once in so many seconds per camera, not for every extent.
 const OVERWRITTEN_EVENT_SECONDS: u64 = 600;
+
+/// Width of a step in which delays of frames are counted, and how many steps there are: 10 s in all.
+const DELAY_STEP_MS: u64 = 25;
+const DELAY_STEP_TICKS: i64 = 25 * TICKS_PER_SECOND / 1_000;
+const DELAY_STEPS: usize = 400;
 
 /// The recorder's ear at the store.
 pub(crate) struct Bookkeeper {
@@ -25,36 +32,45 @@ pub(crate) struct Bookkeeper {
     overwritten_told: Mutex<Option<MonoTime>>,
 }
 
-/// Frame-to-disk delays since the start, in milliseconds from the queueing of a record to its commit.
+/// How long frames took from their label to the disk, since the start.
 #[derive(Debug)]
-pub(crate) struct Delays {
-    /// Counts per power of two: `counts[n]` are delays below 2^n ms.
-    counts: [u64; 16],
+struct Delays {
+    /// `counts[n]` are delays from n times [`DELAY_STEP_TICKS`] on; the last takes all that are longer.
+    counts: [u64; DELAY_STEPS],
 }
 
 impl Delays {
-    fn add(&mut self, millis: u128) {
-        let bucket = (128 - millis.leading_zeros()).min(15);
-        self.counts[usize::try_from(bucket).expect("at most 15")] += 1;
+    /// Adds the frames of a record that became durable at `wall`, spread evenly over its labels.
+    fn add(&mut self, wall: WallTime, label: Span) {
+        let step = |at: WallTime| {
+            let steps = wall.ticks_since(at).max(0) / DELAY_STEP_TICKS;
+            usize::try_from(steps).unwrap_or(usize::MAX).min(DELAY_STEPS - 1)
+        };
+        for count in &mut self.counts[step(label.to)..=step(label.from)] {
+            *count += 1;
+        }
+    }
+
+    fn p99_ms(&self) -> Option<u64> {
+        let total: u64 = self.counts.iter().sum();
+        let mut seen = 0;
+        self.counts.iter().zip(1u64..).find_map(|(count, step)| {
+            seen += count;
+            (total > 0 && seen * 100 >= total * 99).then_some(step * DELAY_STEP_MS)
+        })
     }
 }
 
 impl Bookkeeper {
     pub(crate) fn new(clock: Clock, cameras: Arc<Registry>, events: Arc<Events>) -> Self {
-        let delays = Mutex::new(Delays { counts: [0; 16] });
+        let delays = Mutex::new(Delays { counts: [0; DELAY_STEPS] });
         Self { clock, cameras, events, delays, overwritten_told: Mutex::new(None) }
     }
 
-    /// The 99th percentile of the time from a record's queueing to its commit, in milliseconds, as the upper end of
-    /// a power of two; `None` before the first.
-    pub(crate) fn queue_delay_p99_ms(&self) -> Option<u64> {
-        let delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: u64 = delays.counts.iter().sum();
-        let mut seen = 0;
-        delays.counts.iter().zip(0u32..).find_map(|(count, bucket)| {
-            seen += count;
-            (total > 0 && seen * 100 >= total * 99).then_some(1u64 << bucket)
-        })
+    /// The 99th percentile of the time from a frame's label to its being on disk, in milliseconds, since the start;
+    /// `None` before the first.
+    pub(crate) fn frame_to_disk_p99_ms(&self) -> Option<u64> {
+        self.delays.lock().unwrap_or_else(PoisonError::into_inner).p99_ms()
     }
 
     fn disk_event(&self, code: EventCode, path: &Path, text: String) {
@@ -141,5 +157,23 @@ impl StoreEvents for Bookkeeper {
             DiskChange::HasRoom => (EventCode::DiskReturned, "the disk has room again".to_owned()),
         };
         self.disk_event(code, path, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_frame_of_a_record_waits_longest() {
+        let mut delays = Delays { counts: [0; DELAY_STEPS] };
+        assert_eq!(delays.p99_ms(), None);
+        let label = |ms: i64| WallTime::from_ticks(ms * TICKS_PER_SECOND / 1_000);
+        for record in 0..100 {
+            let span = Span { from: label(record * 2_000), to: label(record * 2_000 + 2_000) };
+            delays.add(label(record * 2_000 + 2_100), span);
+        }
+        assert_eq!(delays.p99_ms(), Some(2_125));
+        delays.add(label(100_000_000), Span { from: label(0), to: label(1) });
     }
 }

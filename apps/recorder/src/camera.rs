@@ -5,7 +5,7 @@ mod ingest;
 mod state;
 mod task;
 
-pub(crate) use gather::{Ending, Output};
+pub(crate) use gather::Ending;
 pub(crate) use state::Registry;
 pub use state::{CameraState, Connection};
 pub(crate) use task::CameraTask;

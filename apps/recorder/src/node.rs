@@ -10,13 +10,12 @@ use keepwatch_model::{
 };
 use keepwatch_recording::ledger::Ledger;
 use keepwatch_recording::schedule::Schedule;
-use keepwatch_recording::timeline::Seam;
 use keepwatch_store::{DiskState, EventLog, Recovery, Store, StoreConfig, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::bookkeeper::Bookkeeper;
-use crate::camera::{CameraState, CameraTask, Ending, Output, Registry};
+use crate::camera::{CameraState, CameraTask, Ending, Registry};
 use crate::clock::{Clock, StepWatch};
 use crate::config::{CameraConfig, RecorderConfig};
 use crate::events::Events;
@@ -218,9 +217,9 @@ impl Node {
         self.inner.events.log()
     }
 
-    /// The 99th percentile of the time from a record's queueing to its commit, in milliseconds.
-    pub fn queue_delay_p99_ms(&self) -> Option<u64> {
-        self.inner.bookkeeper.queue_delay_p99_ms()
+    /// The 99th percentile of the time from a frame's label to its being on disk, in milliseconds, since the start.
+    pub fn frame_to_disk_p99_ms(&self) -> Option<u64> {
+        self.inner.bookkeeper.frame_to_disk_p99_ms()
     }
 
     /// Enters an event.
@@ -342,13 +341,7 @@ impl Inner {
     }
 
     fn start_camera(&self, camera: Arc<CameraState>) -> CameraTask {
-        let held_until = camera.ledger().held_until();
-        let output = Output {
-            store: self.store.clone(),
-            writer: self.store.writer(camera.id, StreamId::MAIN),
-            seam: held_until.map(|label| Seam { label, camera: None, unbroken: false }),
-        };
-        CameraTask::start(camera, Arc::clone(&self.events), self.clock, output)
+        CameraTask::start(camera, Arc::clone(&self.events), self.clock, self.store.clone())
     }
 
     fn read_ledgers(&self, cameras: &[CameraConfig]) -> Result<BTreeMap<CameraId, Ledger>, StoreError> {

@@ -23,7 +23,7 @@ pub(super) struct Status {
     now: WallTime,
     cameras: usize,
     recording: usize,
-    queue_delay_p99_ms: Option<u64>,
+    frame_to_disk_p99_ms: Option<u64>,
     recovery: RecoveryStatus,
     disks: Vec<Disk>,
 }
@@ -92,7 +92,7 @@ pub(super) async fn status(State(node): State<Node>) -> Json<Status> {
         now: node.clock().wall(),
         cameras: cameras.len(),
         recording: cameras.iter().filter(|camera| is_recording(&node, camera)).count(),
-        queue_delay_p99_ms: node.queue_delay_p99_ms(),
+        frame_to_disk_p99_ms: node.frame_to_disk_p99_ms(),
         recovery: RecoveryStatus {
             clean: recovery.clean,
             records_recovered: recovery.records_recovered,

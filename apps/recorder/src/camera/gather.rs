@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use keepwatch_media::depacketize::Sample;
 use keepwatch_model::{
-    EventCode, GapReason, MonoTime, Origin, Span, State, Subject, TICKS_PER_SECOND, TrackConfig, WallTime,
+    EventCode, GapReason, MonoTime, Origin, Span, State, StreamId, Subject, TICKS_PER_SECOND, TrackConfig,
+    WallTime,
 };
 use keepwatch_recording::slicer::Slicer;
 use keepwatch_recording::timeline::{Report, Seam, Timeline};
@@ -41,9 +42,23 @@ pub(crate) struct Output {
     pub(crate) seam: Option<Seam>,
 }
 
+impl Output {
+    /// The output of `camera`, behind what is already held of it.
+    pub(crate) fn new(store: &Store, camera: &CameraState) -> Self {
+        let held_until = camera.ledger().held_until();
+        Self {
+            store: store.clone(),
+            writer: store.writer(camera.id, StreamId::MAIN),
+            seam: held_until.map(|label| Seam { label, camera: None, unbroken: false }),
+        }
+    }
+}
+
 /// What the session's supervisor must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
+pub(crate) enum Signal {
+    /// The dial succeeded and pictures were asked for.
+    Connected,
     /// Pictures come, but none to start decoding at.
     KeyFrameMissing,
     /// The store does not take what comes.
@@ -65,7 +80,7 @@ pub(crate) struct Gather<'a> {
     events: &'a Events,
     clock: Clock,
     output: &'a mut Output,
-    notices: mpsc::Sender<Notice>,
+    signals: mpsc::Sender<Signal>,
     tracks: Vec<Track>,
     /// Position of the video track.
     video: usize,
@@ -115,7 +130,7 @@ impl<'a> Gather<'a> {
         events: &'a Events,
         clock: Clock,
         output: &'a mut Output,
-        notices: mpsc::Sender<Notice>,
+        signals: mpsc::Sender<Signal>,
         tracks: &[TrackConfig],
         video: usize,
     ) -> Self {
@@ -131,7 +146,7 @@ impl<'a> Gather<'a> {
             events,
             clock,
             output,
-            notices,
+            signals,
             tracks: tracks.collect(),
             video,
             slicer: Slicer::default(),
@@ -253,7 +268,7 @@ impl<'a> Gather<'a> {
             let since = *self.undecodable_since.get_or_insert(now);
             if now.since(since) >= KEY_FRAME_WAIT {
                 self.undecodable_since = Some(now);
-                self.notice(Notice::KeyFrameMissing);
+                self.signal(Signal::KeyFrameMissing);
             }
             return false;
         }
@@ -437,12 +452,12 @@ impl<'a> Gather<'a> {
     fn refused(&mut self, reason: GapReason) {
         self.end_run(Some(reason));
         self.decodable = false;
-        self.notice(Notice::StoreRefused(reason));
+        self.signal(Signal::StoreRefused(reason));
     }
 
-    fn notice(&self, notice: Notice) {
-        // A full channel already holds notices enough; they are repeated while the cause lasts.
-        let _ = self.notices.try_send(notice);
+    fn signal(&self, signal: Signal) {
+        // A full channel already holds signals enough; they are repeated while the cause lasts.
+        let _ = self.signals.try_send(signal);
     }
 
     fn event(&self, now: MonoTime, code: EventCode, text: String) {

@@ -1,7 +1,5 @@
 //! The task of one camera: runs its [`Session`] machine and carries out what it decides.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,17 +10,18 @@ use keepwatch_model::{
 use keepwatch_recording::schedule::Schedule;
 use keepwatch_recording::session::{Action, Event, Session, State};
 use keepwatch_rtsp::client::{self, ClientConfig, ClientError};
+use keepwatch_store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::gather::{Ending, Gather, Notice, Output};
+use super::gather::{Ending, Gather, Output, Signal};
 use super::ingest::Ingest;
 use super::state::{CameraState, Connection};
 use crate::clock::Clock;
 use crate::events::Events;
 
-/// Notices of a session that may wait; they repeat themselves.
-const NOTICES_MAX: usize = 8;
+/// Signals of a session that may wait; they repeat themselves.
+const SIGNALS_MAX: usize = 8;
 /// Longest sleep without a look at the schedule: a wall clock that is set must not leave a camera unrecorded.
 const SCHEDULE_LOOK: Duration = Duration::from_secs(30);
 
@@ -36,10 +35,10 @@ pub(crate) struct CameraTask {
 }
 
 impl CameraTask {
-    /// Starts the camera. `seam` is the end of what is already held.
-    pub(crate) fn start(camera: Arc<CameraState>, events: Arc<Events>, clock: Clock, output: Output) -> Self {
+    /// Starts the camera, behind what is already held of it.
+    pub(crate) fn start(camera: Arc<CameraState>, events: Arc<Events>, clock: Clock, store: Store) -> Self {
         let (stop, stopped) = watch::channel(None);
-        let handle = tokio::spawn(Driver::new(camera, events, clock, output).run(stopped));
+        let handle = tokio::spawn(Driver::new(camera, events, clock, store).run(stopped));
         Self { stop, handle }
     }
 
@@ -60,20 +59,13 @@ struct Outcome {
     detail: Option<String>,
 }
 
-/// What happens inside a connection.
-enum Signal {
-    Connected,
-    Notice(Notice),
-}
-
-type ConnectionFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
-
 struct Driver {
     camera: Arc<CameraState>,
     events: Arc<Events>,
     clock: Clock,
     schedule: Schedule,
     session: Session,
+    store: Store,
     /// `None` while a connection has it.
     output: Option<Output>,
     connection: Option<Dialled>,
@@ -86,12 +78,14 @@ struct Driver {
 }
 
 struct Dialled {
-    future: ConnectionFuture,
+    /// A task of its own, so that reading a socket ten times a second does not look at all the driver waits for.
+    task: JoinHandle<Outcome>,
     cancel: watch::Sender<Option<Ending>>,
 }
 
 impl Driver {
-    fn new(camera: Arc<CameraState>, events: Arc<Events>, clock: Clock, output: Output) -> Self {
+    fn new(camera: Arc<CameraState>, events: Arc<Events>, clock: Clock, store: Store) -> Self {
+        let output = Output::new(&store, &camera);
         let schedule =
             Schedule::new(camera.config().schedule.iter().map(|span| (span.from_minute, span.to_minute)));
         let seed =
@@ -104,10 +98,11 @@ impl Driver {
             clock,
             schedule,
             session: Session::new(seed),
+            store,
             output: Some(output),
             connection: None,
             redial: false,
-            signals: mpsc::channel(NOTICES_MAX),
+            signals: mpsc::channel(SIGNALS_MAX),
             durable_seen: None,
             missing: None,
         }
@@ -181,8 +176,8 @@ impl Driver {
     fn signal(&mut self, signal: Signal) {
         let event = match signal {
             Signal::Connected => Event::Connected,
-            Signal::Notice(Notice::KeyFrameMissing) => Event::KeyFrameMissing,
-            Signal::Notice(Notice::StoreRefused(reason)) => Event::StoreRefused(reason),
+            Signal::KeyFrameMissing => Event::KeyFrameMissing,
+            Signal::StoreRefused(reason) => Event::StoreRefused(reason),
         };
         self.step(|session, now, out| session.handle(now, event, out));
     }
@@ -202,7 +197,13 @@ impl Driver {
         }
     }
 
-    fn connection_ended(&mut self, outcome: Outcome) {
+    fn connection_ended(&mut self, outcome: Option<Outcome>) {
+        // A fault in handling one session must not cost the camera: it begins anew behind what is held.
+        let outcome = outcome.unwrap_or_else(|| Outcome {
+            output: Output::new(&self.store, &self.camera),
+            reason: GapReason::StreamUnusable,
+            detail: Some("the session ended by a fault of the recorder; its log says more".to_owned()),
+        });
         let cancelled = self.connection.take().is_some_and(|dialled| dialled.cancel.borrow().is_some());
         self.output = Some(outcome.output);
         if let Some(detail) = outcome.detail {
@@ -312,15 +313,19 @@ impl Driver {
         let (cancel, cancelled) = watch::channel(None);
         let camera = Arc::clone(&self.camera);
         let events = Arc::clone(&self.events);
-        let future = Box::pin(connect(camera, events, self.clock, output, cancelled, self.signals.0.clone()));
-        self.connection = Some(Dialled { future, cancel });
+        let task =
+            tokio::spawn(connect(camera, events, self.clock, output, cancelled, self.signals.0.clone()));
+        self.connection = Some(Dialled { task, cancel });
     }
 }
 
-/// Waits for the end of the connection; for ever when there is none.
-async fn finished(connection: &mut Option<Dialled>) -> Outcome {
+/// Waits for the end of the connection; for ever when there is none. `None` when its task broke down.
+async fn finished(connection: &mut Option<Dialled>) -> Option<Outcome> {
     match connection {
-        Some(dialled) => dialled.future.as_mut().await,
+        Some(dialled) => (&mut dialled.task)
+            .await
+            .inspect_err(|error| tracing::error!(%error, "a camera's connection ended badly"))
+            .ok(),
         None => std::future::pending().await,
     }
 }
@@ -346,8 +351,7 @@ async fn connect(
     };
     camera.counters().sessions.fetch_add(1, Ordering::Relaxed);
     let _ = signals.send(Signal::Connected).await;
-    let (notices, mut noticed) = mpsc::channel(NOTICES_MAX);
-    let gather = Gather::new(&camera, &events, clock, &mut output, notices, &tracks, video);
+    let gather = Gather::new(&camera, &events, clock, &mut output, signals, &tracks, video);
     let mut ingest = match Ingest::new(&tracks, gather) {
         Ok(ingest) => ingest,
         Err(error) => {
@@ -358,18 +362,13 @@ async fn connect(
     let (ending, detail) = {
         let run = session.run(&mut ingest, || clock.mono());
         tokio::pin!(run);
-        loop {
-            tokio::select! {
-                end = &mut run => {
-                    break (Ending::Missing(GapReason::ConnectionLost), Some(end.reason.to_string()));
-                }
-                ending = cancellation(&mut cancelled) => {
-                    // The camera is told, so that it has a session free again; one that does not listen is left.
-                    stop.store(true, Ordering::Relaxed);
-                    let _ = tokio::time::timeout(FAREWELL_MAX, run).await;
-                    break (ending, None);
-                }
-                Some(notice) = noticed.recv() => { let _ = signals.try_send(Signal::Notice(notice)); }
+        tokio::select! {
+            end = &mut run => (Ending::Missing(GapReason::ConnectionLost), Some(end.reason.to_string())),
+            ending = cancellation(&mut cancelled) => {
+                // The camera is told, so that it has a session free again; one that does not listen is left.
+                stop.store(true, Ordering::Relaxed);
+                let _ = tokio::time::timeout(FAREWELL_MAX, run).await;
+                (ending, None)
             }
         }
     };

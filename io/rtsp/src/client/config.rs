@@ -43,7 +43,7 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// A configuration with the defaults: 10 s per step, 15 s until a dead peer is noticed, 100 ms per read.
+    /// A configuration with the defaults: 10 s per step, 15 s until a dead peer is noticed, 200 ms per read.
     pub fn new(url: Url) -> Self {
         Self {
             url,

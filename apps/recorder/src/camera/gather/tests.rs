@@ -1,7 +1,7 @@
 //! Samples go in with virtual clocks, a real store takes them, and the ledger and the disk are asked afterwards.
 
 use super::*;
-use keepwatch_model::{CodecKind, SpanSet, State, StreamId};
+use keepwatch_model::{CodecKind, SpanSet};
 use keepwatch_recording::ledger::Ledger;
 use keepwatch_store::{EventLog, StoreConfig};
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ struct Bench {
     events: Arc<Events>,
     clock: Clock,
     output: Output,
-    notices: (mpsc::Sender<Notice>, mpsc::Receiver<Notice>),
+    signals: (mpsc::Sender<Signal>, mpsc::Receiver<Signal>),
     _directory: TempDir,
 }
 
@@ -57,7 +57,7 @@ impl Bench {
         std::fs::create_dir(directory.path().join("disk")).unwrap();
         let (store, _) = Store::open(StoreConfig::new(directory.path(), vec![disk]), bookkeeper).unwrap();
         let output = Output { writer: store.writer(camera.id, StreamId::MAIN), store, seam: None };
-        Self { camera, events, clock, output, notices: mpsc::channel(8), _directory: directory }
+        Self { camera, events, clock, output, signals: mpsc::channel(8), _directory: directory }
     }
 
     fn session(&mut self) -> Session<'_> {
@@ -67,7 +67,7 @@ impl Bench {
             &self.events,
             self.clock,
             &mut self.output,
-            self.notices.0.clone(),
+            self.signals.0.clone(),
             std::slice::from_ref(&config),
             0,
         );
@@ -245,7 +245,7 @@ fn pictures_before_the_first_key_frame_are_waited_through_and_told() {
         session.frame_at(number * 25 + 1, number * FRAME, 0, false);
     }
     session.gather.finish(Ending::Missing(GapReason::KeyFrameMissing));
-    assert_eq!(bench.notices.1.try_recv(), Ok(Notice::KeyFrameMissing));
+    assert_eq!(bench.signals.1.try_recv(), Ok(Signal::KeyFrameMissing));
     bench.settled();
     assert!(bench.on_disk().is_empty());
 }
