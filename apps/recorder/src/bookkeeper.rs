@@ -81,10 +81,8 @@ impl Bookkeeper {
 
 impl StoreEvents for Bookkeeper {
     fn durable(&self, commit: &Commit) {
-        self.delays
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(commit.queued_at.elapsed().as_millis());
+        let wall = self.clock.wall();
+        self.delays.lock().unwrap_or_else(PoisonError::into_inner).add(wall, commit.info.label);
         if commit.stream == StreamId::MAIN
             && let Some(camera) = self.cameras.find(commit.camera)
         {
