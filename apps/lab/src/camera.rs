@@ -95,6 +95,10 @@ struct Playing {
     sound: WallTime,
     /// Frames left out by [`Fault::SkipFrames`](crate::Fault), as the condition counts them.
     skips: u64,
+    /// Frames lost by [`Fault::LoseFrames`](crate::Fault), counted the same way.
+    losses: u64,
+    /// Packets that were lost since the last picture that was sent.
+    lost_packets: u16,
     stalled: bool,
 }
 
@@ -120,6 +124,8 @@ impl Playing {
             number_from: 0,
             sound: packet_from(camera.clock.now()),
             skips: condition.skips,
+            losses: condition.losses,
+            lost_packets: 0,
             stalled: false,
         }
     }
@@ -173,6 +179,11 @@ impl Playing {
         let key = unit.key || self.start == Start::AtOtherFrame;
         if self.skips < condition.skips {
             self.skips += 1;
+            return None;
+        }
+        if self.losses < condition.losses {
+            self.losses += 1;
+            self.lost_packets = self.lost_packets.saturating_add(1);
             return None;
         }
         self.start = Start::Done;
@@ -252,6 +263,7 @@ impl Camera {
             key,
             data: unit.data.clone(),
             prefix,
+            lost_packets: std::mem::take(&mut playing.lost_packets),
         })
     }
 
@@ -272,6 +284,7 @@ impl Camera {
             key: true,
             data,
             prefix: Bytes::new(),
+            lost_packets: 0,
         })
     }
 }

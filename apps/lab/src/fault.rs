@@ -51,6 +51,11 @@ pub enum Fault {
         /// How many, from the next on.
         count: u32,
     },
+    /// Loses frames on the way: their numbers and RTP sequence numbers are missing.
+    LoseFrames {
+        /// How many, from the next on.
+        count: u32,
+    },
     /// Takes back everything: clock, timestamps and parameter sets too.
     Heal,
 }
@@ -89,6 +94,8 @@ pub(crate) struct Condition {
     pub(crate) keyless: bool,
     /// Frames to leave out, ever: a connection compares it with how many it left out.
     pub(crate) skips: u64,
+    /// Frames to lose, ever, counted as `skips`.
+    pub(crate) losses: u64,
 }
 
 impl Condition {
@@ -107,7 +114,11 @@ impl Condition {
             Fault::Parameters { set } => self.parameters = set,
             Fault::NoKeyFrames { on } => self.keyless = on,
             Fault::SkipFrames { count } => self.skips = self.skips.saturating_add(u64::from(count)),
-            Fault::Heal => *self = Self { generation: self.generation, skips: self.skips, ..Self::default() },
+            Fault::LoseFrames { count } => self.losses = self.losses.saturating_add(u64::from(count)),
+            Fault::Heal => {
+                let Self { generation, skips, losses, .. } = *self;
+                *self = Self { generation, skips, losses, ..Self::default() };
+            }
         }
     }
 }
@@ -163,6 +174,7 @@ mod tests {
             Fault::TimestampJump { milliseconds: i64::MIN },
             Fault::Parameters { set: ParameterSet::Alternate },
             Fault::SkipFrames { count: 3 },
+            Fault::LoseFrames { count: 2 },
             Fault::Drop,
         ] {
             control.apply(fault);
@@ -172,6 +184,9 @@ mod tests {
         assert_eq!((joined.clock_ticks, joined.timestamp_ticks), (135_000, -TICKS_OFF_MAX));
         assert_eq!((joined.generation, joined.skips), (1, 3));
         control.apply(Fault::Heal);
-        assert_eq!(control.condition(), Condition { generation: 1, skips: 3, ..Condition::default() });
+        assert_eq!(
+            control.condition(),
+            Condition { generation: 1, skips: 3, losses: 2, ..Condition::default() }
+        );
     }
 }

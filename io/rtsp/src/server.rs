@@ -50,6 +50,9 @@ pub struct Media {
     /// NAL units with 4-byte lengths sent before `data` in the same access unit, such as an SEI unit of one of
     /// many cameras that share `data`; may be empty, and is ignored for audio.
     pub prefix: Bytes,
+    /// RTP packets of the track that were lost before this one on the way to the server: sequence numbers are left
+    /// out for them. 0 for what the server has whole.
+    pub lost_packets: u16,
 }
 
 /// The future that [`Source::next`] returns.

@@ -239,7 +239,15 @@ impl LoadCamera {
         let prefix = FrameStamp { camera: self.id, number: own_number, capture }.to_nal();
         entry.frame(own_number, prefix.len() + unit.data.len());
         let timestamp = rtp_timestamp(capture, 90_000);
-        Some(Media { track: 0, timestamp, capture, key: unit.key, data: unit.data.clone(), prefix })
+        Some(Media {
+            track: 0,
+            timestamp,
+            capture,
+            key: unit.key,
+            data: unit.data.clone(),
+            prefix,
+            lost_packets: 0,
+        })
     }
 }
 

@@ -138,6 +138,18 @@ async fn skipped_frames_are_missing_without_lost_packets() {
 }
 
 #[tokio::test]
+async fn lost_frames_are_missing_by_number_and_by_sequence() {
+    let (site, url) = site().await;
+    let mut viewer = Viewer::open(&url).await.unwrap();
+    let mut frames = viewer.frames(5).await;
+    site.apply(CAMERA, Fault::LoseFrames { count: 3 }).unwrap();
+    frames.extend(viewer.frames(60).await);
+    let steps: Vec<u64> = frames.windows(2).map(|pair| pair[1].stamp.number - pair[0].stamp.number).collect();
+    assert_eq!(steps.iter().filter(|&&step| step == 4).count(), 1);
+    assert_eq!(frames.iter().map(|frame| frame.lost_packets).sum::<u32>(), 3);
+}
+
+#[tokio::test]
 async fn a_site_that_is_cut_off_comes_back_at_the_same_address() {
     let (mut site, url) = site().await;
     let mut viewer = Viewer::open(&url).await.unwrap();

@@ -78,12 +78,12 @@ impl Queue {
         track.started |= decodable;
         if fits && decodable {
             track.waits_for_key = false;
-            let skip = std::mem::take(&mut track.skipped);
+            let skip = std::mem::take(&mut track.skipped).saturating_add(media.lost_packets).min(SKIP_MAX);
             self.bytes = self.bytes.saturating_add(bytes);
             self.items.push_back(Queued { media, skip });
         } else if track.started {
             track.waits_for_key = track.is_video;
-            track.skipped = track.skipped.saturating_add(1).min(SKIP_MAX);
+            track.skipped = track.skipped.saturating_add(media.lost_packets).saturating_add(1).min(SKIP_MAX);
             self.dropped = self.dropped.saturating_add(1);
         }
     }
@@ -115,7 +115,15 @@ mod tests {
 
     fn media(track: usize, timestamp: u32, key: bool, length: usize) -> Media {
         let data = Bytes::from(vec![0; length]);
-        Media { track, timestamp, capture: WallTime::from_ticks(0), key, data, prefix: Bytes::new() }
+        Media {
+            track,
+            timestamp,
+            capture: WallTime::from_ticks(0),
+            key,
+            data,
+            prefix: Bytes::new(),
+            lost_packets: 0,
+        }
     }
 
     fn drain(queue: &mut Queue) -> Vec<(u32, u16)> {

@@ -82,6 +82,7 @@ pub(crate) fn video(number: u32) -> Media {
         key,
         data: data.into(),
         prefix: length_prefixed(&[&sei]).into(),
+        lost_packets: 0,
     }
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn audio(track: usize, number: u32) -> Media {
         key: true,
         data: noise(number + 1_000 * u32::try_from(track).unwrap(), 320).collect::<Vec<_>>().into(),
         prefix: Bytes::new(),
+        lost_packets: 0,
     }
 }
 
