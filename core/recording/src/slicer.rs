@@ -1,20 +1,21 @@
 //! Where one record ends and the next begins.
 //!
-//! A record is a group of pictures, 2 s or 4 MiB, whichever comes first: that bounds what a crash costs and how
+//! A record is a group of pictures, 1 s or 4 MiB, whichever comes first: that bounds what a crash costs and how
 //! much memory a camera needs. The slicer sees the times and sizes of samples, not the samples.
 
 use std::time::Duration;
 
 use keepwatch_model::{MonoTime, TICKS_PER_SECOND};
 
-/// Longest record in ticks of pictures: what a crash may cost when groups of pictures are long.
-pub const RECORD_TICKS_MAX: i64 = 2 * TICKS_PER_SECOND;
+/// Longest record in ticks of pictures: what a crash may cost. Half of the usual group of pictures, so that what a
+/// crash costs, with all that is still on its way, is less than one.
+pub const RECORD_TICKS_MAX: i64 = TICKS_PER_SECOND;
 /// Largest record in bytes of samples: a bound for memory and for a single write.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Shortest record that a key frame ends: a stream of key frames only would otherwise make a record of each.
 pub const RECORD_TICKS_MIN: i64 = TICKS_PER_SECOND / 2;
 /// How long an open record may wait for its next sample before it is closed as it is.
-pub const RECORD_AGE_MAX: Duration = Duration::from_millis(2_500);
+pub const RECORD_AGE_MAX: Duration = Duration::from_millis(1_500);
 
 /// Follows the open record of one stream.
 #[derive(Debug, Default)]
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_ends_at_a_key_frame_at_two_seconds_or_at_four_mebibytes() {
+    fn a_record_ends_at_a_key_frame_at_one_second_or_at_four_mebibytes() {
         let mut slicer = Slicer::default();
         assert!(!slicer.cuts_before(0, true, 10), "nothing is open");
         slicer.joined(MonoTime::ZERO, 0, 1_000);
@@ -81,8 +82,8 @@ mod tests {
             (3_600, false, 1_000, false, "an ordinary frame"),
             (3_600, true, 1_000, false, "a key frame right after a key frame"),
             (45_000, true, 1_000, true, "a key frame"),
-            (179_999, false, 1_000, false, "just under two seconds"),
-            (180_000, false, 1_000, true, "two seconds"),
+            (89_999, false, 1_000, false, "just under a second"),
+            (90_000, false, 1_000, true, "a second"),
             (3_600, false, RECORD_BYTES_MAX, true, "too large together"),
             (i64::MAX, false, 1, true, "an absurd time"),
             (i64::MIN, false, 1, false, "an absurd time"),
@@ -97,7 +98,7 @@ mod tests {
     fn a_record_does_not_wait_for_a_silent_camera() {
         let mut slicer = Slicer::default();
         slicer.joined(MonoTime::ZERO, 0, 1);
-        assert!(!slicer.is_overdue(MonoTime::ZERO + Duration::from_millis(2_400)));
-        assert!(slicer.is_overdue(MonoTime::ZERO + Duration::from_millis(2_500)));
+        assert!(!slicer.is_overdue(MonoTime::ZERO + Duration::from_millis(1_400)));
+        assert!(slicer.is_overdue(MonoTime::ZERO + Duration::from_millis(1_500)));
     }
 }
