@@ -1,8 +1,68 @@
-//! `cargo xtask bench`.
-use crate::workspace::Workspace;
+//! `cargo xtask bench`: the product measured beside its peers, in the same run.
+//!
+//! Each case prints a table as it goes; the last line is one JSON object for machines. `--quick` is the same work
+//! with fewer repetitions. A peer that is not installed or not given is named as absent, never left out silently.
+
+mod crash;
+mod query;
+mod record;
+mod report;
+mod site;
+mod usage;
+
 use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::process;
+use crate::workspace::Workspace;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// Cameras recorded: processor time, memory, lost frames, delay; beside ffmpeg.
+    Record,
+    /// Crash images of the store, and a recorder that is killed again and again.
+    Crash,
+    /// Coverage over a month and over a year.
+    Query,
+}
+
+/// Measures the product beside its peers.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn run(_w: &Workspace, _a: &Arguments) -> Result<()> {
-    Ok(())
+pub(crate) struct Arguments {
+    /// What to measure.
+    name: Name,
+    /// Fewer repetitions of the same work.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Builds what is measured, then measures it.
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--release", "--package", "keepwatch"]);
+    process::show(&mut build)?;
+    let report = match arguments.name {
+        Name::Record => record::run(workspace, arguments.quick)?,
+        Name::Crash => crash::run(workspace, arguments.quick)?,
+        Name::Query => query::run(workspace, arguments.quick)?,
+    };
+    report.print()
+}
+
+/// Builds an example of `package` and runs it; returns the JSON object of its last line.
+fn example(
+    workspace: &Workspace,
+    package: &str,
+    name: &str,
+    arguments: &[String],
+) -> Result<serde_json::Value> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--release", "--package", package, "--example", name]);
+    process::show(&mut build)?;
+    let mut command = std::process::Command::new(workspace.example(name));
+    let finished = process::capture(command.args(arguments), site::EXAMPLE_LIMIT)?;
+    let line = process::last_line(&finished.output).unwrap_or_default();
+    serde_json::from_str(line)
+        .map_err(|error| anyhow::anyhow!("{name} printed no result ({error}):\n{}", finished.output))
 }

@@ -1,0 +1,178 @@
+//! Cameras recorded from a load process over loopback: what it costs, and whether a frame is missing.
+//!
+//! Each repetition measures the product and its peers one after the other, so that all see the same machine.
+//! Durability differs: the product has every record on disk before it counts it, ffmpeg never asks for that.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::report::{Case, Report, figures, median};
+use super::site::{Load, Site, durable_bytes};
+use super::usage::{Usage, bytes_below};
+use crate::process::{self, Group};
+use crate::workspace::Workspace;
+
+/// How long is measured, after how long of running in.
+const WINDOW: Duration = Duration::from_secs(30);
+const RUN_IN: Duration = Duration::from_secs(5);
+/// Cameras of each case, and whether ffmpeg is measured beside it.
+const CASES: [(usize, bool); 3] = [(16, true), (64, true), (200, false)];
+/// What is to be reached.
+const CPU_S_PER_GB_MAX: f64 = 1.2;
+const RSS_MB_PER_CAMERA_MAX: f64 = 3.0;
+
+/// One measurement.
+#[derive(Debug)]
+struct Measured {
+    cpu_s_per_gb: f64,
+    rss_mb_per_camera: f64,
+    frames_lost: Option<u64>,
+    frame_to_disk_p99_ms: Option<f64>,
+}
+
+pub(super) fn run(workspace: &Workspace, quick: bool) -> Result<Report> {
+    let mut report = Report::new("record");
+    for (cameras, beside) in CASES {
+        let mut ours = Vec::new();
+        let mut ffmpeg = Vec::new();
+        for _ in 0..if quick { 1 } else { 3 } {
+            ours.push(keepwatch(workspace, cameras)?);
+            if beside && has_ffmpeg() {
+                ffmpeg.push(self::ffmpeg(workspace, cameras)?);
+            }
+        }
+        report.add(case(cameras, beside, &ours, &ffmpeg));
+    }
+    Ok(report)
+}
+
+fn case(cameras: usize, beside: bool, ours: &[Measured], ffmpeg: &[Measured]) -> Case {
+    let all = |figure: fn(&Measured) -> f64, runs: &[Measured]| median(runs.iter().map(figure).collect());
+    let lost: Option<u64> = ours.iter().map(|run| run.frames_lost).sum();
+    let delay = ours.iter().filter_map(|run| run.frame_to_disk_p99_ms).max_by(f64::total_cmp);
+    let figures = figures([
+        ("cameras", json!(cameras)),
+        ("cpu_s_per_gb", all(|run| run.cpu_s_per_gb, ours)),
+        ("rss_mb_per_camera", all(|run| run.rss_mb_per_camera, ours)),
+        ("frames_lost", json!(lost)),
+        ("frame_to_disk_p99_ms", json!(delay)),
+    ]);
+    // The promise of processor time is made for 64 cameras; no frame may be lost in any case.
+    let mut reach = vec![("frames_lost", 0.0), ("rss_mb_per_camera", RSS_MB_PER_CAMERA_MAX)];
+    if cameras == 64 {
+        reach.push(("cpu_s_per_gb", CPU_S_PER_GB_MAX));
+    }
+    let mut case = Case::new(format!("{cameras} cameras x 4 Mbit/s"), figures, reach);
+    if beside {
+        let peer = if ffmpeg.is_empty() {
+            json!("absent")
+        } else {
+            json!({
+                "cpu_s_per_gb": all(|run| run.cpu_s_per_gb, ffmpeg),
+                "rss_mb_per_camera": all(|run| run.rss_mb_per_camera, ffmpeg),
+            })
+        };
+        case.peers.insert("ffmpeg".to_owned(), peer);
+        case.peers.insert("moonfire".to_owned(), moonfire());
+    }
+    case
+}
+
+fn keepwatch(workspace: &Workspace, cameras: usize) -> Result<Measured> {
+    let load = Load::start(workspace, cameras)?;
+    let site = Site::new(workspace, &load, "24 GiB")?;
+    let recorder = site.start()?;
+    recorder.all_recording()?;
+    process::pause(RUN_IN);
+    let before = (Usage::of(&[recorder.id()])?, durable_bytes(&recorder.status()?));
+    process::pause(WINDOW);
+    let usage = Usage::of(&[recorder.id()])?;
+    let status = recorder.status()?;
+    recorder.end()?;
+    let account = load.end()?;
+    let gigabytes = durable_bytes(&status).saturating_sub(before.1) as f64 / 1e9;
+    Ok(Measured {
+        cpu_s_per_gb: (usage.cpu_s - before.0.cpu_s) / gigabytes,
+        rss_mb_per_camera: usage.rss_mb / cameras as f64,
+        frames_lost: Some(lost(&account, &site)?),
+        frame_to_disk_p99_ms: status["node"]["frame_to_disk_p99_ms"].as_f64(),
+    })
+}
+
+/// Frames that were sent before the last one held and are not held, by their numbers.
+fn lost(account: &Value, site: &Site) -> Result<u64> {
+    let held = site.frames()?;
+    let mut lost = 0;
+    for camera in account["cameras"].as_array().context("the account of the load")? {
+        let id = camera["id"].as_str().context("a camera")?;
+        let held = held.iter().find(|held| held.camera == id).with_context(|| format!("frames of {id}"))?;
+        lost += held.wrong;
+        for connection in camera["connections"].as_array().into_iter().flatten() {
+            let (Some(first), Some(last)) =
+                (connection["first_frame"].as_u64(), connection["last_frame"].as_u64())
+            else {
+                continue;
+            };
+            // What was still on its way when the recorder was asked to end is not lost.
+            let until = held.last_up_to(first, last).with_context(|| format!("{id} holds nothing"))?;
+            let left_out = connection["frames_skipped"].as_u64().unwrap_or(0);
+            lost += (until + 1 - first).saturating_sub(held.within(first, until)).saturating_sub(left_out);
+        }
+    }
+    Ok(lost)
+}
+
+fn has_ffmpeg() -> bool {
+    let found = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// One `ffmpeg -c copy -f segment` per camera.
+fn ffmpeg(workspace: &Workspace, cameras: usize) -> Result<Measured> {
+    let load = Load::start(workspace, cameras)?;
+    let folder = tempfile::tempdir_in(workspace.metadata.target_directory.as_std_path())?;
+    let groups = load
+        .cameras
+        .iter()
+        .map(|camera| copier(&load.listening, camera, folder.path()))
+        .collect::<Result<Vec<_>>>()?;
+    process::pause(RUN_IN + RUN_IN);
+    let ids: Vec<u32> = groups.iter().map(Group::id).collect();
+    let before = (Usage::of(&ids)?, bytes_below(folder.path())?);
+    process::pause(WINDOW);
+    let usage = Usage::of(&ids)?;
+    let gigabytes = bytes_below(folder.path())?.saturating_sub(before.1) as f64 / 1e9;
+    drop(groups);
+    load.end()?;
+    Ok(Measured {
+        cpu_s_per_gb: (usage.cpu_s - before.0.cpu_s) / gigabytes,
+        rss_mb_per_camera: usage.rss_mb / cameras as f64,
+        frames_lost: None,
+        frame_to_disk_p99_ms: None,
+    })
+}
+
+fn copier(listening: &str, camera: &str, folder: &Path) -> Result<Group> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-loglevel", "error", "-rtsp_transport", "tcp", "-i"]);
+    command.arg(format!("rtsp://{listening}/{camera}"));
+    command.args(["-c", "copy", "-f", "segment", "-segment_time", "60", "-segment_format", "mp4"]);
+    command.args(["-segment_format_options", "movflags=frag_keyframe+empty_moov"]);
+    command.arg(folder.join(format!("{camera}-%05d.mp4")));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Group::spawn(&mut command)
+}
+
+/// The peer recorder is not in a registry; it is given by path.
+fn moonfire() -> Value {
+    match std::env::var_os("PEER_MOONFIRE") {
+        None => json!("absent"),
+        Some(path) => {
+            json!(format!("{} is given, and no driver for it is built in", Path::new(&path).display()))
+        }
+    }
+}

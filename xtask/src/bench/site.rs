@@ -1,0 +1,204 @@
+//! A load process and a recorder, as separate processes over loopback.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::process::{self, Group, Lines};
+use crate::workspace::Workspace;
+
+/// Longest that an example may take.
+pub(super) const EXAMPLE_LIMIT: Duration = Duration::from_secs(1_800);
+/// Longest until a load is prepared: it encodes its pictures first.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Longest until all cameras are recorded, or a process ends when asked.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two looks at a recorder that starts.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Prepared streams, served by a process of their own.
+pub(super) struct Load {
+    group: Group,
+    lines: Lines,
+    /// Where it listens.
+    pub(super) listening: String,
+    /// Its cameras.
+    pub(super) cameras: Vec<String>,
+}
+
+impl Load {
+    /// `cameras` streams of 4 Mbit/s, a key frame every 2 s, each access unit sent with one write.
+    pub(super) fn start(workspace: &Workspace, cameras: usize) -> Result<Self> {
+        let mut command = Command::new(workspace.program("keepwatch"));
+        command.args(["lab", "load", "--until-input-closes", "--cameras", &cameras.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut group = Group::spawn(&mut command)?;
+        let lines = Lines::of(&mut group)?;
+        let ready: Value = serde_json::from_str(&lines.next(READY_LIMIT)?)?;
+        let listening = ready["listening"].as_str().context("the load says where it listens")?.to_owned();
+        let cameras = ready["cameras"].as_array().into_iter().flatten();
+        let cameras = cameras.filter_map(|camera| camera.as_str().map(str::to_owned)).collect();
+        Ok(Self { group, lines, listening, cameras })
+    }
+
+    /// Ends it; returns what it sent to whom.
+    pub(super) fn end(mut self) -> Result<Value> {
+        drop(self.group.take_stdin());
+        let account = self.lines.next(PATIENCE)?;
+        self.group.wait(PATIENCE)?;
+        Ok(serde_json::from_str(&account)?)
+    }
+}
+
+/// A recorder's directory and configuration.
+pub(super) struct Site {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+/// A running recorder.
+pub(super) struct Recorder {
+    group: Group,
+    program: PathBuf,
+    data: PathBuf,
+}
+
+impl Site {
+    /// A site for the cameras of `load`, on the disk that holds the build directory (a temporary directory may be
+    /// memory), with a container of `size`.
+    pub(super) fn new(workspace: &Workspace, load: &Load, size: &str) -> Result<Self> {
+        let folder = tempfile::tempdir_in(workspace.metadata.target_directory.as_std_path())?;
+        let data = folder.path().join("data");
+        let mut text = format!(
+            "[node]\nname = \"bench\"\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\n[[disk]]\npath = {:?}\nsize = \"{size}\"\n",
+            folder.path().join("disk"),
+        );
+        std::fs::create_dir(folder.path().join("disk"))?;
+        for camera in &load.cameras {
+            write!(text, "[[camera]]\nid = \"{camera}\"\nurl = \"rtsp://{}/{camera}\"\n", load.listening)?;
+        }
+        std::fs::write(folder.path().join("keepwatch.toml"), text)?;
+        Ok(Self { folder, program: workspace.program("keepwatch") })
+    }
+
+    /// Starts the recorder.
+    pub(super) fn start(&self) -> Result<Recorder> {
+        let mut command = Command::new(&self.program);
+        command.arg("run").arg("--config").arg(self.folder.path().join("keepwatch.toml"));
+        command.env("KEEPWATCH_ADMIN_PASSWORD", "only for this bench").env("RUST_LOG", "warn");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(process::log_file(&self.folder.path().join("log"))?);
+        let data = self.folder.path().join("data");
+        Ok(Recorder { group: Group::spawn(&mut command)?, program: self.program.clone(), data })
+    }
+
+    /// The frame numbers that the store holds, by camera, when no recorder runs.
+    pub(super) fn frames(&self) -> Result<Vec<Held>> {
+        let mut command = Command::new(&self.program);
+        command.args(["lab", "count-frames", "--data"]).arg(self.folder.path().join("data"));
+        let finished = process::capture(&mut command, EXAMPLE_LIMIT)?;
+        finished
+            .output
+            .lines()
+            .map(|line| serde_json::from_str(line).context("count-frames"))
+            .map(|line| Held::of(&line?))
+            .collect()
+    }
+}
+
+impl Recorder {
+    /// Its process id.
+    pub(super) fn id(&self) -> u32 {
+        self.group.id()
+    }
+
+    /// Its status as it tells it over its socket.
+    pub(super) fn status(&self) -> Result<Value> {
+        let mut command = Command::new(&self.program);
+        command.args(["status", "--json", "--data"]).arg(&self.data);
+        let finished = process::capture(&mut command, PATIENCE)?;
+        serde_json::from_str(finished.output.trim()).with_context(|| finished.output.clone())
+    }
+
+    /// Waits until all its cameras are recorded; returns the status then.
+    pub(super) fn all_recording(&self) -> Result<Value> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if let Ok(status) = &status
+                && status["node"]["recording"].as_u64() > Some(0)
+                && status["node"]["recording"] == status["node"]["cameras"]
+            {
+                return Ok(status.clone());
+            }
+            if Instant::now() > end {
+                bail!("not all cameras are recorded after {PATIENCE:?}: {status:?}");
+            }
+            process::pause(LOOK);
+        }
+    }
+
+    /// Asks it to end and waits until it has.
+    pub(super) fn end(mut self) -> Result<()> {
+        self.group.end(PATIENCE)
+    }
+
+    /// Kills it at once.
+    pub(super) fn kill(mut self) {
+        self.group.kill();
+    }
+}
+
+/// Bytes that all cameras have on disk since the recorder started.
+pub(super) fn durable_bytes(status: &Value) -> u64 {
+    cameras(status).filter_map(|camera| camera["durable_bytes"].as_u64()).sum()
+}
+
+/// The cameras of a status.
+pub(super) fn cameras(status: &Value) -> impl Iterator<Item = &Value> {
+    let list = &status["cameras"];
+    list.as_array().or_else(|| list["items"].as_array()).into_iter().flatten()
+}
+
+/// The frames of one camera on disk.
+pub(super) struct Held {
+    /// The camera.
+    pub(super) camera: String,
+    /// First and last number of each unbroken range, ascending.
+    pub(super) ranges: Vec<(u64, u64)>,
+    /// Frames that are held twice, or are another camera's, or carry no number.
+    pub(super) wrong: u64,
+}
+
+impl Held {
+    fn of(line: &Value) -> Result<Self> {
+        let frames = &line["frames"];
+        let number = |value: &Value| value.as_u64().context("a frame number");
+        let range = |range: &Value| anyhow::Ok((number(&range[0])?, number(&range[1])?));
+        let count = |name: &str| frames[name].as_u64().unwrap_or(0);
+        Ok(Self {
+            camera: line["camera"].as_str().context("a camera")?.to_owned(),
+            ranges: frames["ranges"].as_array().into_iter().flatten().map(range).collect::<Result<_>>()?,
+            wrong: count("duplicates") + count("foreign") + count("unstamped"),
+        })
+    }
+
+    /// How many of the numbers `first` to `last` are held.
+    pub(super) fn within(&self, first: u64, last: u64) -> u64 {
+        let overlap = |(from, to): &(u64, u64)| (to.min(&last) + 1).saturating_sub(*from.max(&first));
+        self.ranges.iter().map(overlap).sum()
+    }
+
+    /// The last number held that is not after `last`; `None` when there is none from `first` on.
+    pub(super) fn last_up_to(&self, first: u64, last: u64) -> Option<u64> {
+        self.ranges
+            .iter()
+            .filter(|(from, to)| *from <= last && *to >= first)
+            .map(|(_, to)| *to.min(&last))
+            .max()
+    }
+}
