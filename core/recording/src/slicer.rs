@@ -17,10 +17,13 @@ pub const RECORD_TICKS_MIN: i64 = TICKS_PER_SECOND / 2;
 /// How long an open record may wait for its next sample before it is closed as it is.
 pub const RECORD_AGE_MAX: Duration = Duration::from_millis(1_500);
 
-/// Follows the open record of one stream.
+/// Follows the open record of one session.
 #[derive(Debug, Default)]
 pub struct Slicer {
     open: Option<Open>,
+    /// The first record was closed. It is half as long as others may be: the sooner it is on disk, the sooner it is
+    /// certain that the camera is recorded.
+    settled: bool,
 }
 
 #[derive(Debug)]
@@ -35,8 +38,9 @@ impl Slicer {
     pub fn cuts_before(&self, pts_90k: i64, key: bool, bytes: usize) -> bool {
         let Some(open) = &self.open else { return false };
         let ticks = pts_90k.saturating_sub(open.first_pts_90k);
+        let ticks_max = if self.settled { RECORD_TICKS_MAX } else { RECORD_TICKS_MIN };
         (key && ticks >= RECORD_TICKS_MIN)
-            || ticks >= RECORD_TICKS_MAX
+            || ticks >= ticks_max
             || open.bytes.saturating_add(bytes) > RECORD_BYTES_MAX
     }
 
@@ -66,6 +70,7 @@ impl Slicer {
     /// The record was closed or dropped.
     pub fn closed(&mut self) {
         self.open = None;
+        self.settled = true;
     }
 }
 
@@ -77,6 +82,10 @@ mod tests {
     fn a_record_ends_at_a_key_frame_at_one_second_or_at_four_mebibytes() {
         let mut slicer = Slicer::default();
         assert!(!slicer.cuts_before(0, true, 10), "nothing is open");
+        slicer.joined(MonoTime::ZERO, 0, 1_000);
+        assert!(!slicer.cuts_before(44_999, false, 1_000));
+        assert!(slicer.cuts_before(45_000, false, 1_000), "the first record is short");
+        slicer.closed();
         slicer.joined(MonoTime::ZERO, 0, 1_000);
         for (pts_90k, key, bytes, cuts, why) in [
             (3_600, false, 1_000, false, "an ordinary frame"),
