@@ -188,12 +188,3 @@ pub(crate) fn last_line(text: &str) -> Option<&str> {
 pub(crate) fn log_file(path: &Path) -> Result<File> {
     File::create(path).with_context(|| path.display().to_string())
 }
-
-/// Bytes that may still be written to the file system of `path`.
-pub(crate) fn free_bytes(path: &Path) -> Result<u64> {
-    let mut command = Command::new("df");
-    command.args(["--output=avail", "--block-size=1"]).arg(path);
-    let finished = capture(&mut command, Duration::from_secs(10))?;
-    let number = last_line(&finished.output).and_then(|line| line.trim().parse().ok());
-    number.with_context(|| format!("df says no free space: {}", finished.output))
-}

@@ -167,6 +167,7 @@ fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
                 | StoreError::Format { path, .. }
                 | StoreError::SameDisk { path, .. } => place(path),
                 StoreError::InUse { .. }
+                | StoreError::LaterIndex { .. }
                 | StoreError::Io { .. }
                 | StoreError::Index(_)
                 | StoreError::ReadOnly => file.node.data.span(),

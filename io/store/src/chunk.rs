@@ -123,6 +123,11 @@ impl Chunk {
         &all[..end]
     }
 
+    /// Bytes it takes from the pool.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.mapping().bytes as u64
+    }
+
     /// Whether nothing was appended.
     pub(crate) const fn is_empty(&self) -> bool {
         self.used == 0

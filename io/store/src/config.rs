@@ -51,7 +51,8 @@ pub struct DiskConfig {
     pub role: DiskRole,
     /// Bytes of an extent; `None` chooses by the size of the disk. Only read when the container is made.
     pub extent_bytes: Option<u64>,
-    /// The operator has confirmed that a container of another recorder found here may be taken over.
+    /// The operator has confirmed what is here: a container of another recorder may be taken over, and a blank file
+    /// system may take the place of a disk that is gone for good.
     pub adopt_foreign: bool,
 }
 

@@ -433,4 +433,49 @@ mod tests {
         assert!(report.records_checked > 10_000, "{report:?}");
         assert!(report.records_kept_beyond > 0, "no image held more than was promised: {report:?}");
     }
+
+    fn tried(workload: &Workload) -> CrashReport {
+        let mut report = CrashReport::default();
+        workload.try_images(&mut report, u64::MAX);
+        report
+    }
+
+    /// The checker has teeth: a disk that does not flush is found out.
+    #[test]
+    fn a_disk_that_only_claims_to_flush_is_found_out() {
+        let mut workload = Workload::run(3);
+        assert_eq!(tried(&workload).failures, Vec::<String>::new());
+        for op in &mut workload.ops {
+            if *op == DeviceOp::Flush {
+                *op = DeviceOp::Write { offset_bytes: 0, data: Vec::new() };
+            }
+        }
+        assert!(tried(&workload).acked_lost > 0);
+    }
+
+    /// The checker has teeth: without the flush between headers and records, footage that was given up would seem
+    /// to be there, overwritten.
+    #[test]
+    fn the_flush_between_headers_and_records_is_needed() {
+        let mut report = CrashReport::default();
+        for seed in 0..20 {
+            let mut workload = Workload::run(seed);
+            let mut headers = false;
+            for op in &mut workload.ops {
+                match op {
+                    DeviceOp::Write { offset_bytes, .. } => {
+                        let in_data = offset_bytes.checked_sub(DATA_OFFSET_BYTES);
+                        headers |= in_data.is_some_and(|offset| offset.is_multiple_of(EXTENT_BYTES));
+                    }
+                    DeviceOp::Flush if headers => {
+                        *op = DeviceOp::Write { offset_bytes: 0, data: Vec::new() };
+                        headers = false;
+                    }
+                    DeviceOp::Flush => {}
+                }
+            }
+            workload.try_images(&mut report, u64::MAX);
+        }
+        assert!(report.half_accepted > 0, "{report:?}");
+    }
 }

@@ -70,6 +70,14 @@ pub enum StoreError {
     /// The database refused.
     #[error("index: {0}")]
     Index(#[from] rusqlite::Error),
+    /// A later version made the index. Its protections must not be lost, so it is left alone.
+    #[error("{}: was made by a later version (format {version}); use that version", path.display())]
+    LaterIndex {
+        /// The index.
+        path: PathBuf,
+        /// Its format.
+        version: i32,
+    },
     /// The store was opened for reading.
     #[error("the store is open for reading only")]
     ReadOnly,

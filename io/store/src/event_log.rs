@@ -160,10 +160,11 @@ impl Drop for Log {
     }
 }
 
-/// A log that cannot be read is put aside: it must not keep a node from starting.
+/// A damaged log is put aside: it must not keep a node from starting.
 fn open_or_begin_anew(path: &Path) -> Result<Connection, StoreError> {
     match open_writable(path) {
         Ok(connection) => Ok(connection),
+        Err(error) if !crate::index::is_damage(&error) => Err(error.into()),
         Err(error) => {
             tracing::error!(%error, "the event log cannot be read and is begun anew");
             let mut aside = path.as_os_str().to_owned();
@@ -301,5 +302,34 @@ fn subject_of(kind: u8, text: String) -> Subject {
         2 => Subject::Disk(text),
         3 => Subject::User(text),
         _ => Subject::Node,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_events_go_when_the_log_is_full() {
+        let data = tempfile::tempdir().unwrap();
+        let log = EventLog::open_capped(data.path(), 100).unwrap();
+        for number in 0..1_000 {
+            let (at, text) = (WallTime::from_ticks(number), format!("{number}"));
+            assert!(log.append(Event { at, code: EventCode::NodeStarted, subject: Subject::Node, text }));
+            if number % 10 == 0 {
+                log.flush();
+            }
+        }
+        log.flush();
+        let query = EventQuery {
+            from: WallTime::MIN,
+            to: WallTime::MAX,
+            newest_first: true,
+            after: None,
+            limit: 10_000,
+        };
+        let kept = log.page(&query).unwrap().items;
+        assert!((100..=120).contains(&kept.len()), "{}", kept.len());
+        assert_eq!(kept[0].1.text, "999");
     }
 }

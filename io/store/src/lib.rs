@@ -24,7 +24,7 @@ mod writer;
 
 pub use config::{BUFFER_BYTES_MAX_DEFAULT, DiskConfig, DiskRole, StoreConfig};
 pub use crash::{CrashReport, crash_images};
-pub use device::{BlockDev, DeviceOp, Fault, FaultDev, MemoryDev, RecordingDev};
+pub use device::{BlockDev, DeviceOp, Fault, FaultDev, FaultSwitch, MemoryDev, RecordingDev};
 pub use disk::WrapDevice;
 pub use error::{CommitError, FormatError, PushError, ReadError, StoreError};
 pub use event_log::{EventCursor, EventLog, EventPage, EventQuery};

@@ -12,7 +12,7 @@ use keepwatch_model::{CameraId, Origin, RoleId, Span, StreamId, WallTime};
 
 use crate::disk::{Disk, Mounted, Unusable, WrapDevice, mount_read_only, run};
 use crate::format::Entry;
-use crate::index::{INDEX_FILE, Index, Protections, identity, remove_database};
+use crate::index::{INDEX_FILE, Index, Protections, identity, is_damage, remove_database};
 use crate::shared::Shared;
 use crate::volume::{Lookup, read_entries};
 use crate::{
@@ -391,16 +391,14 @@ fn open_index(data: &Path) -> Result<(Index, bool), StoreError> {
             let aside = data.join("index.db.damaged");
             fs::rename(&path, &aside).map_err(StoreError::io(&path))?;
             remove_database(&path);
-            Ok((Index::open(&path)?, true))
+            let index = Index::open(&path)?;
+            if let Err(error) = index.carry_over(&aside) {
+                tracing::error!(%error, "protections and ledgers of the damaged index cannot all be read");
+            }
+            Ok((index, true))
         }
         Err(error) => Err(error),
     }
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-        || matches!(error, rusqlite::Error::SqliteFailure(_, _) if error.sqlite_error_code().is_none())
 }
 
 fn refuse_same_path(disks: &[DiskConfig]) -> Result<(), StoreError> {

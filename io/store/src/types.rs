@@ -339,7 +339,7 @@ pub struct DiskStatus {
     pub used_bytes: u64,
     /// Bytes of extents in use that cannot be overwritten.
     pub protected_bytes: u64,
-    /// Bytes that wait to be written.
+    /// Bytes of the buffer that wait to be written.
     pub queued_bytes: u64,
 }
 
@@ -352,7 +352,8 @@ pub struct Recovery {
     pub records_recovered: u64,
     /// Bytes behind the last whole record of an extent that hold a part of a record; they will be overwritten.
     pub truncated_bytes: u64,
-    /// Footage in the index that is on no disk any more: overwritten just before the end.
+    /// Footage in the index that is on no disk any more: given up just before the end. Also told by
+    /// [`StoreEvents::reclaimed`].
     pub vanished: Vec<(CameraId, StreamId, Span)>,
     /// The first label after all that is held of each stream.
     pub held_until: Vec<(CameraId, StreamId, WallTime)>,

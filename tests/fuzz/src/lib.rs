@@ -6,6 +6,7 @@
 
 mod media;
 mod rtsp;
+mod store;
 
 /// A target by its name, which is also the name of its folder in `corpus`.
 pub type Target = (&'static str, fn(&[u8]));
@@ -22,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("sdp", rtsp::sdp),
     ("sei", media::sei),
     ("sps", media::sps),
+    ("store", store::structures),
 ];
 
 #[cfg(test)]

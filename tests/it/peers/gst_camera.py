@@ -73,26 +73,28 @@ def main():
     mounts = server.get_mount_points()
     mounts.add_factory("/camera", factory)
 
+    def on_question(_pad, info):
+        # A client's "Range: npt=0-" would make the server seek, which flushes frames that were counted. Live
+        # cameras do not seek: let the question whether this one does go unanswered.
+        seeking = info.get_query().type == Gst.QueryType.SEEKING
+        return Gst.PadProbeReturn.DROP if seeking else Gst.PadProbeReturn.OK
+
     def on_media(_factory, media):
         frames = 0
-        bin_ = media.get_element()
-        pad = bin_.get_by_name("pay0").get_static_pad("sink")
 
         def on_data(_pad, info):
             nonlocal frames
-            if info.type & Gst.PadProbeType.QUERY_UPSTREAM:
-                # A client's "Range: npt=0-" would make the server seek, which flushes frames that were
-                # counted. Live cameras do not seek: let the question go unanswered.
-                seeking = info.get_query().type == Gst.QueryType.SEEKING
-                return Gst.PadProbeReturn.DROP if seeking else Gst.PadProbeReturn.OK
             if info.type & Gst.PadProbeType.BUFFER:
                 frames += 1
-            elif info.type & Gst.PadProbeType.EVENT_DOWNSTREAM and info.get_event().type == Gst.EventType.EOS:
+            elif info.get_event().type == Gst.EventType.EOS:
                 say(ended=True, frames=frames)
             return Gst.PadProbeReturn.OK
 
-        watched = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM | Gst.PadProbeType.QUERY_UPSTREAM
-        pad.add_probe(watched, on_data)
+        for name in ["pay0", "pay1"] if options.audio else ["pay0"]:
+            pad = media.get_element().get_by_name(name).get_static_pad("sink")
+            pad.add_probe(Gst.PadProbeType.QUERY_UPSTREAM, on_question)
+            if name == "pay0":
+                pad.add_probe(Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM, on_data)
 
     def on_play(_client, _context):
         mounts.remove_factory("/camera")

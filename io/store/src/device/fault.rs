@@ -27,32 +27,37 @@ pub enum Fault {
 }
 
 /// Breaks on command.
-#[derive(Clone)]
 pub struct FaultDev {
     inner: Arc<dyn BlockDev>,
-    fault: Arc<(Mutex<Fault>, Condvar)>,
+    switch: FaultSwitch,
 }
 
-impl FaultDev {
-    /// A device that behaves as `inner` until told otherwise.
-    pub fn new(inner: Arc<dyn BlockDev>) -> Self {
-        Self { inner, fault: Arc::default() }
-    }
+/// Says how a [`FaultDev`] behaves, without keeping the device open.
+#[derive(Clone, Debug, Default)]
+pub struct FaultSwitch(Arc<(Mutex<Fault>, Condvar)>);
 
+impl FaultSwitch {
     /// Behaves so from now on; lets go of what is stuck.
     pub fn set(&self, fault: Fault) {
         *self.lock() = fault;
-        self.fault.1.notify_all();
+        self.0.1.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, Fault> {
-        self.fault.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FaultDev {
+    /// A device that behaves as `inner` until `switch` is set.
+    pub const fn new(inner: Arc<dyn BlockDev>, switch: FaultSwitch) -> Self {
+        Self { inner, switch }
     }
 
     fn check(&self, writing: bool, flushing: bool) -> io::Result<()> {
-        let mut fault = self.lock();
+        let mut fault = self.switch.lock();
         while *fault == Fault::Stuck && (writing || flushing) {
-            fault = self.fault.1.wait(fault).unwrap_or_else(PoisonError::into_inner);
+            fault = self.switch.0.1.wait(fault).unwrap_or_else(PoisonError::into_inner);
         }
         match &mut *fault {
             Fault::Error(errno) => Err(io::Error::from_raw_os_error(*errno)),

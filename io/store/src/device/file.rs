@@ -64,6 +64,17 @@ impl Slot {
         }
     }
 
+    /// Whether it is a device, or the root of a file system rather than a directory within one.
+    pub(crate) fn is_place_of_its_own(&self) -> bool {
+        match self {
+            Self::Device(_) => true,
+            Self::Directory { container, file_system } => {
+                let above = container.parent().and_then(Path::parent).map(std::fs::metadata);
+                above.is_some_and(|above| above.is_ok_and(|above| above.dev() != *file_system))
+            }
+        }
+    }
+
     const fn file(&self) -> &PathBuf {
         match self {
             Self::Directory { container, .. } => container,

@@ -5,7 +5,7 @@ mod fault;
 mod file;
 mod memory;
 
-pub use fault::{Fault, FaultDev};
+pub use fault::{Fault, FaultDev, FaultSwitch};
 pub use memory::{DeviceOp, MemoryDev, RecordingDev};
 
 pub(crate) use buffer::AlignedBuffer;

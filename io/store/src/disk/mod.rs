@@ -111,7 +111,7 @@ impl Disk {
         if takes(&inbox.state) == Takes::Nothing || inbox.stopping {
             return Some(job);
         }
-        self.queued_bytes.fetch_add(job.bytes(), Ordering::Relaxed);
+        self.queued_bytes.fetch_add(job.held_bytes(), Ordering::Relaxed);
         inbox.jobs.push_back(job);
         drop(inbox);
         self.wake.notify_one();
@@ -142,7 +142,7 @@ impl Disk {
     }
 
     fn note_unqueued(&self, jobs: &VecDeque<Job>) {
-        self.unqueued(jobs.iter().map(Job::bytes).sum());
+        self.unqueued(jobs.iter().map(Job::held_bytes).sum());
     }
 
     /// Asks for footage to be deleted by age.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | a disk registered here, wherever | any | used |
 //! | nothing, or zeros | nothing | adopted: a container is made |
-//! | nothing, or zeros | a disk | gone; never made again by itself |
+//! | nothing, or zeros | a disk | gone; made anew only when confirmed and on a file system of its own |
 //! | an unregistered container of this recorder | nothing | used |
 //! | any other container | any | foreign: waits for a confirmation |
 
@@ -105,22 +105,24 @@ impl Mounted {
 pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
     let slot = slot_of(&mount.config.path).map_err(gone)?;
     let registered = mount.index.registered().map_err(Unusable::Refused)?;
-    let here = registered.iter().find(|known| known.path == mount.config.path);
+    // The latest of the slot: a confirmed disk takes the place of one that died.
+    let here = registered.iter().rfind(|known| known.path == mount.config.path);
+    // Confirmed by the operator, and not just the empty mount point of a disk that is away.
+    let replaced = mount.config.adopt_foreign && slot.is_place_of_its_own();
+    let vacant = here.is_none() || replaced;
     let (file, found) = match slot.open(true).map_err(gone)? {
         InSlot::Device(file) => {
             lock(&file, mount.config)?;
             let found = read_superblocks(&file).map_err(gone)?;
             (file, found)
         }
-        InSlot::Nothing if here.is_none() => {
-            (create(mount.config, &slot)?, Err(FormatError::Magic("superblock")))
-        }
+        InSlot::Nothing if vacant => (create(mount.config, &slot)?, Err(FormatError::Magic("superblock"))),
         InSlot::Nothing => return Err(missing(here, &slot)),
     };
     let (superblock, adopted, clean) = match found {
         Ok(superblock) => (admit(mount, superblock, &registered, here)?, false, superblock.clean),
         Err(error) => {
-            let fresh = here.is_none() && blank(&file, BLANK_BYTES).map_err(gone)?;
+            let fresh = vacant && blank(&file, BLANK_BYTES).map_err(gone)?;
             if !fresh {
                 return Err(Unusable::Gone(match error {
                     FormatError::Features(_) => error.to_string(),

@@ -79,7 +79,7 @@ fn write(shared: &Shared, disk: &Disk, jobs: &mut VecDeque<Job>) {
         jobs.append(&mut queued);
     } else {
         // The disk is gone: what was not yet planned follows the rest.
-        disk.unqueued(queued.iter().map(Job::bytes).sum());
+        disk.unqueued(queued.iter().map(Job::held_bytes).sum());
         shared.send_elsewhere(queued, GapReason::DiskGone);
     }
 }
@@ -103,7 +103,7 @@ fn round(
         Ok(()) => make_known(shared, disk, &mounted, plan),
         Err(error) => {
             let written: VecDeque<Job> = plan.into_jobs().chain(full).collect();
-            disk.unqueued(written.iter().map(Job::bytes).sum());
+            disk.unqueued(written.iter().map(Job::held_bytes).sum());
             let no_space = error.raw_os_error() == Some(libc::ENOSPC);
             fail(shared, disk, error.to_string());
             let reason = if no_space { GapReason::DiskFull } else { GapReason::DiskGone };
@@ -114,7 +114,7 @@ fn round(
     }
     note_room(shared, disk, !full.is_empty(), allocated);
     if !full.is_empty() {
-        disk.unqueued(full.iter().map(Job::bytes).sum());
+        disk.unqueued(full.iter().map(Job::held_bytes).sum());
         shared.send_elsewhere(full, GapReason::DiskFull);
     }
     if let Some(oldest) = oldest {
@@ -130,10 +130,11 @@ fn make_known(shared: &Shared, disk: &Disk, mounted: &Mounted, plan: Plan) {
         shared.events.reclaimed(camera, stream, &spans, why);
     }
     for job in outcome.durable {
-        disk.unqueued(job.bytes());
+        disk.unqueued(job.held_bytes());
         let (camera, stream) = job.key();
         let (info, queued_at) = (job.header.info, job.queued_at);
         let id = mounted.superblock.disk;
+        drop(job); // Its memory is free before anyone hears of it.
         shared.events.durable(&Commit { camera, stream, info, disk: id, queued_at });
     }
 }
@@ -166,6 +167,6 @@ fn fail(shared: &Shared, disk: &Disk, why: String) {
 
 fn give_away(shared: &Shared, disk: &Disk, jobs: &mut VecDeque<Job>) {
     let jobs = std::mem::take(jobs);
-    disk.unqueued(jobs.iter().map(Job::bytes).sum());
+    disk.unqueued(jobs.iter().map(Job::held_bytes).sum());
     shared.send_elsewhere(jobs, GapReason::DiskGone);
 }

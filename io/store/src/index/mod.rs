@@ -11,7 +11,7 @@ mod schema;
 
 pub(crate) use protection::Protections;
 pub(crate) use rows::{ExtentRow, IndexChange, RowBuilder};
-pub(crate) use schema::{INDEX_FILE, Registered, identity, random, remove_database};
+pub(crate) use schema::{INDEX_FILE, Registered, identity, is_damage, random, remove_database};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -70,7 +70,7 @@ pub(super) fn open_writable(path: &Path) -> Result<Connection, StoreError> {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             connection.query_row("SELECT count(*) FROM disks", [], |_| Ok(()))?;
         }
-        _ => return Err(damaged(&format!("version {version} is not known"))),
+        _ => return Err(StoreError::LaterIndex { path: path.to_owned(), version }),
     }
     Ok(connection)
 }
@@ -84,6 +84,12 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Whether a database is damaged, rather than busy or out of reach.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
 /// Removes a database and what belongs to it.
 pub(crate) fn remove_database(path: &Path) {
     for suffix in ["", "-wal", "-shm"] {
@@ -92,13 +98,6 @@ pub(crate) fn remove_database(path: &Path) {
         // What is not there need not be removed; what cannot be removed shows when it is opened.
         let _ = fs::remove_file(name);
     }
-}
-
-fn damaged(text: &str) -> StoreError {
-    StoreError::Index(rusqlite::Error::SqliteFailure(
-        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
-        Some(text.to_owned()),
-    ))
 }
 
 impl Index {
@@ -151,17 +150,19 @@ impl Index {
         self.checkpoint()
     }
 
-    /// Takes over from another index what cannot be made anew from the disks.
+    /// Takes over from another index what cannot be made anew from the disks, as far as it can be read.
     pub(crate) fn carry_over(&self, from: &Path) -> Result<(), StoreError> {
         let connection = lock(&self.shared.connection);
         let connection = connection.as_ref().ok_or(StoreError::ReadOnly)?;
         connection.execute("ATTACH DATABASE ?1 AS old", [from.to_string_lossy()])?;
-        let copied = KEPT_TABLES.iter().try_for_each(|table| {
-            connection
-                .execute_batch(&format!("INSERT OR REPLACE INTO main.{table} SELECT * FROM old.{table}"))
-        });
+        let mut result = Ok(());
+        for table in KEPT_TABLES {
+            // One that cannot be read must not cost the others.
+            let copy = format!("INSERT OR REPLACE INTO main.{table} SELECT * FROM old.{table}");
+            result = result.and(connection.execute_batch(&copy));
+        }
         connection.execute_batch("DETACH DATABASE old")?;
-        Ok(copied?)
+        Ok(result?)
     }
 
     /// Writes everything into the one file, so that it can be moved.

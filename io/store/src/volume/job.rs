@@ -32,6 +32,11 @@ impl Job {
             .collect()
     }
 
+    /// Bytes of the buffer it holds, which is what a disk that hangs takes from the others.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.tracks.iter().flatten().map(Chunk::held_bytes).sum()
+    }
+
     /// Bytes it takes on disk.
     pub(crate) fn bytes(&self) -> u64 {
         u64::from(self.header.record_bytes)

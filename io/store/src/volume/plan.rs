@@ -190,8 +190,11 @@ impl Volume {
                 return Place::NextRound;
             }
         }
-        let Some(extent) = self.allocate(job, current, plan, protected) else { return Place::NoRoom };
-        if let Some(current) = current {
+        let Some(extent) = self.allocate(job, current, plan, protected) else {
+            // What this round writes may be given up by the next.
+            return if plan.placed.is_empty() { Place::NoRoom } else { Place::NextRound };
+        };
+        if let Some(current) = current.filter(|current| *current != extent) {
             self.seal(current, plan);
         }
         self.open.insert(job.key(), extent);
@@ -261,23 +264,22 @@ impl Volume {
         Some(extent)
     }
 
-    /// The extent whose footage goes first: the oldest that is not protected. Extents that streams still append to
-    /// go only when there is no other.
+    /// The extent whose footage goes first: the oldest that is not protected. What streams append to is the newest
+    /// of all and needs no rule of its own, but the stream that asks gives up its own only when there is no other.
     fn oldest(
         &self,
         current: Option<u32>,
         plan: &Plan,
         protected: &dyn Fn(CameraId, Span) -> bool,
     ) -> Option<u32> {
-        let appended: BTreeSet<u32> = self.open.values().copied().collect();
         let mut best: Option<(bool, WallTime, u32)> = None;
         for (extent, held) in (0..).zip(&self.extents) {
             let Extent::Used(used) = held else { continue };
-            if plan.touched.contains(&extent) || Some(extent) == current {
+            if plan.touched.contains(&extent) {
                 continue;
             }
             let until = used.hull.map_or(WallTime::MIN, |hull| hull.to);
-            let candidate = (appended.contains(&extent), until, extent);
+            let candidate = (Some(extent) == current, until, extent);
             let better = best.is_none_or(|best| candidate < best);
             if better && !used.hull.is_some_and(|hull| protected(used.key.0, hull)) {
                 best = Some(candidate);

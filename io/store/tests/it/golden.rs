@@ -39,7 +39,7 @@ fn a_container_of_format_1_is_readable() {
 #[ignore = "writes into the source tree"]
 fn make_golden() {
     let site = Site::new();
-    let disk = DiskConfig { extent_bytes: Some(48 * KIB), ..site.disk("disk", 320 * KIB) };
+    let disk = DiskConfig { extent_bytes: Some(48 * KIB), ..site.disk("disk", 512 * KIB) };
     let store = site.open(vec![disk]);
     let (mut north, mut gate) = (Filler::new(&store, "north"), Filler::new(&store, "gate"));
     (north.frame_bytes, gate.frame_bytes) = (1_500, 1_500);

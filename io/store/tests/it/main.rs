@@ -1,6 +1,12 @@
 //! The store as its callers see it, on real files.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stderr,
+    reason = "test code"
+)]
 
 mod disks;
 mod event_log;

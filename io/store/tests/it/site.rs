@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub(crate) const KIB: u64 = 1024;
 pub(crate) const SECOND: i64 = 90_000;
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn camera(name: &str) -> CameraId {
     name.parse().unwrap()
@@ -50,7 +50,14 @@ impl Ear {
     pub(crate) fn wait(&self, enough: impl Fn(&Heard) -> bool) -> Heard {
         let heard = self.heard.lock().unwrap();
         let (heard, late) = self.news.wait_timeout_while(heard, PATIENCE, |heard| !enough(heard)).unwrap();
-        assert!(!late.timed_out(), "it did not happen; heard {heard:#?}");
+        assert!(
+            !late.timed_out(),
+            "it did not happen: {} durable, lost {:?}, reclaimed {:?}, disks {:?}",
+            heard.durable.len(),
+            heard.lost.iter().map(|loss| (loss.camera, loss.info.label, loss.reason)).collect::<Vec<_>>(),
+            heard.reclaimed,
+            heard.disk
+        );
         heard.clone()
     }
 
@@ -86,13 +93,14 @@ impl StoreEvents for Ear {
 pub(crate) struct Site {
     pub(crate) root: TempDir,
     pub(crate) ear: Arc<Ear>,
+    pub(crate) buffer_bytes_max: u64,
 }
 
 impl Site {
     pub(crate) fn new() -> Self {
         // A name with a space, everywhere.
         let root = tempfile::Builder::new().prefix("keep watch ").tempdir().unwrap();
-        Self { root, ear: Arc::default() }
+        Self { root, ear: Arc::default(), buffer_bytes_max: 64 << 20 }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -109,7 +117,7 @@ impl Site {
     pub(crate) fn config(&self, disks: Vec<DiskConfig>) -> StoreConfig {
         StoreConfig {
             reprobe_interval: Duration::from_millis(10),
-            buffer_bytes_max: 4096 * KIB,
+            buffer_bytes_max: self.buffer_bytes_max,
             ..StoreConfig::new(self.data(), disks)
         }
     }
