@@ -135,6 +135,12 @@ impl Ledger {
             self.set(span, state);
         }
         self.held_until = self.scan_held_until();
+        // Where space is the retention, gaps older than all that is held have expired with it: the ledger must not
+        // grow for ever.
+        let first_held = self.steps.iter().find(|(_, state)| is_held(**state)).map(|(label, _)| *label);
+        if state == State::Expired && first_held.is_none_or(|first| first >= span.to) {
+            self.expire(span.to);
+        }
     }
 
     /// Everything before `label` has reached the end of its retention.

@@ -152,6 +152,16 @@ fn what_is_overwritten_or_expired_says_so_and_gaps_stay_what_they_are() {
 }
 
 #[test]
+fn gaps_older_than_all_footage_expire_with_it() {
+    let mut ledger = reconnected();
+    ledger.overwritten(span(102, 107), State::Expired);
+    assert_eq!(
+        seen(&ledger, span(99, 108), 120),
+        [(99, 100, NOT_CONFIGURED), (100, 107, State::Expired), (107, 108, gap(GapReason::ConnectionLost)),]
+    );
+}
+
+#[test]
 fn footage_on_an_absent_disk_is_unknown_never_a_gap() {
     let absent: SpanSet = [span(103, 105)].into_iter().collect();
     let items = reconnected().items(span(102, 108), at(120), &absent);
