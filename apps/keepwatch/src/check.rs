@@ -69,10 +69,14 @@ fn data_directory(path: &Path) -> Result<(), Finding> {
         return Err((format!("the data directory {shown} is not a directory"), "name a directory"));
     }
     // The node makes it, so what counts is the nearest directory that is there.
-    let Some(parent) = path.ancestors().skip(1).find(|ancestor| ancestor.exists()) else {
+    // A relative path ends in the empty one, which means the working directory.
+    let above = path
+        .ancestors()
+        .skip(1)
+        .map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    let Some(parent) = above.into_iter().find(|above| above.exists()) else {
         return Err((format!("the data directory {shown} cannot be reached"), "check the path"));
     };
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     if !parent.is_dir() {
         let what = format!("the data directory {shown} cannot be made: {} is a file", parent.display());
         return Err((what, "check the path"));

@@ -48,7 +48,7 @@ fn every_mistake_is_named_with_its_line_and_a_remedy() {
         ("\"data\"", "\"node.toml/data\"", "node.toml:3:8:", "is a file"),
         ("\"gate\"", "\"Gate!\"", "node.toml:14:6:", "a-z"),
         ("rtsp://", "http://", "node.toml:15:7:", "rtsp://"),
-        ("127.0.0.1:8080", "0.0.0.0:8080", "node.toml:4:10:", "loopback"),
+        ("127.0.0.1:8080", "0.0.0.0:8080", "node.toml:4:10:", "TLS"),
         ("\"256 MiB\"", "\"256 EiB\"", "node.toml:8:8:", "GiB"),
         ("[[camera]]", "[[camera]", "node.toml:13:", ""),
         ("url =", "password_file = \"missing\"\nuser = \"u\"\nurl =", "node.toml:15:17:", "missing"),

@@ -46,6 +46,7 @@ fn verify_finds_a_changed_byte_and_rebuild_recreates_the_index() {
     let before = std::fs::read(&file).unwrap();
     let pictures = Movie::read(&file).unwrap().pictures;
     let coverage = node.coverage("cam1", Some(span)).unwrap();
+    site.run(["verify", "--data", "data"]).unwrap().success().unwrap();
     node.end().unwrap();
     site.run(["verify", "--data", "data"]).unwrap().success().unwrap();
 

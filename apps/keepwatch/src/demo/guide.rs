@@ -27,7 +27,7 @@ Try in another terminal, from top to bottom:
   A=http://{address}
   TOKEN=$(curl -s $A/api/v1/login -H 'Content-Type: application/json' -d '{{"user":"admin","password":"{password}"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
   curl -s $A/api/v1/cameras -H "Authorization: Bearer $TOKEN"
-  FROM=$(date -u -d '-1 minute' +%FT%TZ) TO=$(date -u +%FT%TZ)
+  FROM=$(date -u -d '-1 minute' +%FT%TZ) TO=$(date -u -d '+1 minute' +%FT%TZ)
   curl -s "$A/api/v1/cameras/cam1/coverage?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN"
   curl -s "$A/api/v1/cameras/cam1/export.mp4?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN" -o cam1.mp4
 
