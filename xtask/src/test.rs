@@ -5,8 +5,9 @@
 //! why. The last line is always `N passed, N failed`.
 
 use std::io::BufReader;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -208,11 +209,12 @@ fn build(workspace: &Workspace) -> Result<Vec<TestProgram>> {
 impl TestProgram {
     /// Runs it; what it printed is shown when a test failed.
     fn run(&self, workspace: &Workspace) -> Result<Count> {
-        let mut command = std::process::Command::new(&self.executable);
+        let mut command = Command::new(&self.executable);
         command
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .env("KEEPWATCH_BIN", workspace.program("keepwatch"));
+        as_from_a_terminal(&mut command);
         // A program that hangs must not hang the run; its stage's budget is more than it may take.
         let limit = self.stage.budget().unwrap_or(Duration::from_secs(600));
         let finished = process::capture(&mut command, limit)?;
@@ -229,6 +231,18 @@ impl TestProgram {
             }
             (Some(status), _) => bail!("ended with {status}"),
         }
+    }
+}
+
+/// Takes back that SIGHUP is ignored, as it is under nohup and some CI: tests are about what it does.
+fn as_from_a_terminal(command: &mut Command) {
+    // SAFETY: signal(2) is async-signal-safe and touches no memory of ours.
+    #[expect(unsafe_code, reason = "std cannot set what a child does with signals")]
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_DFL);
+            Ok(())
+        });
     }
 }
 

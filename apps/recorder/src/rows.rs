@@ -20,6 +20,7 @@ pub(crate) fn to_stored(camera: CameraId, row: &Row) -> LedgerRow {
         State::Unknown { reason: UnknownReason::DiskAbsent } => (UNKNOWN, 1),
         State::Unknown { reason: UnknownReason::NotYet } => (UNKNOWN, 2),
         State::Unknown { reason: UnknownReason::NotConfigured } => (UNKNOWN, 3),
+        State::Unknown { reason: UnknownReason::ClockStepped } => (UNKNOWN, 4),
     };
     LedgerRow { camera, from: row.from, to: None, kind, reason }
 }
@@ -36,6 +37,7 @@ pub(crate) fn from_stored(row: &LedgerRow, role: RoleId) -> Option<Row> {
                 1 => UnknownReason::DiskAbsent,
                 2 => UnknownReason::NotYet,
                 3 => UnknownReason::NotConfigured,
+                4 => UnknownReason::ClockStepped,
                 _ => return None,
             },
         },
@@ -59,6 +61,7 @@ mod tests {
             State::Unknown { reason: UnknownReason::NotYet },
             State::Unknown { reason: UnknownReason::DiskAbsent },
             State::Unknown { reason: UnknownReason::NotConfigured },
+            State::Unknown { reason: UnknownReason::ClockStepped },
         ];
         states.extend(GapReason::ALL.map(|reason| State::Gap { reason }));
         for state in states {

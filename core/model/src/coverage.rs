@@ -46,7 +46,7 @@ pub enum GapReason {
     CameraSilent,
     /// The camera could not be reached, or the connection broke.
     ConnectionLost,
-    /// The camera refused: wrong password, no such stream, no session left.
+    /// The camera refused: no such stream, no session left.
     ConnectionRefused,
     /// The camera sent what cannot be recorded: an unknown coding or broken data.
     StreamUnusable,
@@ -66,11 +66,13 @@ pub enum GapReason {
     Overwritten,
     /// A record on disk did not match its checksum.
     Damaged,
+    /// The camera refused the user or the password.
+    LoginRefused,
 }
 
 impl GapReason {
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CameraSilent,
         Self::ConnectionLost,
         Self::ConnectionRefused,
@@ -83,6 +85,7 @@ impl GapReason {
         Self::RecorderDown,
         Self::Overwritten,
         Self::Damaged,
+        Self::LoginRefused,
     ];
 
     /// The code on disk: 1 and up, 0 means no reason; never reused.
@@ -100,6 +103,7 @@ impl GapReason {
             Self::RecorderDown => 10,
             Self::Overwritten => 11,
             Self::Damaged => 12,
+            Self::LoginRefused => 13,
         }
     }
 
@@ -123,6 +127,7 @@ impl GapReason {
             Self::RecorderDown => "the recorder was not running",
             Self::Overwritten => "the footage was overwritten early because space ran out",
             Self::Damaged => "the footage on disk is damaged",
+            Self::LoginRefused => "the camera refused the user or the password",
         }
     }
 
@@ -131,9 +136,7 @@ impl GapReason {
         match self {
             Self::CameraSilent => "restart the camera if it does not recover",
             Self::ConnectionLost => "check the camera's power, cable and address",
-            Self::ConnectionRefused => {
-                "check user, password and stream address, and how many sessions the camera allows"
-            }
+            Self::ConnectionRefused => "check the stream's address and how many sessions the camera allows",
             Self::StreamUnusable => "set the camera to H.264",
             Self::KeyFrameMissing => "set the camera's key frame interval to 1 or 2 s",
             Self::PacketsLost => "check the network between camera and recorder",
@@ -143,6 +146,9 @@ impl GapReason {
             Self::RecorderDown => "find out from the log why the recorder was stopped",
             Self::Overwritten => "add a disk, or lower retention or bit rates",
             Self::Damaged => "run keepwatch verify and replace the disk",
+            Self::LoginRefused => {
+                "check user and password; it is tried seldom, so that the camera does not lock the account"
+            }
         }
     }
 }
@@ -157,6 +163,8 @@ pub enum UnknownReason {
     NotYet,
     /// The camera was not known to this recorder at the time.
     NotConfigured,
+    /// The recorder's clock was set forward over it: this time did not pass.
+    ClockStepped,
 }
 
 /// What is known of one span.

@@ -17,6 +17,9 @@ pub struct Ledger {
     steps: BTreeMap<WallTime, State>,
     /// First label whose step differs from what was last taken by [`changed_rows`](Self::changed_rows).
     changed_from: Option<WallTime>,
+    /// First label at which a held span grew since then: read from the disks after a crash, and stored together with
+    /// the next change.
+    grown_from: Option<WallTime>,
     /// End of the latest held span.
     held_until: Option<WallTime>,
 }
@@ -103,6 +106,11 @@ impl Ledger {
         self.tail(at, State::Unscheduled);
     }
 
+    /// From `at` on, until recording goes on, time did not pass: the recorder's clock was set forward over it.
+    pub fn clock_stepped_from(&mut self, at: WallTime) {
+        self.tail(at, State::Unknown { reason: UnknownReason::ClockStepped });
+    }
+
     /// From `at` on, frames are on their way to the disk.
     pub fn recording_from(&mut self, at: WallTime) {
         self.tail(at, NOT_YET);
@@ -115,8 +123,9 @@ impl Ledger {
         self.set(span, state);
         self.held_until = self.held_until.max(Some(span.to));
         if extends {
-            // The growth of a held span is read from the disk again after a crash; it need not be stored.
+            // The growth of a held span is read from the disk again after a crash; it need not be stored at once.
             self.changed_from = before;
+            self.grown_from = Some(self.grown_from.map_or(span.from, |from| from.min(span.from)));
         }
     }
 
@@ -228,6 +237,7 @@ impl Ledger {
     /// since the last call.
     pub fn changed_rows(&mut self) -> Option<(WallTime, Vec<Row>)> {
         let from = self.changed_from.take()?;
+        let from = self.grown_from.take().map_or(from, |grown| grown.min(from));
         // The step in force at `from` may have begun earlier.
         let from = self.steps.range(..=from).next_back().map_or(from, |(label, _)| *label);
         Some((

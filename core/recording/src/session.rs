@@ -17,6 +17,11 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest wait: a camera that was away for a day is recorded again within this.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
+/// First and longest wait after a refused login: many cameras lock an account after five failures.
+pub const LOGIN_BACKOFF_MIN: Duration = Duration::from_secs(10);
+/// See [`LOGIN_BACKOFF_MIN`].
+pub const LOGIN_BACKOFF_MAX: Duration = Duration::from_secs(120);
+
 /// What can happen to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -117,7 +122,12 @@ impl Session {
 
     fn retry(&mut self, now: MonoTime, reason: GapReason, out: &mut Vec<Action>) {
         let doublings = self.attempts.saturating_sub(1).min(8);
-        let wait = BACKOFF_MIN.saturating_mul(1 << doublings).min(BACKOFF_MAX);
+        let (min, max) = if reason == GapReason::LoginRefused {
+            (LOGIN_BACKOFF_MIN, LOGIN_BACKOFF_MAX)
+        } else {
+            (BACKOFF_MIN, BACKOFF_MAX)
+        };
+        let wait = min.saturating_mul(1 << doublings).min(max);
         self.state = State::Waiting { until: now + self.spread(wait) };
         self.tell(reason, out);
     }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use keepwatch_model::{TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{MonoTime, TICKS_PER_SECOND, WallTime, ticks_from_duration};
 
 /// Largest steering of the label against the camera's sampling clock, in parts per million.
 pub const SLEW_PPM_MAX: i64 = 500;
@@ -21,6 +21,9 @@ pub const CAMERA_STEP_TICKS: i64 = TICKS_PER_SECOND / 2;
 /// Camera time is believed for the distance between two sessions when it and the recorder's clock agree this well;
 /// both then follow real time, and camera time has no network delay in it.
 const SEAM_TOLERANCE_TICKS: i64 = TICKS_PER_SECOND / 2;
+/// The wall clock was set when it disagrees with the monotonic clock by more than this over a pause between runs:
+/// network and camera delays are below, and what is below is steered away.
+const CLOCK_STEP_TICKS: i64 = 2 * TICKS_PER_SECOND;
 /// A timestamp that runs this far ahead of or behind real time has jumped. Pictures are reordered by far less, and
 /// network and camera buffers hold less.
 pub const JUMP_TICKS: i64 = 5 * TICKS_PER_SECOND;
@@ -32,8 +35,21 @@ pub struct Seam {
     pub label: WallTime,
     /// Camera time of the same instant, if known.
     pub camera: Option<WallTime>,
-    /// Whether the next run follows without a lost packet: then it begins exactly at `label`.
+    /// Monotonic time of the same instant, unless another process saw it.
+    pub at: Option<MonoTime>,
+    /// Whether the next run follows without a lost packet: then it begins exactly at `label`, unless it comes so late
+    /// that time must have passed without pictures.
     pub unbroken: bool,
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begin {
+    /// Label of its first picture.
+    pub label: WallTime,
+    /// End of the time that really passed since the seam, if the recorder's clock was set forward meanwhile: what
+    /// lies between here and `label` never was.
+    pub passed_until: Option<WallTime>,
 }
 
 /// What a sender report told.
@@ -153,24 +169,37 @@ impl Timeline {
         Some(WallTime::from_ticks(self.ticks(pts).saturating_add(self.offset_ticks()?)))
     }
 
-    /// Begins a run whose first picture is at `pts`, after `seam` if the camera was recorded before. Returns its
-    /// label, never before the seam's.
-    pub fn begin_run(&mut self, pts: i64, seam: Option<Seam>) -> WallTime {
+    /// Begins a time line whose first picture is at `pts` and came at `now`, after `seam` if the camera was recorded
+    /// before. Its label is never before the seam's, and as far behind it as time has really passed, whatever the
+    /// wall clock was set to meanwhile.
+    pub fn begin(&mut self, pts: i64, now: MonoTime, seam: Option<Seam>) -> Begin {
         let arrival = self.arrival_time(pts).unwrap_or(WallTime::from_ticks(self.ticks(pts)));
-        let label = match seam {
-            None => arrival,
-            Some(seam) if seam.unbroken => seam.label,
-            Some(seam) => {
-                let by_camera = seam
-                    .camera
-                    .zip(self.camera_time(pts))
-                    .map(|(before, now)| seam.label.plus(now.ticks_since(before)))
-                    .filter(|label| label.ticks_since(arrival).saturating_abs() <= SEAM_TOLERANCE_TICKS);
-                by_camera.unwrap_or(arrival).max(seam.label)
+        let begin = seam
+            .map_or(Begin { label: arrival, passed_until: None }, |seam| self.after(seam, pts, now, arrival));
+        self.anchor = Some(Anchor { pts, label: begin.label, slew_ppm: 0 });
+        begin
+    }
+
+    /// Where the run begins whose first picture is at `pts`, `arrival` by the wall clock, after `seam`.
+    fn after(&self, seam: Seam, pts: i64, now: MonoTime, arrival: WallTime) -> Begin {
+        let close = |label: &WallTime| label.ticks_since(arrival).saturating_abs() <= SEAM_TOLERANCE_TICKS;
+        if seam.unbroken && close(&seam.label) {
+            return Begin { label: seam.label, passed_until: None };
+        }
+        let camera = seam.camera.zip(self.camera_time(pts));
+        let by_camera = camera.map(|(before, now)| seam.label.plus(now.ticks_since(before))).filter(close);
+        // How much time really passed; another process's clock cannot tell.
+        let by_mono = seam.at.map(|at| seam.label.plus(ticks_from_duration(now.since(at))));
+        match (by_camera, by_mono) {
+            (Some(label), _) => Begin { label: label.max(seam.label), passed_until: None },
+            (None, Some(passed)) if arrival.ticks_since(passed) > CLOCK_STEP_TICKS => {
+                Begin { label: arrival, passed_until: Some(passed) }
             }
-        };
-        self.anchor = Some(Anchor { pts, label, slew_ppm: 0 });
-        label
+            (None, Some(passed)) if passed.ticks_since(arrival) > CLOCK_STEP_TICKS => {
+                Begin { label: passed, passed_until: None }
+            }
+            (None, Some(_) | None) => Begin { label: arrival.max(seam.label), passed_until: None },
+        }
     }
 
     /// Whether a run has begun.
@@ -178,7 +207,7 @@ impl Timeline {
         self.anchor.is_some()
     }
 
-    /// Label of `pts` in the run; `None` before [`begin_run`](Self::begin_run).
+    /// Label of `pts` in the run; `None` before [`begin`](Self::begin).
     pub fn label(&self, pts: i64) -> Option<WallTime> {
         let anchor = self.anchor?;
         let ticks = self.ticks(pts.saturating_sub(anchor.pts));
@@ -196,16 +225,9 @@ impl Timeline {
         self.anchor = Some(Anchor { pts, label, slew_ppm });
     }
 
-    /// Ends the run; delays and reports stay, because the session goes on.
-    pub fn end_run(&mut self) {
-        self.anchor = None;
-    }
-
-    /// Forgets arrivals and reports: after a jump, the old ones say nothing of the new times.
+    /// Forgets everything: after a jump, the old times say nothing of the new ones.
     pub fn forget(&mut self) {
-        self.delays.clear();
-        self.report = None;
-        self.last = None;
+        *self = Self::new(self.clock_rate);
     }
 
     fn offset_ticks(&self) -> Option<i64> {

@@ -73,6 +73,10 @@ impl From<CoverageItem> for Item {
                 let (reason, detail) = match reason {
                     UnknownReason::DiskAbsent => ("disk_absent", "the disk that holds it is not there"),
                     UnknownReason::NotYet => ("not_yet", "it is not over, or on its way to the disk"),
+                    UnknownReason::ClockStepped => (
+                        "clock_stepped",
+                        "the recorder's clock was set forward over it; this time did not pass",
+                    ),
                     UnknownReason::NotConfigured => {
                         ("not_configured", "the camera was not known to this recorder")
                     }
@@ -106,6 +110,7 @@ fn code(reason: GapReason) -> &'static str {
         GapReason::RecorderDown => "recorder_down",
         GapReason::Overwritten => "overwritten",
         GapReason::Damaged => "damaged",
+        GapReason::LoginRefused => "login_refused",
     }
 }
 

@@ -5,6 +5,7 @@
 //! record ends and what its labels are is decided by `core/recording`; this carries it out, into the store's open
 //! record, the ledger and the event log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use keepwatch_model::{
     WallTime,
 };
 use keepwatch_recording::slicer::Slicer;
-use keepwatch_recording::timeline::{Report, Seam, Timeline};
+use keepwatch_recording::timeline::{Begin, Report, Seam, Timeline};
 use keepwatch_store::{
     CameraTime, CommitError, GapBefore, PushError, RecordMeta, RunId, Store, StreamWriter, TRACKS_MAX,
     TimeQuality,
@@ -28,9 +29,16 @@ use crate::events::Events;
 
 /// Frames that cannot be decoded are waited through for so long before an operator hears of it.
 const KEY_FRAME_WAIT: Duration = Duration::from_secs(5);
-/// A pause in a session's pictures longer than this is shown as a gap although no packet was lost. Cameras lower
-/// their frame rate at night, but not below one picture in ten seconds.
-const PAUSE_TICKS_MAX: i64 = 10 * TICKS_PER_SECOND;
+/// A pause in a session's pictures is a gap, although no packet was lost, when it is longer than this and than
+/// [`PAUSE_FRAMES_MAX`] of the frames before it: slow cameras are slow, and four seconds without a picture are not
+/// hidden.
+const PAUSE_TICKS_MAX: i64 = 3 * TICKS_PER_SECOND / 2;
+/// See [`PAUSE_TICKS_MAX`].
+const PAUSE_FRAMES_MAX: i64 = 4;
+/// Longest duration that a frame is given: the slowest cameras send one picture in ten seconds.
+const FRAME_TICKS_MAX: i64 = 10 * TICKS_PER_SECOND;
+/// Events of one kind about one camera's session are told at most once in this time.
+const EVENT_INTERVAL: Duration = Duration::from_secs(60);
 /// Taken as the duration of a frame before two frames were seen.
 const FRAME_TICKS_DEFAULT: i64 = TICKS_PER_SECOND / 25;
 
@@ -49,7 +57,7 @@ impl Output {
         Self {
             store: store.clone(),
             writer: store.writer(camera.id, StreamId::MAIN),
-            seam: held_until.map(|label| Seam { label, camera: None, unbroken: false }),
+            seam: held_until.map(|label| Seam { label, camera: None, at: None, unbroken: false }),
         }
     }
 }
@@ -74,6 +82,17 @@ pub(crate) enum Ending {
     Unscheduled,
 }
 
+impl Ending {
+    /// Enters into the ledger of `camera` what follows from `at` on.
+    pub(crate) fn enter(self, camera: &CameraState, at: WallTime) {
+        let mut ledger = camera.ledger();
+        match self {
+            Self::Missing(reason) => ledger.missing_from(at, reason),
+            Self::Unscheduled => ledger.unscheduled_from(at),
+        }
+    }
+}
+
 /// One session's samples on their way into records.
 pub(crate) struct Gather<'a> {
     camera: &'a CameraState,
@@ -86,6 +105,8 @@ pub(crate) struct Gather<'a> {
     video: usize,
     slicer: Slicer,
     run: Option<Run>,
+    /// The latest picture in the order they are shown, and how long a frame lasts; survives the end of a run.
+    pace: Option<Pace>,
     /// Why the next run does not begin where the last one ended; `None` when it does.
     broken: Option<GapReason>,
     /// A run was begun in this session, so that pictures between key frames can be decoded, if badly.
@@ -94,6 +115,45 @@ pub(crate) struct Gather<'a> {
     undecodable_since: Option<MonoTime>,
     /// Both clocks, read once per batch.
     batch: (MonoTime, WallTime),
+    /// Both clocks when the last picture came.
+    batch_before: (MonoTime, WallTime),
+    /// When each kind of event was last told, and how often it happened since.
+    told: BTreeMap<EventCode, (MonoTime, u32)>,
+}
+
+/// How the pictures of a time line follow each other.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Latest picture in the order they are shown.
+    max_pts: i64,
+    /// Duration of a frame.
+    frame_ticks: i64,
+}
+
+impl Pace {
+    /// After a picture at `pts`. One distance says little: a frame lasts at most twice as long as the one before, so
+    /// a pause does not become the duration of a frame, and a camera that slows down is followed within a few.
+    fn advanced(pace: Option<Self>, pts: i64) -> Self {
+        match pace {
+            None => Self { max_pts: pts, frame_ticks: FRAME_TICKS_DEFAULT },
+            Some(Self { max_pts, frame_ticks }) if pts > max_pts => {
+                let most = frame_ticks.saturating_mul(2).min(FRAME_TICKS_MAX);
+                Self { max_pts: pts, frame_ticks: pts.saturating_sub(max_pts).min(most) }
+            }
+            Some(pace) => pace,
+        }
+    }
+
+    /// When the latest picture ends.
+    const fn end_pts(self) -> i64 {
+        self.max_pts.saturating_add(self.frame_ticks)
+    }
+
+    /// Whether a picture at `pts` comes after a pause that must not be hidden.
+    fn pauses(self, pts: i64) -> bool {
+        let pause = pts.saturating_sub(self.max_pts);
+        pause > PAUSE_TICKS_MAX && pause > self.frame_ticks.saturating_mul(PAUSE_FRAMES_MAX)
+    }
 }
 
 struct Track {
@@ -111,10 +171,8 @@ struct Run {
     configs: Arc<[TrackConfig]>,
     /// Label at which its last committed record ends; `None` before the first.
     label_until: Option<WallTime>,
-    /// Latest picture in the order they are shown.
-    max_pts: i64,
-    /// Duration of a frame, from the last two.
-    frame_ticks: i64,
+    /// When its first picture came.
+    began: MonoTime,
     /// Pictures come in another order than they are shown.
     reorders: bool,
     /// The next record goes on with the last record's group of pictures.
@@ -151,10 +209,13 @@ impl<'a> Gather<'a> {
             video,
             slicer: Slicer::default(),
             run: None,
+            pace: None,
             broken: Some(GapReason::ConnectionLost),
             decodable: false,
             undecodable_since: None,
             batch: (MonoTime::ZERO, WallTime::default()),
+            batch_before: (MonoTime::ZERO, WallTime::default()),
+            told: BTreeMap::new(),
         }
     }
 
@@ -167,9 +228,6 @@ impl<'a> Gather<'a> {
         let wall = self.wall(now);
         let Some(place) = self.tracks.get_mut(track) else { return };
         place.last_timestamp = Some(sample.timestamp);
-        if let Some((rtp, camera_time)) = place.early_report.take() {
-            place.timeline.sender_report(near(rtp, sample.timestamp), camera_time);
-        }
         if sample.lost_packets > 0 {
             self.camera.counters().lost_packets.fetch_add(u64::from(sample.lost_packets), Ordering::Relaxed);
         }
@@ -183,18 +241,19 @@ impl<'a> Gather<'a> {
     /// The camera says that RTP time `rtp` of `track` is `camera_time`.
     pub(crate) fn sender_report(&mut self, now: MonoTime, track: usize, rtp: u32, camera_time: WallTime) {
         let Some(place) = self.tracks.get_mut(track) else { return };
-        let Some(last) = place.last_timestamp else {
+        let pts = place.last_timestamp.map(|last| near(rtp, last));
+        let Some(pts) = pts.filter(|pts| !place.timeline.jumps(*pts, self.batch.1)) else {
+            // Nothing to hold it against yet, or timestamps are about to jump: the next sample will tell.
             place.early_report = Some((rtp, camera_time));
             return;
         };
-        let report = place.timeline.sender_report(near(rtp, last), camera_time);
-        if let Report::Stepped(ticks) = report
+        if let Report::Stepped(ticks) = place.timeline.sender_report(pts, camera_time)
             && track == self.video
         {
-            // Camera time begins a new epoch; the pictures go on, so the label does too.
+            // Camera time begins a new epoch; the pictures go on, and the label with them.
             self.end_run(None);
-            let seconds = ticks / TICKS_PER_SECOND;
-            let text = format!("the camera's clock was set by {seconds} s; no frame was lost");
+            let seconds = ticks as f64 / TICKS_PER_SECOND as f64;
+            let text = format!("the camera's clock was set by {seconds:.1} s; no frame was lost");
             self.event(now, EventCode::TimestampJumped, text);
         }
     }
@@ -202,13 +261,13 @@ impl<'a> Gather<'a> {
     /// All that had arrived was handed over.
     pub(crate) fn idle(&mut self, now: MonoTime) {
         if self.slicer.is_overdue(now) {
-            let end = self.run.as_ref().map_or(0, |run| run.max_pts.saturating_add(run.frame_ticks));
-            self.commit(end);
+            self.commit(self.pace.map_or(0, Pace::end_pts));
         }
     }
 
     /// Ends the session: what arrived is closed and queued at once, and what follows is missing for `ending`.
     pub(crate) fn finish(mut self, ending: Ending) {
+        self.batch_before = self.batch;
         self.end_run(None);
         let at = match &mut self.output.seam {
             Some(seam) if seam.unbroken => {
@@ -217,37 +276,37 @@ impl<'a> Gather<'a> {
             }
             Some(_) | None => self.clock.wall(),
         };
-        let mut ledger = self.camera.ledger();
-        match ending {
-            Ending::Missing(reason) => ledger.missing_from(at, reason),
-            Ending::Unscheduled => ledger.unscheduled_from(at),
-        }
+        ending.enter(self.camera, at);
     }
 
     fn video(&mut self, now: MonoTime, wall: WallTime, sample: &Sample<'_>) {
         let pts = sample.timestamp;
-        if let Some(config) = sample.config_changed {
-            self.reconfigure(now, config);
-        }
-        if sample.lost_packets > 0 && self.run.is_some() {
-            self.end_run(Some(GapReason::PacketsLost));
-            let text =
-                format!("{} packets were lost; the frames they carried are missing", sample.lost_packets);
-            self.event(now, EventCode::PacketsLost, text);
-        }
         let Some(track) = self.tracks.get_mut(self.video) else { return };
-        if self.run.is_some() && track.timeline.jumps(pts, wall) {
-            track.timeline.forget();
-            self.end_run(None);
+        let jumps = track.timeline.jumps(pts, wall);
+        // What ends the run is asked before the parameters may: they must not hide a loss.
+        if jumps {
+            self.end_run((sample.lost_packets > 0).then_some(GapReason::PacketsLost));
+            self.forget_times();
             self.event(
                 now,
                 EventCode::TimestampJumped,
                 "the camera's timestamps jumped; no frame was lost".into(),
             );
-        } else if self.run.as_ref().is_some_and(|run| pts.saturating_sub(run.max_pts) > PAUSE_TICKS_MAX) {
+        } else if sample.lost_packets > 0 && self.decodable {
+            self.end_run(Some(GapReason::PacketsLost));
+            let text =
+                format!("{} packets were lost; the frames they carried are missing", sample.lost_packets);
+            self.event(now, EventCode::PacketsLost, text);
+        } else if self.pace.is_some_and(|pace| pace.pauses(pts)) {
             self.end_run(Some(GapReason::CameraSilent));
         }
+        if let Some(config) = sample.config_changed {
+            self.reconfigure(now, config);
+        }
         if let Some(track) = self.tracks.get_mut(self.video) {
+            if let Some((rtp, camera_time)) = track.early_report.take() {
+                track.timeline.sender_report(near(rtp, pts), camera_time);
+            }
             track.timeline.arrived(pts, wall);
         }
         if self.run.is_some() && self.slicer.cuts_before(pts, sample.key, sample.data.len()) {
@@ -256,10 +315,11 @@ impl<'a> Gather<'a> {
                 run.continuation = !sample.key;
             }
         }
-        if self.run.is_none() && !self.begin_run(now, sample) {
-            return;
+        if self.run.is_some() || self.begin_run(now, sample) {
+            self.push_video(now, sample);
         }
-        self.push_video(now, sample);
+        self.pace = Some(Pace::advanced(self.pace, pts));
+        self.batch_before = (now, wall);
     }
 
     /// Begins a run with this sample, if decoding can start at it.
@@ -278,8 +338,7 @@ impl<'a> Gather<'a> {
             id: self.output.store.new_run(),
             configs: self.tracks.iter().map(|track| track.config.clone()).collect(),
             label_until: None,
-            max_pts: sample.timestamp,
-            frame_ticks: FRAME_TICKS_DEFAULT,
+            began: now,
             reorders: false,
             continuation: !sample.key,
             record_min_pts: sample.timestamp,
@@ -306,13 +365,8 @@ impl<'a> Gather<'a> {
             run.record_min_pts = pts;
         }
         run.record_min_pts = run.record_min_pts.min(pts);
-        if pts > run.max_pts {
-            run.frame_ticks = (pts - run.max_pts).min(PAUSE_TICKS_MAX);
-            run.max_pts = pts;
-        } else if pts < run.max_pts {
-            run.reorders = true;
-        }
-        self.slicer.joined(now, pts, sample.data.len());
+        run.reorders |= self.pace.is_some_and(|pace| pts < pace.max_pts);
+        self.slicer.joined(now, pts, sample.key, sample.data.len());
         self.camera.counters().frames.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -320,6 +374,9 @@ impl<'a> Gather<'a> {
         let Some(track) = self.tracks.get_mut(index) else { return };
         if track.timeline.jumps(sample.timestamp, wall) {
             track.timeline.forget();
+        }
+        if let Some((rtp, camera_time)) = track.early_report.take() {
+            track.timeline.sender_report(near(rtp, sample.timestamp), camera_time);
         }
         track.timeline.arrived(sample.timestamp, wall);
         // Sound follows the picture: it joins the open record and never opens one.
@@ -350,23 +407,40 @@ impl<'a> Gather<'a> {
         }
     }
 
-    /// Ends the run; `broken` says why the next one does not follow seamlessly, `None` that it does.
+    /// Ends the run; `broken` says why the next one does not follow seamlessly, `None` that it does. The time line
+    /// goes on: the label of the next picture is that of its timestamp.
     fn end_run(&mut self, broken: Option<GapReason>) {
-        let Some(run) = &self.run else { return };
-        let end_pts = run.max_pts.saturating_add(run.frame_ticks);
-        self.commit(end_pts);
-        // A committed record may have found no disk and ended the run itself.
-        let Some(run) = self.run.take() else { return };
-        let Some(track) = self.tracks.get_mut(self.video) else { return };
-        if let Some(label) = run.label_until {
-            let camera = track.timeline.camera_time(end_pts);
-            self.output.seam = Some(Seam { label, camera, unbroken: broken.is_none() });
-            if let Some(reason) = broken {
-                self.camera.ledger().missing_from(label, reason);
-            }
+        let Some(pace) = self.pace else { return };
+        if self.run.is_some() {
+            self.commit(pace.end_pts());
         }
-        track.timeline.end_run();
-        self.broken = broken;
+        // A committed record may have found no disk and ended the run itself.
+        if let Some(run) = self.run.take() {
+            let camera =
+                self.tracks.get(self.video).and_then(|track| track.timeline.camera_time(pace.end_pts()));
+            if let Some(label) = run.label_until {
+                let at = Some(self.batch_before.0 + keepwatch_model::duration_from_ticks(pace.frame_ticks));
+                self.output.seam = Some(Seam { label, camera, at, unbroken: true });
+            }
+            self.broken = None;
+        }
+        // The run may have ended seamlessly just before.
+        if let (Some(reason), Some(seam)) = (broken, &mut self.output.seam)
+            && self.broken.is_none()
+        {
+            seam.unbroken = false;
+            self.camera.ledger().missing_from(seam.label, reason);
+            self.broken = broken;
+        }
+    }
+
+    /// After a jump of timestamps, nothing that was measured by the old ones counts.
+    fn forget_times(&mut self) {
+        self.pace = None;
+        self.slicer.forget();
+        if let Some(track) = self.tracks.get_mut(self.video) {
+            track.timeline.forget();
+        }
     }
 
     /// Closes the open record, whose last picture ends where the one at `next_pts` begins, and queues it.
@@ -377,27 +451,16 @@ impl<'a> Gather<'a> {
         self.slicer.closed();
         let Some(run) = &mut self.run else { return };
         let Some(video) = self.tracks.get_mut(self.video) else { return };
-        let end_pts = if run.reorders { run.max_pts.saturating_add(run.frame_ticks) } else { next_pts };
-        let gap_before = match run.label_until {
-            Some(_) => None,
-            None => {
-                let seam = self.output.seam;
-                let first = video.timeline.begin_run(run.record_min_pts, seam);
-                let mut ledger = self.camera.ledger();
-                ledger.recording_from(first);
-                let reason = if let State::Gap { reason } = ledger.state_before(first) {
-                    Some(reason)
-                } else {
-                    self.broken
-                };
-                seam.filter(|seam| seam.label < first)
-                    .zip(reason)
-                    .map(|(seam, reason)| GapBefore { from: seam.label, reason })
-            }
+        let end_pts = match self.pace {
+            Some(pace) if run.reorders => pace.end_pts(),
+            Some(_) | None => next_pts,
+        };
+        let (from, gap_before) = match run.label_until {
+            Some(label) => (label, None),
+            None => begin(self.camera, &mut video.timeline, run, self.output.seam, self.broken),
         };
         let timeline = &video.timeline;
         let label = |pts| timeline.label(pts).unwrap_or_default();
-        let from = run.label_until.unwrap_or_else(|| label(run.record_min_pts));
         let to = label(end_pts).max(from.plus(1));
         let camera_time = timeline
             .camera_time(run.record_min_pts)
@@ -443,7 +506,9 @@ impl<'a> Gather<'a> {
             Err(error @ (CommitError::Empty | CommitError::Meta | CommitError::Closed)) => {
                 self.camera.unqueued();
                 tracing::error!(camera = %self.camera.id, %error, "record refused");
-                self.camera.ledger().lost(Span { from, to }, GapReason::StreamUnusable);
+                let ending = error == CommitError::Closed;
+                let reason = if ending { GapReason::RecorderDown } else { GapReason::StreamUnusable };
+                self.camera.ledger().lost(Span { from, to }, reason);
             }
         }
     }
@@ -460,7 +525,17 @@ impl<'a> Gather<'a> {
         let _ = self.signals.try_send(signal);
     }
 
-    fn event(&self, now: MonoTime, code: EventCode, text: String) {
+    /// Tells of `code`, unless it was told a moment ago; then it is counted and told with the next.
+    fn event(&mut self, now: MonoTime, code: EventCode, mut text: String) {
+        let (last, silent) = self.told.get(&code).copied().unwrap_or((MonoTime::ZERO, 0));
+        if self.told.contains_key(&code) && now.since(last) < EVENT_INTERVAL {
+            self.told.insert(code, (last, silent.saturating_add(1)));
+            return;
+        }
+        if silent > 0 {
+            text = format!("{text}; {silent} times more since {:.0} s ago", now.since(last).as_secs_f64());
+        }
+        self.told.insert(code, (now, 0));
         let at = self.batch.1;
         tracing::info!(camera = %self.camera.id, %code, ?now, "{text}");
         self.events.add(at, code, Subject::Camera(self.camera.id), text);
@@ -473,6 +548,48 @@ impl<'a> Gather<'a> {
         }
         self.batch.1
     }
+}
+
+/// Places the run whose first record is being closed: returns the label it begins with and the gap before it, and
+/// tells the ledger.
+fn begin(
+    camera: &CameraState,
+    timeline: &mut Timeline,
+    run: &Run,
+    seam: Option<Seam>,
+    broken: Option<GapReason>,
+) -> (WallTime, Option<GapBefore>) {
+    let pts = run.record_min_pts;
+    let placed = match timeline.label(pts) {
+        Some(label) => Begin { label, passed_until: None },
+        None => timeline.begin(pts, run.began, seam),
+    };
+    let mut ledger = camera.ledger();
+    let Some(seam) = seam else {
+        ledger.recording_from(placed.label);
+        return (placed.label, None);
+    };
+    let distance = placed.label.ticks_since(seam.label);
+    if seam.unbroken && distance <= PAUSE_TICKS_MAX {
+        // Rounding and jitter are no gap.
+        ledger.recording_from(seam.label);
+        return (seam.label, None);
+    }
+    if seam.unbroken {
+        ledger.missing_from(seam.label, GapReason::CameraSilent);
+    }
+    let first = placed.label.max(seam.label);
+    if let Some(passed) = placed.passed_until {
+        ledger.clock_stepped_from(passed);
+    }
+    ledger.recording_from(first);
+    let reason = match ledger.state_at(seam.label) {
+        State::Gap { reason } => Some(reason),
+        State::Held { .. } | State::Expired | State::Unscheduled | State::Unknown { .. } => broken,
+    };
+    let until = placed.passed_until.unwrap_or(first);
+    let gap = reason.filter(|_| seam.label < until).map(|reason| GapBefore { from: seam.label, reason });
+    (first, gap)
 }
 
 fn video_timeline(tracks: &[Track], video: usize) -> Option<&Timeline> {

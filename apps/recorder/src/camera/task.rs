@@ -139,12 +139,7 @@ impl Driver {
             self.cancel(ending);
             finished(&mut self.connection).await;
         } else {
-            let now = self.clock.wall();
-            let mut ledger = self.camera.ledger();
-            match ending {
-                Ending::Missing(reason) => ledger.missing_from(now, reason),
-                Ending::Unscheduled => ledger.unscheduled_from(now),
-            }
+            ending.enter(&self.camera, self.clock.wall());
         }
     }
 
@@ -342,6 +337,7 @@ async fn connect(
     let dialled = tokio::select! {
         dialled = dial(&camera) => dialled,
         ending = cancellation(&mut cancelled) => {
+            ending.enter(&camera, clock.wall());
             return Outcome { output, reason: reason_of(ending), detail: None };
         }
     };
@@ -429,10 +425,10 @@ fn reason_of_error(error: &ClientError) -> GapReason {
         ClientError::Unreachable(_) | ClientError::TimedOut(_) | ClientError::Ended { .. } => {
             GapReason::ConnectionLost
         }
-        ClientError::Refused { .. }
-        | ClientError::Redirected { .. }
-        | ClientError::Unauthorized(_)
-        | ClientError::Url(_) => GapReason::ConnectionRefused,
+        ClientError::Refused { .. } | ClientError::Redirected { .. } | ClientError::Url(_) => {
+            GapReason::ConnectionRefused
+        }
+        ClientError::Unauthorized(_) => GapReason::LoginRefused,
         ClientError::Protocol { .. } | ClientError::NoUsableTrack(_) => GapReason::StreamUnusable,
     }
 }

@@ -79,6 +79,22 @@ fn dials_for_ever_with_waits_that_grow_to_a_bound() {
     assert_eq!(out.iter().filter(|action| matches!(action, Action::Missing(_))).count(), 1, "told once");
 }
 
+/// Many cameras lock an account after five failures in a row or in some minutes.
+#[test]
+fn a_refused_login_is_tried_seldom() {
+    let mut session = Session::new(3);
+    let mut out = Vec::new();
+    let mut now = NOW;
+    session.handle(now, Event::Wanted, &mut out);
+    for _ in 0..10 {
+        session.handle(now, Event::Ended(GapReason::LoginRefused), &mut out);
+        now = session.deadline().unwrap().0;
+        session.timeout(now, &mut out);
+    }
+    assert_eq!(out.iter().filter(|action| **action == Action::Connect).count(), 11);
+    assert!(now.since(NOW) > Duration::from_secs(600));
+}
+
 #[test]
 fn a_connected_camera_whose_pictures_do_not_reach_the_disk_is_not_trusted() {
     let mut session = session_in(State::Recording { durable: NOW });

@@ -16,7 +16,7 @@ fn run(
         let pts = frame * FRAME;
         timeline.arrived(pts, arrival(frame));
         if !timeline.has_begun() {
-            timeline.begin_run(pts, None);
+            timeline.begin(pts, MonoTime::ZERO, None);
         }
         if frame % 25 == 0 {
             timeline.cut(pts);
@@ -60,7 +60,7 @@ fn the_least_delayed_picture_places_the_run() {
     for (frame, delay) in [(0, 9_000), (1, 1_800), (2, 90), (3, 45_000)] {
         timeline.arrived(frame * FRAME, START.plus(frame * FRAME + delay));
     }
-    assert_eq!(timeline.begin_run(0, None), START.plus(90));
+    assert_eq!(timeline.begin(0, MonoTime::ZERO, None).label, START.plus(90));
 }
 
 /// Two sessions of one camera: the frames missing between them are exactly what its clock says, although the
@@ -70,31 +70,61 @@ fn a_reconnect_is_placed_by_camera_time() {
     let mut first = Timeline::new(90_000);
     first.arrived(0, START);
     first.sender_report(0, START.plus(77));
-    let label = first.begin_run(0, None);
-    let seam = Seam { label: label.plus(FRAME), camera: first.camera_time(FRAME), unbroken: false };
+    let label = first.begin(0, MonoTime::ZERO, None).label;
+    let seam = Seam { label: label.plus(FRAME), camera: first.camera_time(FRAME), at: None, unbroken: false };
 
     let mut second = Timeline::new(90_000);
     let missing = 40;
     second.arrived(1_000_000, START.plus(FRAME * (missing + 1) + 30_000));
     second.sender_report(1_000_000, START.plus(77 + FRAME * (missing + 1)));
-    assert_eq!(second.begin_run(1_000_000, Some(seam)), seam.label.plus(missing * FRAME));
+    assert_eq!(second.begin(1_000_000, MonoTime::ZERO, Some(seam)).label, seam.label.plus(missing * FRAME));
 }
 
 #[test]
 fn a_reconnect_after_the_cameras_clock_was_set_is_placed_by_arrival() {
-    let seam = Seam { label: START, camera: Some(START), unbroken: false };
+    let seam = Seam { label: START, camera: Some(START), at: None, unbroken: false };
     let mut timeline = Timeline::new(90_000);
     timeline.arrived(0, START.plus(90_000));
     timeline.sender_report(0, START.plus(3_600 * TICKS_PER_SECOND));
-    assert_eq!(timeline.begin_run(0, Some(seam)), START.plus(90_000));
+    assert_eq!(timeline.begin(0, MonoTime::ZERO, Some(seam)).label, START.plus(90_000));
 }
 
 #[test]
 fn no_run_begins_before_the_one_before_ended() {
-    let seam = Seam { label: START, camera: None, unbroken: false };
+    let seam = Seam { label: START, camera: None, at: None, unbroken: false };
     let mut timeline = Timeline::new(90_000);
     timeline.arrived(0, START.plus(-3_600 * TICKS_PER_SECOND));
-    assert_eq!(timeline.begin_run(0, Some(seam)), START);
+    assert_eq!(timeline.begin(0, MonoTime::ZERO, Some(seam)).label, START);
+}
+
+/// The recorder's clock was set while the camera was away for a minute: the outage keeps its length.
+#[test]
+fn an_outage_is_as_long_as_it_was_whatever_the_clock_was_set_to() {
+    let at = MonoTime::from_nanos(1_000_000_000);
+    let now = at + std::time::Duration::from_secs(60);
+    let minute = 60 * TICKS_PER_SECOND;
+    let seam = Seam { label: START, camera: None, at: Some(at), unbroken: false };
+    for (step, label, passed_until) in [
+        (0, START.plus(minute), None),
+        (-3_600 * TICKS_PER_SECOND, START.plus(minute), None),
+        (3_600 * TICKS_PER_SECOND, START.plus(minute + 3_600 * TICKS_PER_SECOND), Some(START.plus(minute))),
+    ] {
+        let mut timeline = Timeline::new(90_000);
+        timeline.arrived(0, START.plus(minute + step));
+        assert_eq!(timeline.begin(0, now, Some(seam)), Begin { label, passed_until });
+    }
+}
+
+/// Timestamps jumped after six seconds without pictures: the six seconds did pass.
+#[test]
+fn an_unbroken_seam_hides_no_time() {
+    let seam = Seam { label: START, camera: None, at: Some(MonoTime::ZERO), unbroken: true };
+    for (seconds, label) in [(0, START), (6, START.plus(6 * TICKS_PER_SECOND))] {
+        let mut timeline = Timeline::new(90_000);
+        timeline.arrived(5, START.plus(seconds * TICKS_PER_SECOND));
+        let now = MonoTime::ZERO + std::time::Duration::from_secs(seconds.unsigned_abs());
+        assert_eq!(timeline.begin(5, now, Some(seam)).label, label);
+    }
 }
 
 #[test]
@@ -130,8 +160,8 @@ proptest! {
             timeline.jumps(pts, WallTime::from_ticks(arrival));
             timeline.arrived(pts, WallTime::from_ticks(arrival));
             timeline.sender_report(pts, WallTime::from_ticks(report));
-            let seam = Seam { label: WallTime::from_ticks(seam_label), camera: None, unbroken };
-            let label = timeline.begin_run(pts, Some(seam));
+            let seam = Seam { label: WallTime::from_ticks(seam_label), camera: None, at: None, unbroken };
+            let label = timeline.begin(pts, MonoTime::ZERO, Some(seam)).label;
             prop_assert!(label >= seam.label);
             timeline.cut(arrival);
             timeline.label(report);

@@ -92,6 +92,7 @@ impl Bench {
                     State::Held { .. } => "held",
                     State::Gap { reason: GapReason::PacketsLost } => "packets lost",
                     State::Gap { reason: GapReason::ConnectionLost } => "connection lost",
+                    State::Gap { reason: GapReason::CameraSilent } => "camera silent",
                     State::Gap { .. } | State::Expired | State::Unscheduled | State::Unknown { .. } => {
                         panic!("{item:?}")
                     }
@@ -285,4 +286,91 @@ fn reordered_pictures_are_held_without_a_seam() {
 fn a_wrapped_time_is_found_again() {
     assert_eq!(near(5, 0x1_0000_0000 - 3), 0x1_0000_0005);
     assert_eq!(near(0xffff_fff0, 0x2_0000_0003), 0x1_ffff_fff0);
+}
+
+/// Four seconds without a picture are no frame that stands for four seconds, though no packet was lost.
+#[test]
+fn a_pause_is_a_gap_of_its_length() {
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    session.frames(0..60);
+    session.frames(160..260);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    assert_eq!(
+        bench.settled(),
+        [(0, 60, "held"), (60, 160, "camera silent"), (160, 260, "held"), (260, 100_000, "connection lost")]
+    );
+    let last = bench.on_disk().last().unwrap().1;
+    assert!(
+        bench.camera.ledger().held_until().unwrap().ticks_since(last) <= 2 * FRAME,
+        "nothing held in the future"
+    );
+}
+
+/// A camera with one picture in three seconds is slow, not silent.
+#[test]
+fn a_slow_camera_has_no_gaps() {
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    for number in 0..60 {
+        session.frame_at(number * 75, number * 75 * FRAME, 0, false);
+    }
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    let gaps = bench.settled().iter().filter(|item| item.2 == "camera silent").count();
+    assert!(gaps <= 6, "only until its pace is known: {gaps}");
+}
+
+#[test]
+fn a_loss_is_not_hidden_by_a_change_of_parameters() {
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    session.frames(0..60);
+    session.config = video_config(9);
+    session.frame_at(75, 75 * FRAME, 40, true);
+    session.frames(76..130);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    assert_eq!(
+        bench.settled(),
+        [(0, 60, "held"), (60, 75, "packets lost"), (75, 130, "held"), (130, 100_000, "connection lost")]
+    );
+}
+
+#[test]
+fn a_jump_after_a_pause_hides_no_time() {
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    session.frames(0..60);
+    for number in 200..300 {
+        session.frame_at(number, number * FRAME + 100 * TICKS_PER_SECOND, 0, false);
+    }
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    assert_eq!(
+        bench.settled(),
+        [(0, 60, "held"), (60, 200, "camera silent"), (200, 300, "held"), (300, 100_000, "connection lost")]
+    );
+}
+
+/// A sender report of the new times comes before the first picture of them.
+#[test]
+fn a_report_ahead_of_a_jump_is_no_step_of_the_clock() {
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    let report = |session: &mut Session<'_>, number: i64, jump: i64| {
+        let rtp = u32::try_from((number * FRAME + jump) & 0xffff_ffff).unwrap();
+        session.gather.sender_report(MonoTime::from_nanos(1), 0, rtp, START.plus(number * FRAME));
+    };
+    session.frames(0..2);
+    report(&mut session, 2, 0);
+    session.frames(2..60);
+    let jump = -2 * 3_600 * TICKS_PER_SECOND;
+    report(&mut session, 60, jump);
+    for number in 60..200 {
+        session.frame_at(number, number * FRAME + jump, 0, false);
+    }
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    assert_eq!(bench.settled(), [(0, 200, "held"), (200, 100_000, "connection lost")]);
+    for (number, label) in bench.on_disk() {
+        let error = label.ticks_since(START.plus(number * FRAME));
+        assert!(error.abs() < FRAME, "frame {number} is labelled {error} ticks off");
+    }
 }
