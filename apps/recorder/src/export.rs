@@ -13,10 +13,14 @@ use keepwatch_media::mp4::{MovieBuilder, MovieMeta, Mp4Error, SampleInfo, TrackH
 use keepwatch_model::{CameraId, Span, StreamId, TICKS_PER_SECOND};
 use keepwatch_store::{ReadError, RecordIndex, RecordRef, RecordTrack, Store, StoreError};
 
+/// Exports that are planned or written at the same time: a plan may take a hundred megabytes, and recording comes
+/// first.
+pub(crate) const EXPORTS_MAX: usize = 4;
 /// Longest export in one file.
 pub const EXPORT_TICKS_MAX: i64 = 24 * 3_600 * TICKS_PER_SECOND;
 /// How far before the window a key frame is looked for, in steps.
-const LOOK_BACK_SECONDS: [i64; 4] = [5, 30, 300, 3_600];
+const LOOK_BACK_SECONDS: [i64; 4] = [5, 30, 300, LOOK_BACK_MAX_SECONDS];
+const LOOK_BACK_MAX_SECONDS: i64 = 3_600;
 /// Records around the window that may hold frames of it: labels of neighbours differ by the steering only.
 const MARGIN_TICKS: i64 = TICKS_PER_SECOND;
 
@@ -254,22 +258,42 @@ impl Plan {
     }
 }
 
-/// The records of `window`, from the one that holds the key frame at or before its start.
+/// The records of `window`, from the one that holds the last key frame at or before its start; from the first of the
+/// window when there is none.
 fn records_from_key(store: &Store, camera: CameraId, window: Span) -> Result<Vec<RecordRef>, ExportError> {
     let to = window.to.plus(MARGIN_TICKS);
-    let mut found = Vec::new();
     for seconds in LOOK_BACK_SECONDS {
         let from = window.from.plus(-seconds * TICKS_PER_SECOND);
-        found = store.records(camera, StreamId::MAIN, Span { from, to })?;
-        // A record may begin before the window and still hold the window's first key frame further on.
-        let before = found.iter().rposition(|record| {
-            record.info.starts_with_key && record.info.label.from <= window.from.plus(-MARGIN_TICKS)
-        });
-        if let Some(position) = before {
-            return Ok(found.split_off(position));
+        let mut found = store.records(camera, StreamId::MAIN, Span { from, to })?;
+        for position in (0..found.len()).rev() {
+            let Some(record) = found.get(position).filter(|record| record.info.label.from <= window.from)
+            else {
+                continue;
+            };
+            let index = store.read_index(record).map_err(|source| ExportError::Read {
+                camera,
+                span: record.info.label,
+                source,
+            })?;
+            let tracks = index.tracks.iter().filter(|track| track.config.kind.is_video());
+            let starts = tracks.flat_map(|track| track.samples.iter().map(move |sample| (track, sample)));
+            if starts.into_iter().any(|(track, sample)| sample.key && track.label_of(sample) <= window.from) {
+                return Ok(found.split_off(position));
+            }
+        }
+        // Nothing before the window belongs to it when it begins in a gap; else what comes first inside may depend on
+        // a key frame further back.
+        let in_a_gap = |first: &RecordRef| first.info.label.from > window.from && first.info.starts_with_key;
+        if found.first().is_some_and(in_a_gap) {
+            return Ok(found);
+        }
+        if seconds == LOOK_BACK_MAX_SECONDS {
+            // The file begins with the first key frame inside.
+            let inside = found.iter().position(|record| record.info.label.to > window.from);
+            return Ok(found.split_off(inside.unwrap_or(found.len())));
         }
     }
-    Ok(found)
+    Ok(Vec::new())
 }
 
 fn infos(track: &RecordTrack, samples: Range<usize>) -> Vec<SampleInfo> {
@@ -298,4 +322,25 @@ fn slice<'a>(index: &RecordIndex, data: &'a [u8], track: usize, samples: &Range<
     let start = usize::try_from(first.offset_bytes).unwrap_or(usize::MAX);
     let end = usize::try_from(u64::from(last.offset_bytes) + u64::from(last.bytes)).unwrap_or(usize::MAX);
     data.get(start..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Frames that the file of `window` would hold, the hidden ones included.
+    pub(crate) fn frames_in(store: &Store, camera: CameraId, window: Span) -> usize {
+        let plan = Plan::new(window, "").unwrap();
+        let mut frames = 0;
+        let mut begun = false;
+        for record in records_from_key(store, camera, window).unwrap() {
+            let index = store.read_index(&record).unwrap();
+            let track = index.tracks.first().unwrap();
+            // The first record is cut to its key frame, all later ones are taken from their beginning.
+            let samples = plan.pictures_of(track);
+            frames += if begun { samples.end } else { samples.len() };
+            begun |= !samples.is_empty();
+        }
+        frames
+    }
 }

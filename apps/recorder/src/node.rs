@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keepwatch_model::{
-    CameraId, EventCode, GapReason, Span, State, StreamId, Subject, TICKS_PER_SECOND, WallTime,
-    ticks_from_duration,
+    CameraId, EventCode, GapReason, Span, State, StreamId, Subject, TICKS_PER_SECOND, UnknownReason,
+    WallTime, ticks_from_duration,
 };
-use keepwatch_recording::ledger::Ledger;
+use keepwatch_recording::ledger::{Ledger, Row};
 use keepwatch_recording::schedule::Schedule;
 use keepwatch_store::{DiskState, EventLog, Recovery, Store, StoreConfig, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::bookkeeper::Bookkeeper;
@@ -19,6 +19,7 @@ use crate::camera::{CameraState, CameraTask, Ending, Registry};
 use crate::clock::{Clock, StepWatch};
 use crate::config::{CameraConfig, RecorderConfig};
 use crate::events::Events;
+use crate::export::EXPORTS_MAX;
 use crate::rows;
 
 /// Time between two entries into the books: what the reasons of gaps may be behind after a crash.
@@ -78,6 +79,7 @@ struct Inner {
     /// Running cameras; the lock is held while one is started or ended, so that changes come one after another.
     tasks: tokio::sync::Mutex<BTreeMap<CameraId, CameraTask>>,
     housekeeping: Mutex<Option<(watch::Sender<bool>, JoinHandle<()>)>>,
+    exports: Arc<Semaphore>,
 }
 
 impl Node {
@@ -108,10 +110,12 @@ impl Node {
                 config: Mutex::new(RecorderConfig { cameras: Vec::new(), ..config.clone() }),
                 tasks: tokio::sync::Mutex::default(),
                 housekeeping: Mutex::new(None),
+                exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             }),
         };
         node.tell_start();
-        node.change_cameras(config).await?;
+        let alive = node.inner.store.last_heartbeat()?;
+        node.change_cameras(config, alive).await?;
         let (stop, stopped) = watch::channel(false);
         let handle = tokio::spawn(keep_books(Arc::clone(&node.inner), stopped));
         *node.inner.housekeeping.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, handle));
@@ -123,7 +127,8 @@ impl Node {
     /// # Errors
     /// When the index cannot be read; then nothing was changed.
     pub async fn apply(&self, config: RecorderConfig) -> Result<Applied, NodeError> {
-        let applied = self.change_cameras(config).await?;
+        // The recorder runs: a camera that is added again was not missed because it was down.
+        let applied = self.change_cameras(config, Some(self.inner.clock.wall())).await?;
         let text = format!(
             "configuration applied: {} cameras added, {} removed, {} changed",
             applied.added.len(),
@@ -159,15 +164,7 @@ impl Node {
             stop.send_replace(true);
             let _ = handle.await;
         }
-        let settled = async {
-            for camera in self.inner.cameras.all() {
-                while camera.pending() > 0 {
-                    camera.progressed().await;
-                }
-            }
-        };
-        // A disk that hangs must not hold up the end; what it has not taken is found missing at the next start.
-        let _ = tokio::time::timeout(SETTLE_MAX, settled).await;
+        settle(&self.inner.cameras.all()).await;
         let inner = self.inner;
         let _ = tokio::task::spawn_blocking(move || {
             enter_ledgers(&inner);
@@ -222,29 +219,35 @@ impl Node {
         self.inner.bookkeeper.frame_to_disk_p99_ms()
     }
 
+    /// A place among those that make an export; `None` when all are taken.
+    pub(crate) fn export_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.exports).try_acquire_owned().ok()
+    }
+
     /// Enters an event.
     pub fn add_event(&self, code: EventCode, subject: Subject, text: String) {
         self.inner.events.add(self.inner.clock.wall(), code, subject, text);
     }
 
-    /// What `camera` holds on disks that are not there. Reads the index, so it blocks.
+    /// What `camera` holds on disks that are not there, configured or not. Reads the index, so it blocks.
     ///
     /// # Errors
     /// When the index cannot be read.
     pub fn absent(&self, camera: CameraId, window: Span) -> Result<keepwatch_model::SpanSet, StoreError> {
-        let gone: Vec<_> = self
+        let present: Vec<_> = self
             .inner
             .store
             .disks()
             .into_iter()
-            .filter(|disk| matches!(disk.state, DiskState::Gone { .. } | DiskState::Foreign { .. }))
+            .filter(|disk| !matches!(disk.state, DiskState::Gone { .. } | DiskState::Foreign { .. }))
             .filter_map(|disk| disk.id)
             .collect();
-        if gone.is_empty() {
+        // The rows of a long window are many, and mostly no disk is away.
+        if self.inner.store.registered_disks()?.iter().all(|disk| present.contains(disk)) {
             return Ok(keepwatch_model::SpanSet::new());
         }
         let rows = self.inner.store.runs(camera, StreamId::MAIN, window)?;
-        Ok(rows.into_iter().filter(|row| gone.contains(&row.disk)).map(|row| row.label).collect())
+        Ok(rows.into_iter().filter(|row| !present.contains(&row.disk)).map(|row| row.label).collect())
     }
 
     fn event(&self, code: EventCode, text: String) {
@@ -269,7 +272,12 @@ impl Node {
         }
     }
 
-    async fn change_cameras(&self, config: RecorderConfig) -> Result<Applied, NodeError> {
+    /// Applies the difference; `alive` is when a recorder is known to have run last.
+    async fn change_cameras(
+        &self,
+        config: RecorderConfig,
+        alive: Option<WallTime>,
+    ) -> Result<Applied, NodeError> {
         let inner = &self.inner;
         let mut tasks = inner.tasks.lock().await;
         let old = inner.config().clone();
@@ -279,7 +287,7 @@ impl Node {
             old.cameras.iter().map(|camera| (camera.id, effective(camera, &old))).collect();
         let added: Vec<CameraId> = wanted.keys().filter(|id| !running.contains_key(id)).copied().collect();
         let mut ledgers =
-            self.take_up(added.iter().filter_map(|id| wanted.get(id).cloned()).collect()).await?;
+            self.take_up(added.iter().filter_map(|id| wanted.get(id).cloned()).collect(), alive).await?;
 
         let mut applied =
             Applied { added, needs_restart: needs_restart(&old, &config), ..Applied::default() };
@@ -287,18 +295,24 @@ impl Node {
             match wanted.get(id) {
                 Some(after) if after == before => {}
                 Some(after) => {
-                    if let Some(task) = tasks.remove(id) {
-                        task.stop(Ending::Missing(GapReason::ConnectionLost)).await;
-                    }
-                    if let Some(camera) = inner.cameras.find(*id) {
-                        camera.configure(after.clone());
+                    let Some(camera) = inner.cameras.find(*id) else { continue };
+                    camera.configure(after.clone());
+                    // A name or a retention time concerns no session: the camera is not touched.
+                    if needs_session(before, after) {
+                        if let Some(task) = tasks.remove(id) {
+                            task.stop(Ending::Missing(GapReason::ConnectionLost)).await;
+                        }
+                        settle(std::slice::from_ref(&camera)).await;
                         tasks.insert(*id, inner.start_camera(camera));
+                        applied.changed.push(*id);
                     }
-                    applied.changed.push(*id);
                 }
                 None => {
                     if let Some(task) = tasks.remove(id) {
                         task.stop(Ending::Unscheduled).await;
+                    }
+                    if let Some(camera) = inner.cameras.find(*id) {
+                        settle(&[camera]).await;
                     }
                     applied.removed.push(*id);
                 }
@@ -325,12 +339,16 @@ impl Node {
     }
 
     /// The ledgers that this recorder left behind of `cameras`.
-    async fn take_up(&self, cameras: Vec<CameraConfig>) -> Result<BTreeMap<CameraId, Ledger>, NodeError> {
+    async fn take_up(
+        &self,
+        cameras: Vec<CameraConfig>,
+        alive: Option<WallTime>,
+    ) -> Result<BTreeMap<CameraId, Ledger>, NodeError> {
         if cameras.is_empty() {
             return Ok(BTreeMap::new());
         }
         let inner = Arc::clone(&self.inner);
-        let ledgers = tokio::task::spawn_blocking(move || inner.read_ledgers(&cameras));
+        let ledgers = tokio::task::spawn_blocking(move || inner.read_ledgers(&cameras, alive));
         Ok(ledgers.await.map_err(|_| NodeError::Interrupted)??)
     }
 }
@@ -344,8 +362,11 @@ impl Inner {
         CameraTask::start(camera, Arc::clone(&self.events), self.clock, self.store.clone())
     }
 
-    fn read_ledgers(&self, cameras: &[CameraConfig]) -> Result<BTreeMap<CameraId, Ledger>, StoreError> {
-        let alive = self.store.last_heartbeat()?;
+    fn read_ledgers(
+        &self,
+        cameras: &[CameraConfig],
+        alive: Option<WallTime>,
+    ) -> Result<BTreeMap<CameraId, Ledger>, StoreError> {
         let mut stored: BTreeMap<CameraId, Vec<_>> = BTreeMap::new();
         for row in self.store.ledger_load()? {
             stored.entry(row.camera).or_default().extend(rows::from_stored(&row, self.store.role()));
@@ -353,8 +374,10 @@ impl Inner {
         let mut ledgers = BTreeMap::new();
         for camera in cameras {
             let rows = stored.remove(&camera.id).unwrap_or_default();
-            // What was stored is settled up to its last step; only what came later must be asked of the disks.
-            let from = rows.last().map_or(WallTime::MIN, |row| row.from);
+            // What was stored is settled up to its last step, or to where frames were on their way; only what came later
+            // must be asked of the disks.
+            let on_its_way = |row: &&Row| row.state == State::Unknown { reason: UnknownReason::NotYet };
+            let from = rows.iter().find(on_its_way).or(rows.last()).map_or(WallTime::MIN, |row| row.from);
             let window = Span { from, to: WallTime::MAX };
             let mut held = Vec::new();
             for stretch in self.store.held(camera.id, StreamId::MAIN, window)? {
@@ -374,7 +397,12 @@ impl Inner {
             let mut ledger = Ledger::restore(rows, held, alive, self.clock.wall(), &schedule);
             for (id, stream, span) in &self.recovery.vanished {
                 if (*id, *stream) == (camera.id, StreamId::MAIN) {
-                    ledger.overwritten(*span, State::Expired);
+                    // As the bookkeeper does while the node runs: without a retention time, space is the retention.
+                    let oldest =
+                        camera.retention.map(|age| self.clock.wall().plus(-ticks_from_duration(age)));
+                    let early = oldest.is_some_and(|oldest| span.to > oldest);
+                    let gap = State::Gap { reason: GapReason::Overwritten };
+                    ledger.overwritten(*span, if early { gap } else { State::Expired });
                 }
             }
             ledgers.insert(camera.id, ledger);
@@ -399,6 +427,28 @@ fn open(config: &RecorderConfig, clock: Clock, cameras: Arc<Registry>) -> Result
         StoreConfig { buffer_bytes_max: config.buffer_bytes_max, ..StoreConfig::new(&config.data, disks) };
     let (store, recovery) = Store::open(store_config, Arc::clone(&bookkeeper) as _)?;
     Ok((store, recovery, events, bookkeeper))
+}
+
+/// Waits until what the ended tasks of `cameras` queued is on disk or lost. A disk that hangs must not hold up more;
+/// what it has not taken is found missing at the next start.
+async fn settle(cameras: &[Arc<CameraState>]) {
+    let settled = async {
+        for camera in cameras {
+            while camera.pending() > 0 {
+                camera.progressed().await;
+            }
+        }
+    };
+    if tokio::time::timeout(SETTLE_MAX, settled).await.is_err() {
+        tracing::warn!("records still wait for their disk");
+    }
+}
+
+/// Whether a session under one configuration is none under the other.
+fn needs_session(before: &CameraConfig, after: &CameraConfig) -> bool {
+    let session =
+        |camera: &CameraConfig| CameraConfig { name: String::new(), retention: None, ..camera.clone() };
+    session(before) != session(after)
 }
 
 /// A camera's configuration with the recorder's retention where it has none of its own.
@@ -456,8 +506,8 @@ fn expire_footage(inner: &Inner) {
     for camera in inner.cameras.all() {
         if let Some(retention) = camera.config().retention {
             let before = inner.clock.wall().plus(-ticks_from_duration(retention));
+            // What is really deleted is heard through the bookkeeper: protected footage stays held.
             inner.store.expire(camera.id, before);
-            camera.ledger().expire(before);
         }
     }
 }

@@ -16,9 +16,9 @@ use crate::index::{INDEX_FILE, Index, Protections, identity, is_damage, remove_d
 use crate::shared::Shared;
 use crate::volume::{Lookup, read_entries};
 use crate::{
-    DiskChange, DiskConfig, DiskState, DiskStatus, GapBefore, LedgerRow, Protection, ProtectionId, ReadError,
-    Record, RecordIndex, RecordRef, Recovery, RunId, RunRow, Silent, StoreConfig, StoreError, StoreEvents,
-    StreamWriter,
+    DiskChange, DiskConfig, DiskId, DiskState, DiskStatus, GapBefore, LedgerRow, Protection, ProtectionId,
+    ReadError, Record, RecordIndex, RecordRef, Recovery, RunId, RunRow, Silent, StoreConfig, StoreError,
+    StoreEvents, StreamWriter,
 };
 
 /// A handle on an open store; cheap to clone. The last one to go closes the store.
@@ -110,7 +110,12 @@ impl Store {
             Shared::new(RoleId::default(), disks, index, protections, events, 0, Duration::MAX, None, true);
         for disk in &shared.disks {
             match mount_read_only(&disk.config) {
-                Ok(mounted) => disk.put_in(Arc::new(mounted), DiskState::ReadOnly),
+                // Read-only is said of a disk that this version cannot write; this one merely is not written now.
+                Ok(mounted) => {
+                    let state =
+                        if mounted.superblock.writable() { DiskState::Online } else { DiskState::ReadOnly };
+                    disk.put_in(Arc::new(mounted), state);
+                }
                 Err(unusable) => drop(disk.take_out(state_of(&unusable))),
             }
         }
@@ -120,6 +125,11 @@ impl Store {
             next_run: AtomicU64::new(0),
             _lock: None,
         })))
+    }
+
+    /// The disks that this recorder ever wrote to, those that are not configured any more included.
+    pub fn registered_disks(&self) -> Result<Vec<DiskId>, StoreError> {
+        Ok(self.0.shared.index.registered()?.into_iter().map(|registered| registered.disk).collect())
     }
 
     fn start(shared: Arc<Shared>, epoch: u64, lock: Option<fs::File>) -> Result<Self, StoreError> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody};
@@ -13,14 +14,17 @@ use axum::response::Response;
 use hyper::body::Frame;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_web::{Identity, Problem};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::query::{self, WindowQuery};
 use crate::Node;
-use crate::export::{Export, ExportError};
+use crate::export::{EXPORTS_MAX, Export, ExportError};
 
 /// Pieces of a file that wait for a slow client; a piece is a record.
 const PIECES_MAX: usize = 2;
+/// A client that takes nothing for so long is given up, so that others have its place.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `GET /api/v1/cameras/{id}/export.mp4?from=&to=`
 pub(super) async fn export(
@@ -31,6 +35,10 @@ pub(super) async fn export(
 ) -> Result<Response, Problem> {
     let camera = query::camera(&node, &id)?;
     let window = window.required()?;
+    let place = node.export_place().ok_or_else(|| {
+        let detail = format!("{EXPORTS_MAX} exports are being made; wait for one to end, or cancel it");
+        Problem::unavailable("exports_busy", detail).retry_after(Duration::from_secs(10))
+    })?;
     let export = query::blocking({
         let (node, camera) = (node.clone(), camera.clone());
         move || Export::plan(node.store(), camera.id, &camera.config().name, window)
@@ -43,7 +51,7 @@ pub(super) async fn export(
     let name = format!("{}-{}.mp4", camera.id, window.from).replace(':', "");
     let disposition = HeaderValue::try_from(format!("attachment; filename=\"{name}\""))
         .map_err(|_| Problem::internal("the file name cannot be sent"))?;
-    let mut response = Response::new(stream(export));
+    let mut response = Response::new(stream(export, place));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
@@ -67,16 +75,24 @@ impl HttpBody for Pieces {
     }
 }
 
-fn stream(export: Export) -> Body {
+fn stream(export: Export, place: OwnedSemaphorePermit) -> Body {
     let (pieces, received) = mpsc::channel(PIECES_MAX);
+    let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client went away");
-        let written = export.write(|piece| pieces.blocking_send(Ok(Bytes::from(piece))).map_err(gone));
+        let written = export.write(|piece| {
+            let sent = runtime.block_on(tokio::time::timeout(PATIENCE, pieces.send(Ok(Bytes::from(piece)))));
+            match sent {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client went away")),
+                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client took nothing for 30 s")),
+            }
+        });
         if let Err(error) = written {
             // The length was announced, so a client sees that the file is incomplete.
             tracing::warn!(%error, "export ended early");
-            let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+            let _ = pieces.try_send(Err(io::Error::other(error.to_string())));
         }
+        drop(place);
     });
     Body::new(Pieces(received))
 }

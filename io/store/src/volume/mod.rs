@@ -1,7 +1,7 @@
 //! One disk's extents: which are free, whose the others are, where the next record goes, what is given up for it.
 //!
 //! A volume decides and remembers; it never blocks. Writing goes in three steps so that no lock is held while a disk
-//! works: [`Volume::plan`] places records, [`execute`] writes and flushes, [`Volume::finish`] makes the result known.
+//! works: [`Volume::plan`] places records, [`execute()`] writes and flushes, [`Volume::finish`] makes the result known.
 //! When a write fails the volume is thrown away and recovered from the disk, which alone knows what it holds.
 
 mod execute;

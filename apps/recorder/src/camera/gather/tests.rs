@@ -374,3 +374,19 @@ fn a_report_ahead_of_a_jump_is_no_step_of_the_clock() {
         assert!(error.abs() < FRAME, "frame {number} is labelled {error} ticks off");
     }
 }
+
+/// A second of footage two minutes into a run: at most a group of pictures comes along to decode it from.
+#[test]
+fn an_export_takes_along_one_group_of_pictures_at_most() {
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    session.frames(0..3_000);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    bench.settled();
+    let camera = bench.camera.id;
+    for from in [10, 1_234, 1_250, 2_900] {
+        let window = Span { from: START.plus(from * FRAME), to: START.plus((from + 25) * FRAME) };
+        let records = crate::export::tests::frames_in(&bench.output.store, camera, window);
+        assert!((25..=50).contains(&records), "{records} frames for 25 shown");
+    }
+}
