@@ -330,16 +330,15 @@ pub(crate) mod tests {
 
     /// Frames that the file of `window` would hold, the hidden ones included.
     pub(crate) fn frames_in(store: &Store, camera: CameraId, window: Span) -> usize {
-        let plan = Plan::new(window, "").unwrap();
+        let mut plan = Plan::new(window, "").unwrap();
         let mut frames = 0;
-        let mut begun = false;
         for record in records_from_key(store, camera, window).unwrap() {
             let index = store.read_index(&record).unwrap();
-            let track = index.tracks.first().unwrap();
-            // The first record is cut to its key frame, all later ones are taken from their beginning.
-            let samples = plan.pictures_of(track);
-            frames += if begun { samples.end } else { samples.len() };
-            begun |= !samples.is_empty();
+            let samples = plan.pictures_of(index.tracks.first().unwrap());
+            if !samples.is_empty() {
+                frames += samples.len();
+                plan.parts.push(Part { record, pictures: Some((0, samples)), sound: None });
+            }
         }
         frames
     }
