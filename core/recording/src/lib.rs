@@ -2,6 +2,7 @@
 //!
 //! - [`session`]: when a camera is connected, given up and tried again.
 //! - [`timeline`]: which UTC label and which camera time a picture gets.
+//! - [`pace`]: how long a frame lasts, and what is a pause.
 //! - [`slicer`]: where one record ends and the next begins.
 //! - [`ledger`]: what is known of every second of a camera.
 //! - [`schedule`]: when a camera is to be recorded at all.
@@ -9,6 +10,7 @@
 //! Media does not pass through: these are told *that* a picture came, never the picture.
 
 pub mod ledger;
+pub mod pace;
 pub mod schedule;
 pub mod session;
 pub mod slicer;

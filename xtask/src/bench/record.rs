@@ -119,8 +119,7 @@ fn lost(account: &Value, site: &Site) -> Result<u64> {
             };
             // What was still on its way when the recorder was asked to end is not lost.
             let until = held.last_up_to(first, last).with_context(|| format!("{id} holds nothing"))?;
-            let left_out = connection["frames_skipped"].as_u64().unwrap_or(0);
-            lost += (until + 1 - first).saturating_sub(held.within(first, until)).saturating_sub(left_out);
+            lost += (until + 1 - first).saturating_sub(held.within(first, until));
         }
     }
     Ok(lost)

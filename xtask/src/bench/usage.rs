@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 pub(crate) struct Usage {
     /// User and system time since they began, in seconds.
     pub(crate) cpu_s: f64,
-    /// Resident memory in megabytes of 10^6 bytes.
+    /// Resident memory in megabytes of 10^6 bytes; what several processes share is counted once, in parts (PSS).
     pub(crate) rss_mb: f64,
 }
 
@@ -26,8 +26,8 @@ impl Usage {
             let ticks =
                 |field: usize| fields.get(field).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
             sum.cpu_s += (ticks(11) + ticks(12)) / TICKS_PER_SECOND;
-            let status = std::fs::read_to_string(folder.join("status"))?;
-            let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+            let memory = std::fs::read_to_string(folder.join("smaps_rollup"))?;
+            let kib = memory.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next());
             sum.rss_mb += kib.and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) * 1_024.0 / 1e6;
         }
         Ok(sum)

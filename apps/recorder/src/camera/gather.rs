@@ -15,6 +15,7 @@ use keepwatch_model::{
     EventCode, GapReason, MonoTime, Origin, Span, State, StreamId, Subject, TICKS_PER_SECOND, TrackConfig,
     WallTime,
 };
+use keepwatch_recording::pace::{PAUSE_TICKS_MAX, Pace};
 use keepwatch_recording::slicer::Slicer;
 use keepwatch_recording::timeline::{Begin, Report, Seam, Timeline};
 use keepwatch_store::{
@@ -29,18 +30,8 @@ use crate::events::Events;
 
 /// Frames that cannot be decoded are waited through for so long before an operator hears of it.
 const KEY_FRAME_WAIT: Duration = Duration::from_secs(5);
-/// A pause in a session's pictures is a gap, although no packet was lost, when it is longer than this and than
-/// [`PAUSE_FRAMES_MAX`] of the frames before it: slow cameras are slow, and four seconds without a picture are not
-/// hidden.
-const PAUSE_TICKS_MAX: i64 = 3 * TICKS_PER_SECOND / 2;
-/// See [`PAUSE_TICKS_MAX`].
-const PAUSE_FRAMES_MAX: i64 = 4;
-/// Longest duration that a frame is given: the slowest cameras send one picture in ten seconds.
-const FRAME_TICKS_MAX: i64 = 10 * TICKS_PER_SECOND;
 /// Events of one kind about one camera's session are told at most once in this time.
 const EVENT_INTERVAL: Duration = Duration::from_secs(60);
-/// Taken as the duration of a frame before two frames were seen.
-const FRAME_TICKS_DEFAULT: i64 = TICKS_PER_SECOND / 25;
 
 /// What a camera's footage needs and what outlives its sessions.
 pub(crate) struct Output {
@@ -119,41 +110,6 @@ pub(crate) struct Gather<'a> {
     batch_before: (MonoTime, WallTime),
     /// When each kind of event was last told, and how often it happened since.
     told: BTreeMap<EventCode, (MonoTime, u32)>,
-}
-
-/// How the pictures of a time line follow each other.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    /// Latest picture in the order they are shown.
-    max_pts: i64,
-    /// Duration of a frame.
-    frame_ticks: i64,
-}
-
-impl Pace {
-    /// After a picture at `pts`. One distance says little: a frame lasts at most twice as long as the one before, so
-    /// a pause does not become the duration of a frame, and a camera that slows down is followed within a few.
-    fn advanced(pace: Option<Self>, pts: i64) -> Self {
-        match pace {
-            None => Self { max_pts: pts, frame_ticks: FRAME_TICKS_DEFAULT },
-            Some(Self { max_pts, frame_ticks }) if pts > max_pts => {
-                let most = frame_ticks.saturating_mul(2).min(FRAME_TICKS_MAX);
-                Self { max_pts: pts, frame_ticks: pts.saturating_sub(max_pts).min(most) }
-            }
-            Some(pace) => pace,
-        }
-    }
-
-    /// When the latest picture ends.
-    const fn end_pts(self) -> i64 {
-        self.max_pts.saturating_add(self.frame_ticks)
-    }
-
-    /// Whether a picture at `pts` comes after a pause that must not be hidden.
-    fn pauses(self, pts: i64) -> bool {
-        let pause = pts.saturating_sub(self.max_pts);
-        pause > PAUSE_TICKS_MAX && pause > self.frame_ticks.saturating_mul(PAUSE_FRAMES_MAX)
-    }
 }
 
 struct Track {
