@@ -130,6 +130,7 @@ fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
     }
     let disks: Vec<DiskConfig> =
         recorder.disks.iter().map(|disk| DiskConfig::new(&disk.path, disk.size_bytes)).collect();
+    let taken_over = |path: &Path| recorder.disks.iter().any(|disk| disk.path == path && disk.take_over);
     let place = |path: &Path| -> Range<usize> {
         let table = file.disks.iter().find(|disk| disk.path.get_ref() == path);
         table.map_or(0..0, |disk| disk.path.span())
@@ -153,10 +154,11 @@ fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
                         format!("the disk {shown} was made by a later version and cannot be written"),
                         "run the version that made it, or use another disk",
                     ),
+                    DiskState::Foreign { .. } if taken_over(&disk.path) => {}
                     DiskState::Foreign { owner } => report.error(
                         place(&disk.path),
                         format!("the disk {shown} holds footage of another recorder, {owner}"),
-                        "mount the disk that belongs here, or use a blank one",
+                        "mount the disk that belongs here, or set take_over = true if it may be overwritten",
                     ),
                 }
             }

@@ -81,6 +81,8 @@ pub(crate) struct DiskTable {
     pub(crate) path: Spanned<PathBuf>,
     /// Bytes of the container; `None` takes all but 5 % of the file system.
     pub(crate) size_bytes: Option<u64>,
+    /// Whether what another recorder left on it may be overwritten.
+    pub(crate) take_over: bool,
 }
 
 /// `[recorder]`.
@@ -272,17 +274,18 @@ impl DiskTable {
                 "write \"recordings\", or leave role out",
             )),
         });
+        let take_over = table.boolean(report, "take_over").unwrap_or(false);
         if !present {
             table.missing(report, "path", "add the directory or the block device that keeps the footage");
         }
         table.finish(report);
-        Some(Self { path: path?, size_bytes: size.map(Spanned::into_inner) })
+        Some(Self { path: path?, size_bytes: size.map(Spanned::into_inner), take_over })
     }
 }
 
 impl From<&DiskTable> for DiskConfig {
     fn from(table: &DiskTable) -> Self {
-        Self { path: table.path.get_ref().clone(), size_bytes: table.size_bytes }
+        Self { path: table.path.get_ref().clone(), size_bytes: table.size_bytes, take_over: table.take_over }
     }
 }
 

@@ -70,7 +70,11 @@ mod tests {
         let config = RecorderConfig {
             name: "n".into(),
             data: data.path().to_owned(),
-            disks: vec![config::DiskConfig { path: "/mnt/none".into(), size_bytes: Some(5) }],
+            disks: vec![config::DiskConfig {
+                path: "/mnt/none".into(),
+                size_bytes: Some(5),
+                take_over: false,
+            }],
             retention: None,
             buffer_bytes_max: 0,
             cameras: Vec::new(),

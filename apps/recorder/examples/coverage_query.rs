@@ -82,7 +82,7 @@ fn config(data: &Path, ids: &[CameraId]) -> RecorderConfig {
     RecorderConfig {
         name: "bench".to_owned(),
         data: data.to_owned(),
-        disks: vec![DiskConfig { path: data.join("disk"), size_bytes: Some(128 << 20) }],
+        disks: vec![DiskConfig { path: data.join("disk"), size_bytes: Some(128 << 20), take_over: false }],
         retention: None,
         buffer_bytes_max: 64 << 20,
         cameras: ids.iter().map(camera).collect(),

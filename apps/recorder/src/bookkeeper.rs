@@ -135,7 +135,7 @@ impl StoreEvents for Bookkeeper {
             }
             DiskChange::Foreign(owner) => (
                 EventCode::DiskGone,
-                format!("the disk holds footage of recorder {owner}; it is left untouched until somebody confirms"),
+                format!("the disk holds footage of recorder {owner}; it is left untouched; set take_over = true if it may be overwritten"),
             ),
             DiskChange::Buffered => (
                 EventCode::DiskAdopted,

@@ -31,6 +31,9 @@ pub struct DiskConfig {
     pub path: PathBuf,
     /// Bytes of the container; `None` takes all but 5 % of the file system.
     pub size_bytes: Option<u64>,
+    /// The operator has confirmed that what another recorder left on it may be overwritten, or that it replaces a
+    /// disk that will not return.
+    pub take_over: bool,
 }
 
 /// One camera to record.

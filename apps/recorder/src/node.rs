@@ -421,7 +421,10 @@ fn open(config: &RecorderConfig, clock: Clock, cameras: Arc<Registry>) -> Result
     let disks = config
         .disks
         .iter()
-        .map(|disk| keepwatch_store::DiskConfig::new(&disk.path, disk.size_bytes))
+        .map(|disk| keepwatch_store::DiskConfig {
+            adopt_foreign: disk.take_over,
+            ..keepwatch_store::DiskConfig::new(&disk.path, disk.size_bytes)
+        })
         .collect();
     let store_config =
         StoreConfig { buffer_bytes_max: config.buffer_bytes_max, ..StoreConfig::new(&config.data, disks) };

@@ -5,7 +5,7 @@
 use keepwatch_model::TICKS_PER_SECOND;
 
 /// A pause in a session's pictures is a gap, although no packet was lost, when it is longer than this and than
-/// [`PAUSE_FRAMES_MAX`] of the frames before it: slow cameras are slow, and four seconds without a picture are not
+/// four of the frames before it: slow cameras are slow, and four seconds without a picture are not
 /// hidden.
 pub const PAUSE_TICKS_MAX: i64 = 3 * TICKS_PER_SECOND / 2;
 /// See [`PAUSE_TICKS_MAX`].

@@ -10,7 +10,7 @@ use keepwatch_model::{CameraId, GapReason, RoleId, Span};
 pub enum StoreError {
     /// The container belongs to another recorder and waits for a confirmation.
     #[error(
-        "{}: holds footage of recorder {owner}; confirm that it may be taken over, or use another disk",
+        "{}: holds footage of recorder {owner}; set take_over = true if it may be overwritten, or use another disk",
         path.display()
     )]
     ForeignDisk {

@@ -53,7 +53,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 16, "{keys:?}");
+    assert_eq!(keys.len(), 17, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -105,8 +105,8 @@ url = "rtsp://u%40x:p%3Aw@h/s"
     assert_eq!(
         recorder.disks,
         [
-            DiskConfig { path: "/mnt/a".into(), size_bytes: Some(500 << 30) },
-            DiskConfig { path: directory.path().join("b"), size_bytes: None },
+            DiskConfig { path: "/mnt/a".into(), size_bytes: Some(500 << 30), take_over: false },
+            DiskConfig { path: directory.path().join("b"), size_bytes: None, take_over: false },
         ]
     );
     assert_eq!(recorder.retention, Some(Duration::from_secs(30 * 86_400)));

@@ -13,6 +13,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use hyper::body::Frame;
 use keepwatch_model::{EventCode, Subject};
+use keepwatch_store::ReadError;
 use keepwatch_web::{Identity, Problem};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -51,7 +52,7 @@ pub(super) async fn export(
     let name = format!("{}-{}.mp4", camera.id, window.from).replace(':', "");
     let disposition = HeaderValue::try_from(format!("attachment; filename=\"{name}\""))
         .map_err(|_| Problem::internal("the file name cannot be sent"))?;
-    let mut response = Response::new(stream(export, place));
+    let mut response = Response::new(stream(node, export, place));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
@@ -75,7 +76,7 @@ impl HttpBody for Pieces {
     }
 }
 
-fn stream(export: Export, place: OwnedSemaphorePermit) -> Body {
+fn stream(node: Node, export: Export, place: OwnedSemaphorePermit) -> Body {
     let (pieces, received) = mpsc::channel(PIECES_MAX);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
@@ -90,6 +91,10 @@ fn stream(export: Export, place: OwnedSemaphorePermit) -> Body {
         if let Err(error) = written {
             // The length was announced, so a client sees that the file is incomplete.
             tracing::warn!(%error, "export ended early");
+            if let ExportError::Read { camera, source: ReadError::Damaged { .. }, .. } = &error {
+                let text = format!("{error}; run keepwatch verify, and look at the health of the disk");
+                node.add_event(EventCode::FootageDamaged, Subject::Camera(*camera), text);
+            }
             let _ = pieces.try_send(Err(io::Error::other(error.to_string())));
         }
         drop(place);

@@ -40,7 +40,7 @@ pub(super) struct GivenUp {
     pub(super) sequence: u64,
     pub(super) key: Key,
     pub(super) why: Reclaim,
-    /// Its labels; read from the disk by [`execute()`](super::execute) when the extent was sealed.
+    /// Its labels; read from the disk by [`execute()`](super::execute()) when the extent was sealed.
     pub(super) spans: Option<Vec<Span>>,
     pub(super) hull: Option<Span>,
     /// It becomes free and is not used at once.
@@ -141,7 +141,7 @@ impl Volume {
         plan
     }
 
-    /// Makes known what [`execute()`](super::execute) has written.
+    /// Makes known what [`execute()`](super::execute()) has written.
     pub(crate) fn finish(&mut self, plan: Plan) -> Outcome {
         let mut outcome = Outcome::default();
         let disk = self.superblock.disk;
