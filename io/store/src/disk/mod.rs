@@ -18,6 +18,10 @@ use keepwatch_model::{CameraId, Span, WallTime};
 use crate::volume::Job;
 use crate::{DiskConfig, DiskId, DiskState, DiskStatus};
 
+/// How long records are gathered behind the first of a round. Sockets are read at the same instants, so records come in
+/// bursts: one flush then covers a burst, for a delay that is a hundredth of a record.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// A record that waits so long for its disk makes the disk slow: more than one group of pictures is in memory.
 pub(crate) const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// A slow disk whose records wait less than this keeps up again.
@@ -112,9 +116,13 @@ impl Disk {
             return Some(job);
         }
         self.queued_bytes.fetch_add(job.held_bytes(), Ordering::Relaxed);
+        let first = inbox.jobs.is_empty();
         inbox.jobs.push_back(job);
         drop(inbox);
-        self.wake.notify_one();
+        // The thread is awake, or gathers what follows the first.
+        if first {
+            self.wake.notify_one();
+        }
         None
     }
 
@@ -163,6 +171,11 @@ impl Disk {
         let idle = |inbox: &mut Inbox| inbox.jobs.is_empty() && inbox.expiries.is_empty() && !inbox.stopping;
         let mut inbox =
             self.wake.wait_timeout_while(inbox, timeout, idle).unwrap_or_else(PoisonError::into_inner).0;
+        if !inbox.jobs.is_empty() && !inbox.stopping {
+            drop(inbox);
+            std::thread::sleep(GATHER);
+            inbox = self.inbox();
+        }
         Work {
             jobs: std::mem::take(&mut inbox.jobs),
             expiries: std::mem::take(&mut inbox.expiries),
