@@ -106,8 +106,8 @@ pub(crate) struct Gather<'a> {
     undecodable_since: Option<MonoTime>,
     /// Both clocks, read once per batch.
     batch: (MonoTime, WallTime),
-    /// Both clocks when the last picture came.
-    batch_before: (MonoTime, WallTime),
+    /// When the last picture came.
+    pictured: MonoTime,
     /// When each kind of event was last told, and how often it happened since.
     told: BTreeMap<EventCode, (MonoTime, u32)>,
 }
@@ -170,7 +170,7 @@ impl<'a> Gather<'a> {
             decodable: false,
             undecodable_since: None,
             batch: (MonoTime::ZERO, WallTime::default()),
-            batch_before: (MonoTime::ZERO, WallTime::default()),
+            pictured: MonoTime::ZERO,
             told: BTreeMap::new(),
         }
     }
@@ -223,7 +223,6 @@ impl<'a> Gather<'a> {
 
     /// Ends the session: what arrived is closed and queued at once, and what follows is missing for `ending`.
     pub(crate) fn finish(mut self, ending: Ending) {
-        self.batch_before = self.batch;
         self.end_run(None);
         let at = match &mut self.output.seam {
             Some(seam) if seam.unbroken => {
@@ -275,7 +274,7 @@ impl<'a> Gather<'a> {
             self.push_video(now, sample);
         }
         self.pace = Some(Pace::advanced(self.pace, pts));
-        self.batch_before = (now, wall);
+        self.pictured = now;
     }
 
     /// Begins a run with this sample, if decoding can start at it.
@@ -375,7 +374,7 @@ impl<'a> Gather<'a> {
             let camera =
                 self.tracks.get(self.video).and_then(|track| track.timeline.camera_time(pace.end_pts()));
             if let Some(label) = run.label_until {
-                let at = Some(self.batch_before.0 + keepwatch_model::duration_from_ticks(pace.frame_ticks));
+                let at = Some(self.pictured + keepwatch_model::duration_from_ticks(pace.frame_ticks));
                 self.output.seam = Some(Seam { label, camera, at, unbroken: true });
             }
             self.broken = None;
@@ -424,9 +423,14 @@ impl<'a> Gather<'a> {
             .and_then(|(from, to)| Span::new(from, to))
             .map(|span| CameraTime { span, quality: TimeQuality::SenderReport });
         let mut track_labels = [from; TRACKS_MAX];
-        for (place, track) in track_labels.iter_mut().zip(&self.tracks) {
-            if let Some(pts) = track.first_in_record {
-                *place = label_of(track, pts, video_timeline(&self.tracks, self.video));
+        for (index, (place, track)) in track_labels.iter_mut().zip(&self.tracks).enumerate() {
+            if let (Some(pts), Some(video)) = (track.first_in_record, self.tracks.get(self.video)) {
+                let label = if index == self.video {
+                    video.timeline.label(pts)
+                } else {
+                    sound_label(track, pts, video)
+                };
+                *place = label.unwrap_or_default();
             }
         }
         let meta = RecordMeta {
@@ -483,13 +487,15 @@ impl<'a> Gather<'a> {
 
     /// Tells of `code`, unless it was told a moment ago; then it is counted and told with the next.
     fn event(&mut self, now: MonoTime, code: EventCode, mut text: String) {
-        let (last, silent) = self.told.get(&code).copied().unwrap_or((MonoTime::ZERO, 0));
-        if self.told.contains_key(&code) && now.since(last) < EVENT_INTERVAL {
-            self.told.insert(code, (last, silent.saturating_add(1)));
-            return;
-        }
-        if silent > 0 {
-            text = format!("{text}; {silent} times more since {:.0} s ago", now.since(last).as_secs_f64());
+        if let Some((last, silent)) = self.told.get_mut(&code) {
+            let since = now.since(*last);
+            if since < EVENT_INTERVAL {
+                *silent = silent.saturating_add(1);
+                return;
+            }
+            if *silent > 0 {
+                text = format!("{text}; {silent} times more since {:.0} s ago", since.as_secs_f64());
+            }
         }
         self.told.insert(code, (now, 0));
         let at = self.batch.1;
@@ -548,23 +554,13 @@ fn begin(
     (first, gap)
 }
 
-fn video_timeline(tracks: &[Track], video: usize) -> Option<&Timeline> {
-    tracks.get(video).map(|track| &track.timeline)
-}
-
-/// The label of a sample of `track`, on the label line of the video: by camera time where both tracks have sender
-/// reports, else by arrival. Sound has a clock of its own and is not counted by the picture's.
-fn label_of(track: &Track, pts: i64, video: Option<&Timeline>) -> WallTime {
-    let Some(video) = video else { return WallTime::default() };
-    if std::ptr::eq(&raw const track.timeline, &raw const *video) {
-        return video.label(pts).unwrap_or_default();
-    }
-    let by_camera = track.timeline.camera_time(pts).and_then(|camera| video.pts_at_camera_time(camera));
-    let by_arrival = || {
-        let arrival = track.timeline.arrival_time(pts)?;
-        Some(video.pts(arrival.ticks_since(video.arrival_time(0)?)))
-    };
-    by_camera.or_else(by_arrival).and_then(|pts| video.label(pts)).unwrap_or_default()
+/// The label of a sample of `track`, on the label line of `video`: by camera time where both tracks have sender reports,
+/// else by arrival. Sound has a clock of its own and is not counted by the picture's.
+fn sound_label(track: &Track, pts: i64, video: &Track) -> Option<WallTime> {
+    let (sound, picture) = (&track.timeline, &video.timeline);
+    let by_camera = sound.camera_time(pts).and_then(|camera| picture.pts_at_camera_time(camera));
+    let by_arrival = || Some(picture.pts(sound.arrival_time(pts)?.ticks_since(picture.arrival_time(0)?)));
+    by_camera.or_else(by_arrival).and_then(|pts| picture.label(pts))
 }
 
 /// The time whose low 32 bits are `rtp` that is nearest to `reference`.

@@ -78,7 +78,7 @@ struct Driver {
 }
 
 struct Dialled {
-    /// A task of its own, so that reading a socket ten times a second does not look at all the driver waits for.
+    /// A task of its own, so that reading a socket several times a second does not look at all the driver waits for.
     task: JoinHandle<Outcome>,
     cancel: watch::Sender<Option<Ending>>,
 }
