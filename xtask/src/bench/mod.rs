@@ -4,6 +4,7 @@
 //! with fewer repetitions. A peer that is not installed or not given is named as absent, never left out silently.
 
 mod crash;
+mod moonfire;
 mod query;
 mod record;
 mod report;

@@ -1,7 +1,8 @@
 //! Cameras recorded from a load process over loopback: what it costs, and whether a frame is missing.
 //!
 //! Each repetition measures the product and its peers one after the other, so that all see the same machine.
-//! Durability differs: the product has every record on disk before it counts it, ffmpeg never asks for that.
+//! Durability differs: the product has every record on disk before it counts it, Moonfire makes a minute of footage
+//! durable at once (see [`moonfire`]), ffmpeg never asks for that.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::moonfire::{self, Moonfire};
 use super::report::{Case, Report, figures, median};
 use super::site::{Load, Site, durable_bytes};
 use super::usage::{Usage, bytes_below};
@@ -19,7 +21,7 @@ use crate::workspace::Workspace;
 /// How long is measured, after how long of running in.
 const WINDOW: Duration = Duration::from_secs(30);
 const RUN_IN: Duration = Duration::from_secs(5);
-/// Cameras of each case, and whether ffmpeg is measured beside it.
+/// Cameras of each case, and whether peers are measured beside it.
 const CASES: [(usize, bool); 3] = [(16, true), (64, true), (200, false)];
 /// What is to be reached.
 const CPU_S_PER_GB_MAX: f64 = 1.2;
@@ -34,30 +36,41 @@ struct Measured {
     frame_to_disk_p99_ms: Option<f64>,
 }
 
+/// What was measured in one case, repetition by repetition.
+#[derive(Default)]
+struct Runs {
+    ours: Vec<Measured>,
+    ffmpeg: Vec<Measured>,
+    moonfire: Vec<moonfire::Measured>,
+}
+
 pub(super) fn run(workspace: &Workspace, quick: bool) -> Result<Report> {
     let mut report = Report::new("record");
+    let moonfire = Moonfire::given(workspace)?;
     for (cameras, beside) in CASES {
-        let mut ours = Vec::new();
-        let mut ffmpeg = Vec::new();
+        let mut runs = Runs::default();
         for _ in 0..if quick { 1 } else { 3 } {
-            ours.push(keepwatch(workspace, cameras)?);
+            runs.ours.push(keepwatch(workspace, cameras)?);
             if beside && has_ffmpeg() {
-                ffmpeg.push(self::ffmpeg(workspace, cameras)?);
+                runs.ffmpeg.push(ffmpeg(workspace, cameras)?);
+            }
+            if let Some(moonfire) = moonfire.as_ref().filter(|_| beside) {
+                runs.moonfire.push(moonfire.measure(workspace, cameras)?);
             }
         }
-        report.add(case(cameras, beside, &ours, &ffmpeg));
+        report.add(case(cameras, beside, &runs));
     }
     Ok(report)
 }
 
-fn case(cameras: usize, beside: bool, ours: &[Measured], ffmpeg: &[Measured]) -> Case {
+fn case(cameras: usize, beside: bool, runs: &Runs) -> Case {
     let all = |figure: fn(&Measured) -> f64, runs: &[Measured]| median(runs.iter().map(figure).collect());
-    let lost: Option<u64> = ours.iter().map(|run| run.frames_lost).sum();
-    let delay = ours.iter().filter_map(|run| run.frame_to_disk_p99_ms).max_by(f64::total_cmp);
+    let lost: Option<u64> = runs.ours.iter().map(|run| run.frames_lost).sum();
+    let delay = runs.ours.iter().filter_map(|run| run.frame_to_disk_p99_ms).max_by(f64::total_cmp);
     let figures = figures([
         ("cameras", json!(cameras)),
-        ("cpu_s_per_gb", all(|run| run.cpu_s_per_gb, ours)),
-        ("rss_mb_per_camera", all(|run| run.rss_mb_per_camera, ours)),
+        ("cpu_s_per_gb", all(|run| run.cpu_s_per_gb, &runs.ours)),
+        ("rss_mb_per_camera", all(|run| run.rss_mb_per_camera, &runs.ours)),
         ("frames_lost", json!(lost)),
         ("frame_to_disk_p99_ms", json!(delay)),
     ]);
@@ -68,16 +81,19 @@ fn case(cameras: usize, beside: bool, ours: &[Measured], ffmpeg: &[Measured]) ->
     }
     let mut case = Case::new(format!("{cameras} cameras x 4 Mbit/s"), figures, reach);
     if beside {
-        let peer = if ffmpeg.is_empty() {
-            json!("absent")
-        } else {
-            json!({
-                "cpu_s_per_gb": all(|run| run.cpu_s_per_gb, ffmpeg),
-                "rss_mb_per_camera": all(|run| run.rss_mb_per_camera, ffmpeg),
-            })
-        };
-        case.peers.insert("ffmpeg".to_owned(), peer);
-        case.peers.insert("moonfire".to_owned(), moonfire());
+        let ffmpeg = json!({
+            "cpu_s_per_gb": all(|run| run.cpu_s_per_gb, &runs.ffmpeg),
+            "rss_mb_per_camera": all(|run| run.rss_mb_per_camera, &runs.ffmpeg),
+        });
+        let all = |figure: fn(&moonfire::Measured) -> f64| median(runs.moonfire.iter().map(figure).collect());
+        let moonfire = json!({
+            "cpu_s_per_gb": all(|run| run.cpu_s_per_gb),
+            "rss_mb_per_camera": all(|run| run.rss_mb_per_camera),
+            "window_s": all(|run| run.window_s),
+        });
+        let absent = |absent: bool, figures: Value| if absent { json!("absent") } else { figures };
+        case.peers.insert("ffmpeg".to_owned(), absent(runs.ffmpeg.is_empty(), ffmpeg));
+        case.peers.insert("moonfire".to_owned(), absent(runs.moonfire.is_empty(), moonfire));
     }
     case
 }
@@ -164,14 +180,4 @@ fn copier(listening: &str, camera: &str, folder: &Path) -> Result<Group> {
     command.arg(folder.join(format!("{camera}-%05d.mp4")));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Group::spawn(&mut command)
-}
-
-/// The peer recorder is not in a registry; it is given by path.
-fn moonfire() -> Value {
-    match std::env::var_os("PEER_MOONFIRE") {
-        None => json!("absent"),
-        Some(path) => {
-            json!(format!("{} is given, and no driver for it is built in", Path::new(&path).display()))
-        }
-    }
 }
