@@ -201,7 +201,7 @@ impl Plan {
             }
         }
         for (number, track) in index.tracks.iter().enumerate() {
-            if !track.config.kind.is_video() && part.sound.is_none() {
+            if track.config.kind.is_audio() && part.sound.is_none() {
                 part.sound = self.sound_of(number, track)?;
             }
         }

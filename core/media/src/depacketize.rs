@@ -34,6 +34,17 @@ pub struct Sample<'a> {
     pub config_changed: Option<&'a TrackConfig>,
 }
 
+/// Why the configuration of a track cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// That of H.264.
+    #[error(transparent)]
+    Avcc(#[from] AvccError),
+    /// This coding cannot be received.
+    #[error("{0:?} cannot be received")]
+    Kind(CodecKind),
+}
+
 /// Why a packet could not be used. An ordinary event: to be counted, and the next packet pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DepacketizeError {
@@ -96,10 +107,13 @@ enum Assembler {
 
 impl Depacketizer {
     /// A depacketiser for a track; an H.264 configuration may be empty, and is then learned from the stream.
-    pub fn new(config: &TrackConfig) -> Result<Self, AvccError> {
+    pub fn new(config: &TrackConfig) -> Result<Self, ConfigError> {
         let assembler = match config.kind {
             CodecKind::H264 => Assembler::AccessUnits(Box::new(AccessUnitAssembler::new(&config.config)?)),
             CodecKind::Pcmu | CodecKind::Pcma => Assembler::Packets,
+            kind @ (CodecKind::H265 | CodecKind::Jpeg | CodecKind::Aac | CodecKind::Metadata) => {
+                return Err(ConfigError::Kind(kind));
+            }
         };
         Ok(Self {
             payload_type: None,

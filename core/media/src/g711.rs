@@ -34,7 +34,9 @@ impl Law {
         match kind {
             CodecKind::Pcmu => Some(Self::Mu),
             CodecKind::Pcma => Some(Self::A),
-            CodecKind::H264 => None,
+            CodecKind::H264 | CodecKind::H265 | CodecKind::Jpeg | CodecKind::Aac | CodecKind::Metadata => {
+                None
+            }
         }
     }
 

@@ -28,6 +28,9 @@ pub enum PacketizeError {
     /// The sample holds a NAL unit of a type that only RTP uses.
     #[error("NAL unit with first byte {0:#04x} cannot be sent")]
     Unit(u8),
+    /// This coding cannot be sent.
+    #[error("{0:?} cannot be sent")]
+    Kind(CodecKind),
     /// The sample is empty.
     #[error("sample is empty")]
     Empty,
@@ -94,6 +97,9 @@ impl Packetizer {
         let result = match packet.packetizer.config.kind {
             CodecKind::H264 => packet.video(parts),
             CodecKind::Pcmu | CodecKind::Pcma => packet.audio(parts),
+            kind @ (CodecKind::H265 | CodecKind::Jpeg | CodecKind::Aac | CodecKind::Metadata) => {
+                Err(PacketizeError::Kind(kind))
+            }
         };
         if result.is_err() {
             *self = before;

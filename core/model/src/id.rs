@@ -84,6 +84,9 @@ pub struct StreamId(pub u8);
 impl StreamId {
     /// The stream that is recorded and exported unless another is asked for.
     pub const MAIN: Self = Self(0);
+
+    /// The second stream, with pictures that are smaller and easier to decode.
+    pub const SUB: Self = Self(1);
 }
 
 /// The place of a track in its stream, in the order the camera announced them.

@@ -6,8 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use keepwatch_media::depacketize::Depacketizer;
-use keepwatch_media::h264::AvccError;
+use keepwatch_media::depacketize::{ConfigError, Depacketizer};
 use keepwatch_media::rtcp::{self, RtcpPacket};
 use keepwatch_media::rtp::RtpPacket;
 use keepwatch_model::{Flow, MonoTime, PacketHandler, TrackConfig};
@@ -23,7 +22,7 @@ pub(crate) struct Ingest<'a> {
 
 impl<'a> Ingest<'a> {
     /// The handler of a session with these tracks, in the order they were set up.
-    pub(crate) fn new(tracks: &[TrackConfig], gather: Gather<'a>) -> Result<Self, AvccError> {
+    pub(crate) fn new(tracks: &[TrackConfig], gather: Gather<'a>) -> Result<Self, ConfigError> {
         let depacketizers = tracks.iter().map(Depacketizer::new).collect::<Result<_, _>>()?;
         Ok(Self { depacketizers, gather, stop: Arc::default() })
     }

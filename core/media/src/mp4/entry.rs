@@ -15,9 +15,7 @@ pub(super) fn sample_entry(kind: TrackKind, config: &TrackConfig) -> Result<Code
     match (kind, config.kind) {
         (TrackKind::Video, CodecKind::H264) => h264_entry(config),
         (TrackKind::Audio, CodecKind::Pcmu | CodecKind::Pcma) => flac_entry(config),
-        (TrackKind::Video, CodecKind::Pcmu | CodecKind::Pcma) | (TrackKind::Audio, CodecKind::H264) => {
-            Err(Mp4Error::Kind { kind, codec: config.kind })
-        }
+        (TrackKind::Video | TrackKind::Audio, codec) => Err(Mp4Error::Kind { kind, codec }),
     }
 }
 

@@ -27,7 +27,10 @@ pub fn payload_type(kind: CodecKind, position: u8) -> u8 {
     match kind {
         CodecKind::Pcmu => 0,
         CodecKind::Pcma => 8,
-        CodecKind::H264 => DYNAMIC_FIRST + position % 32,
+        CodecKind::Jpeg => 26,
+        CodecKind::H264 | CodecKind::H265 | CodecKind::Aac | CodecKind::Metadata => {
+            DYNAMIC_FIRST + position % 32
+        }
     }
 }
 
@@ -48,8 +51,12 @@ fn track_lines(text: &mut String, track: &AnnouncedTrack<'_>) -> std::fmt::Resul
     let AnnouncedTrack { config, payload_type, control } = track;
     let (media, name) = match config.kind {
         CodecKind::H264 => ("video", "H264"),
+        CodecKind::H265 => ("video", "H265"),
+        CodecKind::Jpeg => ("video", "JPEG"),
         CodecKind::Pcmu => ("audio", "PCMU"),
         CodecKind::Pcma => ("audio", "PCMA"),
+        CodecKind::Aac => ("audio", "MPEG4-GENERIC"),
+        CodecKind::Metadata => ("application", "vnd.onvif.metadata"),
     };
     write!(text, "m={media} 0 RTP/AVP {payload_type}\r\n")?;
     write!(text, "a=rtpmap:{payload_type} {name}/{}", config.clock_rate)?;
