@@ -1,0 +1,13 @@
+//! ONVIF over SOAP and WS-Discovery: bounded XML, envelopes, logins and times.
+//!
+//! A crate of its own because SOAP over HTTP shares nothing with RTSP but the login, which is in `core/media`. It
+//! decides nothing about recording: it says what a device offers and reports. Everything that a device sends is bounded
+//! in bytes, depth and number. See `docs/design/onvif.md`.
+
+#![warn(clippy::indexing_slicing)]
+
+pub mod lexical;
+pub mod namespace;
+pub mod security;
+pub mod soap;
+pub mod xml;
