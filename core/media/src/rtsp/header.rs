@@ -1,5 +1,7 @@
 //! The structured headers: Transport, Session, RTP-Info, Public.
 
+use std::net::IpAddr;
+
 use super::{Method, RtspError, excerpt};
 
 /// What RTP runs over.
@@ -27,6 +29,8 @@ pub struct Transport {
     pub server_port: Option<(u16, u16)>,
     /// The synchronisation source; left out when the text cannot be trusted to be one.
     pub ssrc: Option<u32>,
+    /// Where the media come from, if not from where the connection leads; names are left out.
+    pub source: Option<IpAddr>,
 }
 
 impl Transport {
@@ -39,7 +43,13 @@ impl Transport {
             client_port: None,
             server_port: None,
             ssrc: None,
+            source: None,
         }
+    }
+
+    /// Unicast in datagrams to these ports of the client, for RTP and for RTCP.
+    pub const fn udp(rtp: u16, rtcp: u16) -> Self {
+        Self { lower: LowerTransport::Udp, interleaved: None, client_port: Some((rtp, rtcp)), ..Self::tcp(0) }
     }
 
     /// Reads all transports of a header that are RTP/AVP, in order of preference; others are passed over.
@@ -70,6 +80,7 @@ impl Transport {
                 "client_port" => transport.client_port = pair(value, u16::checked_add),
                 "server_port" => transport.server_port = pair(value, u16::checked_add),
                 "ssrc" => transport.ssrc = parse_ssrc(value),
+                "source" => transport.source = value.parse().ok(),
                 _ => {}
             }
         }
@@ -91,6 +102,9 @@ impl Transport {
         }
         if let Some((rtp, rtcp)) = self.server_port {
             text.push_str(&format!(";server_port={rtp}-{rtcp}"));
+        }
+        if let Some(source) = self.source {
+            text.push_str(&format!(";source={source}"));
         }
         if let Some(ssrc) = self.ssrc {
             text.push_str(&format!(";ssrc={ssrc:08X}"));

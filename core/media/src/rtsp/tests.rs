@@ -86,6 +86,7 @@ fn a_transport_header_is_read_with_its_quirks() {
         client_port: Some((1, 2)),
         server_port: Some((3, 4)),
         ssrc: Some(5),
+        source: Some("10.0.0.7".parse().unwrap()),
     };
     assert_eq!(read(&full.to_text()), full);
 }
