@@ -4,9 +4,12 @@
 //! recorder and the server are told. It reads the file and the password files it names and touches nothing else:
 //! whether directories and disks can be used is asked by `check`, and found by `run`.
 
+mod address;
 mod camera;
+mod password;
 mod reader;
 mod report;
+mod rtsp;
 mod schedule;
 mod units;
 
@@ -18,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keepwatch_recorder::config::{DiskConfig, RecorderConfig};
+use keepwatch_recorder::config::{DiskConfig, RecorderConfig, RtspConfig};
 use keepwatch_web::WebConfig;
 use serde_spanned::Spanned;
 use toml::de::DeTable;
@@ -26,6 +29,7 @@ use toml::de::DeTable;
 pub(crate) use self::camera::CameraTable;
 use self::reader::{Complaint, Table, quoted};
 pub(crate) use self::report::Report;
+pub(crate) use self::rtsp::RtspUserTable;
 pub(crate) use self::units::show_bytes;
 
 /// Largest file that is read: ten thousand cameras.
@@ -51,6 +55,8 @@ pub(crate) struct ConfigFile {
     pub(crate) recorder: RecorderTable,
     /// Every `[[camera]]`.
     pub(crate) cameras: Vec<CameraTable>,
+    /// Every `[[rtsp_user]]`.
+    pub(crate) rtsp_users: Vec<RtspUserTable>,
 }
 
 /// `[node]`.
@@ -62,6 +68,10 @@ pub(crate) struct NodeTable {
     pub(crate) data: Spanned<PathBuf>,
     /// Addresses of the HTTP server.
     pub(crate) listen: Vec<Spanned<SocketAddr>>,
+    /// Addresses of the RTSP server; empty means none.
+    pub(crate) rtsp_listen: Vec<Spanned<SocketAddr>>,
+    /// Addresses of the RTSP server with TLS; empty means none.
+    pub(crate) rtsps_listen: Vec<Spanned<SocketAddr>>,
 }
 
 impl Default for NodeTable {
@@ -70,6 +80,8 @@ impl Default for NodeTable {
             name: None,
             data: Spanned::new(0..0, PathBuf::from("/var/lib/keepwatch")),
             listen: vec![Spanned::new(0..0, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080)))],
+            rtsp_listen: Vec::new(),
+            rtsps_listen: Vec::new(),
         }
     }
 }
@@ -192,6 +204,11 @@ impl ConfigFile {
             .into_iter()
             .filter_map(|table| CameraTable::read(report, table, directory))
             .collect();
+        let rtsp_users: Vec<RtspUserTable> = root
+            .tables(report, "rtsp_user", "[[rtsp_user]]")
+            .into_iter()
+            .filter_map(|table| RtspUserTable::read(report, table, directory))
+            .collect();
         if !root.has("disk") {
             report.error_of_file(
                 "there is no [[disk]]",
@@ -209,7 +226,12 @@ impl ConfigFile {
         duplicates(report, paths, |path| format!("disk {}", quoted(&path.display().to_string())));
         let ids = cameras.iter().map(|camera| (&camera.id, camera.id.get_ref()));
         duplicates(report, ids, |id| format!("camera id {}", quoted(id.as_str())));
-        Self { node, disks, recorder, cameras }
+        for user in &rtsp_users {
+            user.check(report, &cameras);
+        }
+        let has_server = !node.rtsp_listen.is_empty() || !node.rtsps_listen.is_empty();
+        rtsp::check_all(report, &rtsp_users, has_server);
+        Self { node, disks, recorder, cameras, rtsp_users }
     }
 
     /// What the node is told to do; reads the password files.
@@ -224,6 +246,13 @@ impl ConfigFile {
                 );
             }
         }
+        let bare =
+            |addresses: &[Spanned<SocketAddr>]| addresses.iter().map(|address| *address.get_ref()).collect();
+        let rtsp = RtspConfig {
+            listen: bare(&self.node.rtsp_listen),
+            listen_tls: bare(&self.node.rtsps_listen),
+            users: self.rtsp_users.iter().filter_map(|user| user.resolve(report)).collect(),
+        };
         let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
         let recorder = RecorderConfig {
             name: self.node.name.clone().unwrap_or_else(host),
@@ -232,9 +261,9 @@ impl ConfigFile {
             retention: self.recorder.retention,
             buffer_bytes_max: self.recorder.buffer_bytes_max,
             cameras: self.cameras.iter().map(|camera| camera.resolve(report)).collect(),
+            rtsp,
         };
-        let listen = self.node.listen.iter().map(|address| *address.get_ref()).collect();
-        NodeConfig { recorder, listen }
+        NodeConfig { recorder, listen: bare(&self.node.listen) }
     }
 }
 
@@ -245,11 +274,15 @@ impl NodeTable {
         let data = table.parsed(report, "data", |text| path(text, directory));
         let listen = table.list(report, "listen", address);
         table.refuse_empty(report, "listen", "leave listen out for the usual address");
+        let rtsp_listen = table.list(report, "rtsp_listen", rtsp_address);
+        let rtsps_listen = table.list(report, "rtsps_listen", rtsp_address);
         table.finish(report);
         Self {
             name: name.map(Spanned::into_inner),
             data: data.unwrap_or(default.data),
             listen: listen.unwrap_or(default.listen),
+            rtsp_listen: rtsp_listen.unwrap_or(default.rtsp_listen),
+            rtsps_listen: rtsps_listen.unwrap_or(default.rtsps_listen),
         }
     }
 }
@@ -325,12 +358,16 @@ fn path(text: &str, directory: &Path) -> Result<PathBuf, Complaint> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, Complaint> {
-    text.trim().parse().map_err(|_| {
-        Complaint::new(
-            format!("{} is not an address with a port", quoted(text)),
-            "write numbers like \"[::1]:8080\" or \"127.0.0.1:8080\"",
-        )
-    })
+    socket_address(text, "write numbers like \"[::1]:8080\" or \"127.0.0.1:8080\"")
+}
+
+fn rtsp_address(text: &str) -> Result<SocketAddr, Complaint> {
+    socket_address(text, "write numbers like \"[::]:8554\" or \"192.0.2.1:554\"")
+}
+
+fn socket_address(text: &str, remedy: &str) -> Result<SocketAddr, Complaint> {
+    let what = || format!("{} is not an address with a port", quoted(text));
+    text.trim().parse().map_err(|_| Complaint::new(what(), remedy))
 }
 
 fn retention(text: &str) -> Result<Duration, Complaint> {

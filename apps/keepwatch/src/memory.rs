@@ -78,6 +78,7 @@ mod tests {
             retention: None,
             buffer_bytes_max: 0,
             cameras: Vec::new(),
+            rtsp: config::RtspConfig::default(),
         };
         keep(&config).unwrap();
         assert_eq!(disks(data.path()).unwrap(), [DiskConfig::new("/mnt/none", Some(5))]);

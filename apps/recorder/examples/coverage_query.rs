@@ -69,16 +69,7 @@ fn store_config(data: &Path) -> StoreConfig {
 
 fn config(data: &Path, ids: &[CameraId]) -> RecorderConfig {
     let url: url::Url = "rtsp://127.0.0.1:9/".parse().expect("a well-formed address");
-    let camera = |id: &CameraId| CameraConfig {
-        id: *id,
-        name: id.to_string(),
-        url: url.clone(),
-        user: None,
-        password: None,
-        audio: false,
-        retention: None,
-        schedule: Vec::new(),
-    };
+    let camera = |id: &CameraId| CameraConfig::new(*id, url.clone());
     RecorderConfig {
         name: "bench".to_owned(),
         data: data.to_owned(),
@@ -86,6 +77,7 @@ fn config(data: &Path, ids: &[CameraId]) -> RecorderConfig {
         retention: None,
         buffer_bytes_max: 64 << 20,
         cameras: ids.iter().map(camera).collect(),
+        rtsp: keepwatch_recorder::config::RtspConfig::default(),
     }
 }
 

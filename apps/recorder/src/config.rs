@@ -1,11 +1,17 @@
 //! What a recorder is told to do: domain types, made from the configuration file by the program.
 
+mod fingerprint;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use keepwatch_model::CameraId;
 pub use keepwatch_rtsp::Secret;
 use url::Url;
+
+pub use fingerprint::{Fingerprint, FingerprintError};
 
 /// Everything one recorder needs to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +28,49 @@ pub struct RecorderConfig {
     pub buffer_bytes_max: u64,
     /// The cameras, ids distinct.
     pub cameras: Vec<CameraConfig>,
+    /// What others may watch over RTSP.
+    pub rtsp: RtspConfig,
+}
+
+/// The RTSP server: who may watch which camera, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RtspConfig {
+    /// Addresses without encryption; empty means none.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses with TLS; empty means none.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Who may watch; names distinct.
+    pub users: Vec<RtspUser>,
+}
+
+/// A user of the RTSP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtspUser {
+    /// The name to log in with.
+    pub user: String,
+    /// The password to log in with.
+    pub password: Secret,
+    /// What the user may watch.
+    pub cameras: CameraSet,
+}
+
+/// Some or all cameras.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CameraSet {
+    /// All, also those that are added later.
+    All,
+    /// These.
+    Only(BTreeSet<CameraId>),
+}
+
+impl CameraSet {
+    /// Whether `camera` is among them.
+    pub fn contains(&self, camera: CameraId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(cameras) => cameras.contains(&camera),
+        }
+    }
 }
 
 /// A place for footage.
@@ -43,18 +92,86 @@ pub struct CameraConfig {
     pub id: CameraId,
     /// Its name as operators see it.
     pub name: String,
-    /// `rtsp://` address of its main stream, without user and password.
-    pub url: Url,
+    /// Where its streams are found.
+    pub source: CameraSource,
     /// User to log in with.
     pub user: Option<String>,
     /// Password to log in with.
     pub password: Option<Secret>,
+    /// How its media travels.
+    pub transport: MediaTransport,
+    /// The certificate that it must show over TLS; `None` takes any.
+    pub certificate: Option<Fingerprint>,
     /// Whether its audio is recorded.
     pub audio: bool,
+    /// Whether its metadata stream is recorded.
+    pub metadata: bool,
     /// Age at which its footage is deleted; `None` takes the recorder's.
     pub retention: Option<Duration>,
     /// When it is recorded; empty means always.
     pub schedule: Vec<WeeklySpan>,
+}
+
+impl CameraConfig {
+    /// A camera at the address of its main stream with everything else as it is when left out.
+    pub fn new(id: CameraId, url: Url) -> Self {
+        Self {
+            id,
+            name: id.to_string(),
+            source: CameraSource::Rtsp { url, sub_url: None },
+            user: None,
+            password: None,
+            transport: MediaTransport::Auto,
+            certificate: None,
+            audio: true,
+            metadata: false,
+            retention: None,
+            schedule: Vec::new(),
+        }
+    }
+}
+
+/// Where the streams of a camera are found; addresses are without user and password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CameraSource {
+    /// At given addresses.
+    Rtsp {
+        /// `rtsp://` or `rtsps://` address of the main stream.
+        url: Url,
+        /// That of the sub stream; `None` records none.
+        sub_url: Option<Url>,
+    },
+    /// Where the camera says.
+    Onvif {
+        /// `http://` or `https://` address of its device service.
+        url: Url,
+        /// Whether a sub stream is recorded, too.
+        sub: bool,
+        /// Whether its events are entered into the event log.
+        events: bool,
+    },
+}
+
+impl CameraSource {
+    /// Whether a sub stream is to be recorded.
+    pub const fn has_sub(&self) -> bool {
+        match self {
+            Self::Rtsp { sub_url, .. } => sub_url.is_some(),
+            Self::Onvif { sub, .. } => *sub,
+        }
+    }
+}
+
+/// How media travels from a camera.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MediaTransport {
+    /// Over TCP; over UDP where the camera refuses TCP.
+    #[default]
+    Auto,
+    /// Over TCP, in the RTSP connection.
+    Tcp,
+    /// Over UDP.
+    Udp,
 }
 
 /// A time of the week in UTC, in minutes since Monday 00:00; `from < to <= 10080`.

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::bookkeeper::Bookkeeper;
 use crate::camera::{CameraState, CameraTask, Ending, Registry};
 use crate::clock::{Clock, StepWatch};
-use crate::config::{CameraConfig, RecorderConfig};
+use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::events::Events;
 use crate::export::EXPORTS_MAX;
 use crate::rows;
@@ -199,6 +199,11 @@ impl Node {
         self.inner.config().name.clone()
     }
 
+    /// Who may watch over RTSP at the moment, and the addresses the server was started with.
+    pub fn rtsp(&self) -> RtspConfig {
+        self.inner.config().rtsp.clone()
+    }
+
     /// Its cameras by id.
     pub fn cameras(&self) -> Vec<Arc<CameraState>> {
         self.inner.cameras.all()
@@ -333,8 +338,12 @@ impl Node {
             tasks.insert(id, inner.start_camera(camera));
         }
         // What needs a restart is not in force, and is compared with again at the next change.
-        *inner.config.lock().unwrap_or_else(PoisonError::into_inner) =
-            RecorderConfig { cameras: config.cameras, retention: config.retention, ..old };
+        *inner.config.lock().unwrap_or_else(PoisonError::into_inner) = RecorderConfig {
+            cameras: config.cameras,
+            retention: config.retention,
+            rtsp: RtspConfig { users: config.rtsp.users, ..old.rtsp },
+            ..old
+        };
         Ok(applied)
     }
 
@@ -465,6 +474,8 @@ fn needs_restart(old: &RecorderConfig, new: &RecorderConfig) -> Vec<&'static str
         ("data", old.data != new.data),
         ("disk", old.disks != new.disks),
         ("buffer", old.buffer_bytes_max != new.buffer_bytes_max),
+        ("rtsp_listen", old.rtsp.listen != new.rtsp.listen),
+        ("rtsps_listen", old.rtsp.listen_tls != new.rtsp.listen_tls),
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))

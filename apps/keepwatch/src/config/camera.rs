@@ -1,22 +1,18 @@
 //! `[[camera]]`: its address, how to log in, what of it is recorded and when.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keepwatch_model::CameraId;
-use keepwatch_recorder::config::{CameraConfig, Secret, WeeklySpan};
+use keepwatch_recorder::config::{
+    CameraConfig, CameraSource, Fingerprint, MediaTransport, Secret, WeeklySpan,
+};
 use serde_spanned::Spanned;
-use url::Url;
 
+use super::address::{self, Address};
 use super::reader::{Complaint, Table, quoted};
 use super::report::Report;
-use super::{name, path, retention, schedule};
-
-/// Longest password in a file; cameras take far shorter ones.
-const PASSWORD_BYTES_MAX: u64 = 1024;
+use super::{name, password, path, retention, schedule};
 
 /// `[[camera]]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,68 +21,66 @@ pub(crate) struct CameraTable {
     pub(crate) id: Spanned<CameraId>,
     /// Its name as operators see it; `None` shows the id.
     pub(crate) name: Option<String>,
-    /// Its address without user and password.
-    pub(crate) url: Spanned<Url>,
+    /// Where its streams are found, without user and password.
+    pub(crate) source: Spanned<CameraSource>,
     /// User to log in with.
     pub(crate) user: Option<String>,
     /// File that holds the password.
     pub(crate) password_file: Option<Spanned<PathBuf>>,
     /// Password that stood in the address.
     pub(crate) password: Option<Secret>,
+    /// How its media travels.
+    pub(crate) transport: MediaTransport,
+    /// The certificate that it must show; `None` takes any.
+    pub(crate) certificate: Option<Fingerprint>,
     /// Whether its audio is recorded.
     pub(crate) audio: bool,
+    /// Whether its metadata is recorded.
+    pub(crate) metadata: bool,
     /// Age at which its footage is deleted; `None` takes the recorder's.
     pub(crate) retention: Option<Duration>,
     /// When it is recorded; empty means always.
     pub(crate) schedule: Vec<WeeklySpan>,
 }
 
-/// An address, and what stood in it that belongs elsewhere.
-struct Address {
-    url: Url,
+/// Where a camera's streams are found, and the login that stood there.
+struct Found {
+    source: Spanned<CameraSource>,
     user: Option<String>,
     password: Option<Secret>,
+    /// How messages name the key that says where: "url" or "onvif".
+    key: &'static str,
 }
 
 impl CameraTable {
     /// Reads one; `None` when it lacks what makes a camera.
     pub(super) fn read(report: &mut Report, mut table: Table<'_, '_>, directory: &Path) -> Option<Self> {
-        let (has_id, has_url) = (table.has("id"), table.has("url"));
-        let id = table.parsed(report, "id", |text| {
-            text.parse::<CameraId>().map_err(|_| {
-                let what = format!("{} cannot be a camera id", quoted(text));
-                Complaint::new(what, "use 1 to 31 of a-z 0-9 . _ - and begin with a letter or digit")
-            })
-        });
+        let has_id = table.has("id");
+        let id = table.parsed(report, "id", camera_id);
         let name = table.parsed(report, "name", name);
-        let address = table.parsed(report, "url", address);
+        let found = source(report, &mut table);
         let user = table.text(report, "user");
         let password_file = table.parsed(report, "password_file", |text| path(text, directory));
+        let transport = table.parsed(report, "transport", transport);
+        let certificate = table.parsed(report, "certificate", certificate);
         let audio = table.boolean(report, "audio");
+        let metadata = table.boolean(report, "metadata");
         let retention = table.parsed(report, "retention", retention);
         let schedule = table.list(report, "schedule", schedule::entry);
         table.refuse_empty(report, "schedule", "leave schedule out to record always");
         if !has_id {
             table.missing(report, "id", "add one of its own, like id = \"gate\"");
         }
-        if !has_url {
-            table.missing(
-                report,
-                "url",
-                "add the address of its stream, like url = \"rtsp://192.0.2.10/stream\"",
-            );
-        }
-        let address_span = address.as_ref().map(Spanned::span);
-        let Address { url, user: url_user, password } = address.map(Spanned::into_inner)?;
-        let span = address_span.unwrap_or_default();
+        table.finish(report);
+        let Found { source, user: url_user, password, key } = found?;
         if let (Some(user), Some(_)) = (&user, &url_user) {
-            let remedy = "take the user and password out of the url";
-            report.error(user.span(), "the user stands here and in the url", remedy);
+            let remedy = format!("take the user and password out of the {key}");
+            report.error(user.span(), format!("the user stands here and in the {key}"), remedy);
         }
         if password.is_some() {
             report.warning(
-                span.clone(),
-                "the url holds a password, which anybody who sees this file can read",
+                source.span(),
+                format!("the {key} holds a password, which anybody who sees this file can read"),
                 "move the user to user = \"...\" and the password to a file named by password_file",
             );
         }
@@ -95,18 +89,28 @@ impl CameraTable {
             report.error(file.span(), "there is a password but no user", "add user = \"...\"");
         }
         if let (Some(file), Some(_)) = (&password_file, &password) {
-            let remedy = "take the password out of the url";
-            report.error(file.span(), "the password stands in a file and in the url", remedy);
+            let remedy = format!("take the password out of the {key}");
+            report.error(file.span(), format!("the password stands in a file and in the {key}"), remedy);
         }
-        table.finish(report);
+        if let (Some(certificate), false) = (&certificate, shows_certificate(source.get_ref())) {
+            let what = "a camera shows no certificate at an address without TLS";
+            report.error(
+                certificate.span(),
+                what,
+                "write rtsps:// or https:// where it can, or leave certificate out",
+            );
+        }
         Some(Self {
             id: id?,
             name: name.map(Spanned::into_inner),
-            url: Spanned::new(span, url),
+            source,
             user,
             password_file,
             password,
+            transport: transport.map(Spanned::into_inner).unwrap_or_default(),
+            certificate: certificate.map(Spanned::into_inner),
             audio: audio.unwrap_or(true),
+            metadata: metadata.unwrap_or(false),
             retention: retention.map(Spanned::into_inner),
             schedule: schedule::merge(
                 schedule.unwrap_or_default().into_iter().flat_map(Spanned::into_inner).collect(),
@@ -117,102 +121,143 @@ impl CameraTable {
     /// What the recorder is told; reads the password file.
     pub(super) fn resolve(&self, report: &mut Report) -> CameraConfig {
         let id = *self.id.get_ref();
-        let from_file = self.password_file.as_ref().and_then(|file| read_password(report, file));
+        let file = self.password_file.as_ref();
+        let from_file = file.and_then(|file| password::read(report, file, "the camera's"));
         CameraConfig {
             id,
             name: self.name.clone().unwrap_or_else(|| id.to_string()),
-            url: self.url.get_ref().clone(),
+            source: self.source.get_ref().clone(),
             user: self.user.clone(),
             password: from_file.or_else(|| self.password.clone()),
+            transport: self.transport,
+            certificate: self.certificate,
             audio: self.audio,
+            metadata: self.metadata,
             retention: self.retention,
             schedule: self.schedule.clone(),
         }
     }
 }
 
-/// Reads the address of a stream. The text itself is never quoted: it may hold a password.
-fn address(text: &str) -> Result<Address, Complaint> {
-    const REMEDY: &str =
-        "write an address like \"rtsp://192.0.2.10/stream\" or \"rtsp://[2001:db8::10]:554/stream\"";
-    let url = Url::parse(text.trim())
-        .map_err(|error| Complaint::new(format!("the url is not valid: {error}"), REMEDY))?;
-    if url.scheme() != "rtsp" {
-        let what = format!("{}:// cannot be recorded", url.scheme());
-        return Err(Complaint::new(what, REMEDY));
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err(Complaint::new("the url names no host", REMEDY));
-    }
-    let user = (!url.username().is_empty()).then(|| unescaped(url.username()));
-    let password = url.password().map(|password| Secret::new(unescaped(password)));
-    let mut bare = url;
-    // These fail only for addresses without a host, which were refused above.
-    let _ = bare.set_password(None);
-    let _ = bare.set_username("");
-    Ok(Address { url: bare, user, password })
-}
-
-/// Undoes percent-encoding (RFC 3986 §2.1); what is not an escape stays as it is.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        match (first, tail) {
-            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
-                bytes.push(hex(*high).unwrap_or(0) * 16 + hex(*low).unwrap_or(0));
-                rest = after;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Reads a password: the file without the line end.
-fn read_password(report: &mut Report, file: &Spanned<PathBuf>) -> Option<Secret> {
-    let path = file.get_ref().display().to_string();
-    let mut complain = |what: String, remedy: &str| {
-        report.error(file.span(), what, remedy);
-        None
-    };
-    let opened = match File::open(file.get_ref()) {
-        Ok(opened) => opened,
-        Err(error) => {
-            return complain(
-                format!("{path} cannot be read: {error}"),
-                "create it with the camera's password",
+/// Where the streams are found: `url` with `sub_url`, or `onvif` with `sub` and `events`.
+fn source(report: &mut Report, table: &mut Table<'_, '_>) -> Option<Found> {
+    let (has_url, has_onvif) = (table.has("url"), table.has("onvif"));
+    let url = table.parsed(report, "url", address::stream);
+    let sub_url = table.parsed(report, "sub_url", address::stream);
+    let onvif = table.parsed(report, "onvif", address::device);
+    let sub = table.boolean(report, "sub");
+    let events = table.boolean(report, "events");
+    match (has_url, has_onvif) {
+        (true, true) => {
+            let span = onvif.map_or_else(|| table.span(), |onvif| onvif.span());
+            report.error(
+                span,
+                "the camera has a url and an onvif address",
+                "take one out: an onvif camera says where its streams are",
             );
+            None
         }
-    };
-    let mode = opened.metadata().map(|metadata| metadata.permissions().mode()).unwrap_or(0);
-    let mut bytes = Vec::new();
-    if let Err(error) = opened.take(PASSWORD_BYTES_MAX + 1).read_to_end(&mut bytes) {
-        return complain(format!("{path} cannot be read: {error}"), "name a file, not a directory");
+        (false, false) => {
+            table.missing(
+                report,
+                "url",
+                "add the address of its stream, like url = \"rtsp://192.0.2.10/stream\", or of the camera, like \
+                 onvif = \"http://192.0.2.10\"",
+            );
+            None
+        }
+        (true, false) => {
+            for key in ["sub", "events"] {
+                if table.has(key) {
+                    let what = format!("{key} is for a camera with an onvif address");
+                    let remedy = if key == "sub" {
+                        "write sub_url = \"rtsp://...\" instead"
+                    } else {
+                        "give the camera by onvif = \"http://...\", or take it out"
+                    };
+                    report.error(table.span_of(key), what, remedy);
+                }
+            }
+            let url = url?;
+            let span = url.span();
+            let Address { url, user, password } = url.into_inner();
+            let sub_url = sub_url.and_then(|sub| {
+                let (span, sub) = (sub.span(), sub.into_inner());
+                let foreign = (sub.user.is_some() && sub.user != user)
+                    || (sub.password.is_some() && sub.password != password);
+                if foreign {
+                    let what = "the sub_url holds a login of its own";
+                    report.error(
+                        span,
+                        what,
+                        "take it out: one user and one password_file hold for both streams",
+                    );
+                    return None;
+                }
+                if sub.url == url {
+                    report.error(
+                        span,
+                        "sub_url is the same as url",
+                        "write the address of the smaller stream",
+                    );
+                    return None;
+                }
+                Some(sub.url)
+            });
+            let source = Spanned::new(span, CameraSource::Rtsp { url, sub_url });
+            Some(Found { source, user, password, key: "url" })
+        }
+        (false, true) => {
+            if table.has("sub_url") {
+                report.error(
+                    table.span_of("sub_url"),
+                    "sub_url is for a camera with a url",
+                    "write sub = true: the camera says where its sub stream is",
+                );
+            }
+            let onvif = onvif?;
+            let span = onvif.span();
+            let Address { url, user, password } = onvif.into_inner();
+            let (sub, events) = (sub.unwrap_or(false), events.unwrap_or(true));
+            let source = Spanned::new(span, CameraSource::Onvif { url, sub, events });
+            Some(Found { source, user, password, key: "onvif address" })
+        }
     }
-    if bytes.len() as u64 > PASSWORD_BYTES_MAX {
-        return complain(
-            format!("{path} is longer than {PASSWORD_BYTES_MAX} bytes"),
-            "name the file of the password",
-        );
+}
+
+/// Whether anything of the camera is reached over TLS. The streams of an ONVIF camera may be, whatever its address.
+fn shows_certificate(source: &CameraSource) -> bool {
+    match source {
+        CameraSource::Rtsp { url, sub_url } => {
+            url.scheme() == "rtsps" || sub_url.as_ref().is_some_and(|url| url.scheme() == "rtsps")
+        }
+        CameraSource::Onvif { .. } => true,
     }
-    let Ok(text) = String::from_utf8(bytes) else {
-        return complain(format!("{path} is not UTF-8 text"), "write the password as text");
-    };
-    let password = text.strip_suffix('\n').unwrap_or(&text);
-    let password = password.strip_suffix('\r').unwrap_or(password);
-    if password.is_empty() || password.contains(char::is_control) {
-        return complain(
-            format!("{path} does not hold one line with a password"),
-            "write only the password into it",
-        );
+}
+
+/// The id of a camera.
+pub(super) fn camera_id(text: &str) -> Result<CameraId, Complaint> {
+    text.parse::<CameraId>().map_err(|_| {
+        let what = format!("{} cannot be a camera id", quoted(text));
+        Complaint::new(what, "use 1 to 31 of a-z 0-9 . _ - and begin with a letter or digit")
+    })
+}
+
+fn transport(text: &str) -> Result<MediaTransport, Complaint> {
+    match text {
+        "auto" => Ok(MediaTransport::Auto),
+        "tcp" => Ok(MediaTransport::Tcp),
+        "udp" => Ok(MediaTransport::Udp),
+        _ => Err(Complaint::new(
+            format!("{} is not a transport", quoted(text)),
+            "write \"auto\", \"tcp\" or \"udp\"",
+        )),
     }
-    if mode & 0o007 != 0 {
-        report.warning(file.span(), format!("{path} can be read by everybody"), "run: chmod 600 on it");
-    }
-    Some(Secret::new(password.to_owned()))
+}
+
+fn certificate(text: &str) -> Result<Fingerprint, Complaint> {
+    text.parse().map_err(|error| {
+        let what = format!("{} is no fingerprint of a certificate: {error}", quoted(text));
+        Complaint::new(what, "keepwatch status shows the one that the camera has, like \"sha256:0a1b...\"")
+    })
 }

@@ -70,6 +70,11 @@ impl<'t, 'i> Table<'t, 'i> {
         }
     }
 
+    /// Where the value of `key` stands; the table's own place when it is not there.
+    pub(crate) fn span_of(&self, key: &str) -> Range<usize> {
+        self.entries.get(key).map_or_else(|| self.span(), Spanned::span)
+    }
+
     /// Where it stands.
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()

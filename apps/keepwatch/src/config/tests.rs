@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use keepwatch_recorder::config::WeeklySpan;
+use keepwatch_recorder::config::{CameraSource, MediaTransport, WeeklySpan};
 use proptest::prelude::*;
 
 use super::*;
@@ -26,15 +26,16 @@ fn complaints(text: &str) -> Vec<String> {
 fn the_reference_shows_the_defaults() {
     let loaded = read(REFERENCE);
     assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
-    let ConfigFile { node, disks, recorder, cameras } = loaded.file;
+    let ConfigFile { node, disks, recorder, cameras, rtsp_users } = loaded.file;
+    assert!(rtsp_users.is_empty());
     assert_eq!(node, NodeTable::default());
     assert_eq!(recorder, RecorderTable::default());
     let least = read(LEAST).file;
     let [disk] = &disks[..] else { panic!("one disk") };
     assert_eq!(DiskTable { path: disk.path.clone(), ..least.disks[0].clone() }, *disk);
     let [camera] = &cameras[..] else { panic!("one camera") };
-    let CameraTable { id, url, .. } = camera.clone();
-    assert_eq!(CameraTable { id, url, ..least.cameras[0].clone() }, *camera);
+    let CameraTable { id, source, .. } = camera.clone();
+    assert_eq!(CameraTable { id, source, ..least.cameras[0].clone() }, *camera);
 }
 
 #[test]
@@ -47,13 +48,14 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
     let loaded = parse(text.clone(), directory.path());
     assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
     // Every key that is known is named in a complaint about one that is not.
-    let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n";
+    let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n\
+        [[rtsp_user]]\nzzzzzz=1\n";
     let keys: Vec<String> = complaints(unknown)
         .iter()
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 17, "{keys:?}");
+    assert_eq!(keys.len(), 29, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -73,6 +75,8 @@ fn a_full_file_becomes_what_the_recorder_is_told() {
 name = "north"
 data = "data dir"
 listen = ["127.0.0.1:0", "[::1]:8081"]
+rtsp_listen = "[::]:8554"
+rtsps_listen = ["[::]:8322"]
 [[disk]]
 path = "/mnt/a"
 size = "500 GiB"
@@ -84,19 +88,36 @@ buffer = "64 MiB"
 [[camera]]
 id = "gate"
 name = "Gate"
-url = "rtsp://[2001:db8::1]:8554/live?x=1"
+url = "rtsps://[2001:db8::1]:8554/live?x=1"
+sub_url = "rtsp://[2001:db8::1]:8554/live?x=2"
 user = "u"
 password_file = "p w"
+transport = "udp"
+certificate = "SHA256:0A:FF:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff:0a:ff"
 audio = false
+metadata = true
 retention = "1 week"
 schedule = "mon 07:00-19:00"
 [[camera]]
 id = "yard"
 url = "rtsp://u%40x:p%3Aw@h/s"
+[[camera]]
+id = "shop"
+onvif = "https://192.0.2.11:8443/onvif/device_service"
+sub = true
+events = false
+[[rtsp_user]]
+user = "guard"
+password_file = "p w"
+cameras = ["gate", "shop"]
+[[rtsp_user]]
+user = "chief"
+password_file = "p w"
+cameras = "*"
 "#;
     let loaded = parse(text.to_owned(), directory.path());
     let shown = loaded.report.show(Path::new("F")).to_string();
-    assert!(shown.starts_with("F:25:7: warning: the url holds a password"), "{shown}");
+    assert!(shown.starts_with("F:31:7: warning: the url holds a password"), "{shown}");
     assert_eq!(shown.lines().count(), 1, "{shown}");
     let NodeConfig { recorder, listen } = loaded.node;
     assert_eq!(listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
@@ -111,17 +132,34 @@ url = "rtsp://u%40x:p%3Aw@h/s"
     );
     assert_eq!(recorder.retention, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!(recorder.buffer_bytes_max, 64 << 20);
-    let [gate, yard] = &recorder.cameras[..] else { panic!("two cameras") };
+    let [gate, yard, shop] = &recorder.cameras[..] else { panic!("three cameras") };
     assert_eq!(gate.id.as_str(), "gate");
     assert_eq!(gate.name, "Gate");
-    assert_eq!(gate.url.as_str(), "rtsp://[2001:db8::1]:8554/live?x=1");
+    let source = |url: &str, sub_url: Option<&str>| CameraSource::Rtsp {
+        url: url.parse().unwrap(),
+        sub_url: sub_url.map(|url| url.parse().unwrap()),
+    };
+    let both = source("rtsps://[2001:db8::1]:8554/live?x=1", Some("rtsp://[2001:db8::1]:8554/live?x=2"));
+    assert_eq!(gate.source, both);
+    assert_eq!(gate.transport, MediaTransport::Udp);
+    assert_eq!(gate.certificate.unwrap().to_string(), format!("sha256:{}", "0aff".repeat(16)));
+    assert!(gate.metadata && !yard.metadata);
+    let url = "https://192.0.2.11:8443/onvif/device_service".parse().unwrap();
+    assert_eq!(shop.source, CameraSource::Onvif { url, sub: true, events: false });
+    assert_eq!(recorder.rtsp.listen, ["[::]:8554".parse().unwrap()]);
+    assert_eq!(recorder.rtsp.listen_tls, ["[::]:8322".parse().unwrap()]);
+    let [guard, chief] = &recorder.rtsp.users[..] else { panic!("two users") };
+    assert_eq!((guard.user.as_str(), guard.password.expose()), ("guard", "s3cret"));
+    assert!(guard.cameras.contains(gate.id) && !guard.cameras.contains(yard.id));
+    assert!(chief.cameras.contains(yard.id));
     assert_eq!(gate.user.as_deref(), Some("u"));
     assert_eq!(gate.password.as_ref().map(|password| password.expose()), Some("s3cret"));
     assert!(!gate.audio);
     assert_eq!(gate.retention, Some(Duration::from_secs(7 * 86_400)));
     assert_eq!(gate.schedule, [WeeklySpan { from_minute: 420, to_minute: 1140 }]);
     assert_eq!(yard.name, "yard");
-    assert_eq!(yard.url.as_str(), "rtsp://h/s");
+    assert_eq!(yard.source, source("rtsp://h/s", None));
+    assert_eq!((yard.transport, yard.certificate), (MediaTransport::Auto, None));
     assert_eq!(yard.user.as_deref(), Some("u@x"));
     assert_eq!(yard.password.as_ref().map(|password| password.expose()), Some("p:w"));
     assert!(yard.audio && yard.retention.is_none() && yard.schedule.is_empty());
@@ -199,7 +237,7 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "[[camera]]\nid = \"b\"",
-            "6:1: [[camera]] has no url; add the address of its stream, like url = \"rtsp://192.0.2.10/stream\"",
+            "6:1: [[camera]] has no url; add the address of its stream, like url = \"rtsp://192.0.2.10/stream\", or of the camera, like onvif = \"http://192.0.2.10\"",
         ),
         (
             "[[camera]]\nid = \"b\"\nurl = \"http://u:secret@h/t\"",
@@ -212,6 +250,58 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         (
             "[[camera]]\nid = \"b\"\nurl = \"rtsp://u@h\"\nuser = \"v\"",
             "9:8: the user stands here and in the url; take the user and password out of the url",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nonvif = \"http://h\"",
+            "9:9: the camera has a url and an onvif address; take one out: an onvif camera says where its streams are",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nsub = true",
+            "9:7: sub is for a camera with an onvif address; write sub_url = \"rtsp://...\" instead",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nevents = true",
+            "9:10: events is for a camera with an onvif address; give the camera by onvif = \"http://...\", or take it out",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nonvif = \"http://h\"\nsub_url = \"rtsp://h/2\"",
+            "9:11: sub_url is for a camera with a url; write sub = true: the camera says where its sub stream is",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h/1\"\nsub_url = \"rtsp://h/1\"",
+            "9:11: sub_url is the same as url; write the address of the smaller stream",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h/1\"\nsub_url = \"rtsp://u:secret@h/2\"",
+            "9:11: the sub_url holds a login of its own; take it out: one user and one password_file hold for both streams",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nonvif = \"rtsp://u:secret@h\"",
+            "8:9: rtsp:// cannot be recorded; write an address like \"http://192.0.2.10\" or \"https://192.0.2.10:8443\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\ntransport = \"multicast\"",
+            "9:13: \"multicast\" is not a transport; write \"auto\", \"tcp\" or \"udp\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsps://h\"\ncertificate = \"sha256:12\"",
+            "9:15: \"sha256:12\" is no fingerprint of a certificate: a SHA-256 has 64 hexadecimal digits; keepwatch status shows the one that the camera has, like \"sha256:0a1b...\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\ncertificate = \"sha256:0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff\"",
+            "9:15: a camera shows no certificate at an address without TLS; write rtsps:// or https:// where it can, or leave certificate out",
+        ),
+        (
+            "[node]\nrtsp_listen = \"8554\"",
+            "7:15: \"8554\" is not an address with a port; write numbers like \"[::]:8554\" or \"192.0.2.1:554\"",
+        ),
+        (
+            "[node]\nrtsp_listen = \"[::]:8554\"",
+            "warning: nobody can log in to the RTSP server, because there is no [[rtsp_user]]; add one with user, password_file and cameras, or take rtsp_listen and rtsps_listen out",
+        ),
+        (
+            "[[rtsp_user]]\nuser = \"a:b\"\npassword_file = \"none\"\ncameras = [\"a\"]",
+            "7:8: \"a:b\" cannot be the name of a user; write 1 to 64 characters without : \" and \\",
         ),
         (
             "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\naudio = \"yes\"",
@@ -237,6 +327,39 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
     for (added, expected) in table {
         assert_eq!(complaints(&format!("{LEAST}{added}\n")), [expected], "{added}");
     }
+}
+
+/// Users of the RTSP server are checked against the cameras and against each other.
+#[test]
+fn an_rtsp_user_watches_cameras_that_are_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("p");
+    std::fs::write(&secret, "x\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let user =
+        |cameras: &str| format!("[[rtsp_user]]\nuser = \"g\"\npassword_file = \"p\"\ncameras = {cameras}\n");
+    for (added, expected) in [
+        (
+            user("[\"a\", \"z\"]"),
+            vec!["F:9:17: there is no camera \"z\"; write the id of a [[camera]] of this file"],
+        ),
+        (
+            user("[]"),
+            vec!["F:9:11: cameras is an empty list; write [\"*\"] for all cameras, or take the user out"],
+        ),
+        (
+            user("\"a\"") + &user("\"*\""),
+            vec!["F:11:8: the user \"g\" is already on line 7; give each user one [[rtsp_user]]"],
+        ),
+        (user("\"a\""), vec![]),
+    ] {
+        let text = format!("{LEAST}{added}[node]\nrtsp_listen = \"[::1]:0\"\n");
+        let shown = parse(text, directory.path()).report.show(Path::new("F")).to_string();
+        assert_eq!(shown.lines().collect::<Vec<_>>(), expected, "{added}");
+    }
+    let shown =
+        parse(format!("{LEAST}{}", user("\"a\"")), directory.path()).report.show(Path::new("F")).to_string();
+    assert!(shown.starts_with("F:7:8: warning: nobody can watch over RTSP"), "{shown}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::gather::{Ending, Gather, Output, Signal};
 use super::ingest::Ingest;
 use super::state::{CameraState, Connection};
 use crate::clock::Clock;
+use crate::config::CameraSource;
 use crate::events::Events;
 
 /// Signals of a session that may wait; they repeat themselves.
@@ -376,7 +377,10 @@ async fn connect(
 async fn dial(
     camera: &CameraState,
 ) -> Result<(client::Session, Vec<TrackConfig>, usize), (GapReason, String)> {
-    let config = client_config(camera);
+    let Some(config) = client_config(camera) else {
+        let detail = "the camera has not told where its streams are".to_owned();
+        return Err((GapReason::ConnectionLost, detail));
+    };
     let fail = |error: ClientError| (reason_of_error(&error), error.to_string());
     let described = client::connect(&config).await.map_err(fail)?;
     let offered = &described.presentation().tracks;
@@ -411,13 +415,17 @@ fn reason_of(ending: Ending) -> GapReason {
     }
 }
 
-fn client_config(camera: &CameraState) -> ClientConfig {
+fn client_config(camera: &CameraState) -> Option<ClientConfig> {
     let config = camera.config();
-    ClientConfig {
+    let url = match &config.source {
+        CameraSource::Rtsp { url, .. } => url.clone(),
+        CameraSource::Onvif { .. } => return None,
+    };
+    Some(ClientConfig {
         user: config.user.clone(),
         password: config.password.clone(),
-        ..ClientConfig::new(config.url.clone())
-    }
+        ..ClientConfig::new(url)
+    })
 }
 
 fn reason_of_error(error: &ClientError) -> GapReason {

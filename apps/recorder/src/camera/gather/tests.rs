@@ -35,16 +35,7 @@ fn video_config(tag: u8) -> TrackConfig {
 impl Bench {
     fn new() -> Self {
         let directory = TempDir::new().unwrap();
-        let config = CameraConfig {
-            id: "cam1".parse().unwrap(),
-            name: "Gate".to_owned(),
-            url: "rtsp://127.0.0.1/cam1".parse().unwrap(),
-            user: None,
-            password: None,
-            audio: true,
-            retention: None,
-            schedule: Vec::new(),
-        };
+        let config = CameraConfig::new("cam1".parse().unwrap(), "rtsp://127.0.0.1/cam1".parse().unwrap());
         let clock = Clock::new();
         let mut ledger = Ledger::new();
         ledger.missing_from(START.plus(-90_000), GapReason::ConnectionLost);
