@@ -264,6 +264,7 @@ impl Camera {
             data: unit.data.clone(),
             prefix,
             lost_packets: std::mem::take(&mut playing.lost_packets),
+            mark: None,
         })
     }
 
@@ -285,6 +286,7 @@ impl Camera {
             data,
             prefix: Bytes::new(),
             lost_packets: 0,
+            mark: None,
         })
     }
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use keepwatch_model::{CameraId, TICKS_PER_SECOND};
-use keepwatch_rtsp::server::{Server, Service, Source};
+use keepwatch_rtsp::Secret;
+use keepwatch_rtsp::server::{OpenRequest, Refusal, Server, Service, Source};
 use tokio::task::JoinHandle;
 
 use crate::camera::Camera;
@@ -216,17 +217,18 @@ impl Cameras {
 }
 
 impl Service for Cameras {
-    fn password(&self, user: &str) -> Option<String> {
-        self.login.as_ref().filter(|login| login.user == user).map(|login| login.password.clone())
+    fn password(&self, user: &str) -> Option<Secret> {
+        self.login.as_ref().filter(|login| login.user == user).map(|login| login.password.as_str().into())
     }
 
     fn needs_login(&self) -> bool {
         self.login.is_some()
     }
 
-    fn open(&self, path: &str) -> Option<Box<dyn Source>> {
-        let source = self.find(path.strip_prefix('/')?).ok()?.open()?;
-        Some(Box::new(source))
+    fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn Source>, Refusal> {
+        let name = request.path.strip_prefix('/').ok_or(Refusal::NotFound)?;
+        let source = self.find(name).ok().and_then(Camera::open).ok_or(Refusal::NotFound)?;
+        Ok(Box::new(source))
     }
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepwatch_model::{CameraId, TICKS_PER_SECOND, TrackConfig};
-use keepwatch_rtsp::server::{Media, NextMedia, Server, Service, Source};
+use keepwatch_rtsp::Secret;
+use keepwatch_rtsp::server::{Media, NextMedia, OpenRequest, Refusal, Server, Service, Source};
 use material::Material;
 use serde::Serialize;
 use tokio::time::sleep_until;
@@ -191,18 +192,21 @@ impl Load {
 }
 
 impl Service for Load {
-    fn password(&self, user: &str) -> Option<String> {
-        self.login.as_ref().filter(|login| login.user == user).map(|login| login.password.clone())
+    fn password(&self, user: &str) -> Option<Secret> {
+        self.login.as_ref().filter(|login| login.user == user).map(|login| login.password.as_str().into())
     }
 
     fn needs_login(&self) -> bool {
         self.login.is_some()
     }
 
-    fn open(&self, path: &str) -> Option<Box<dyn Source>> {
-        let name = path.strip_prefix('/')?;
-        let camera = self.cameras.iter().find(|camera| camera.id.as_str() == name)?;
-        Some(Box::new(LoadSource { camera: camera.clone(), playing: None }))
+    fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn Source>, Refusal> {
+        let camera = request
+            .path
+            .strip_prefix('/')
+            .and_then(|name| self.cameras.iter().find(|camera| camera.id.as_str() == name))
+            .ok_or(Refusal::NotFound)?;
+        Ok(Box::new(LoadSource { camera: camera.clone(), playing: None }))
     }
 }
 
@@ -247,6 +251,7 @@ impl LoadCamera {
             data: unit.data.clone(),
             prefix,
             lost_packets: 0,
+            mark: None,
         })
     }
 }

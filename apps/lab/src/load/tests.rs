@@ -35,10 +35,14 @@ async fn the_average_is_what_was_asked_for() {
 #[tokio::test]
 async fn every_connection_begins_at_a_key_frame_and_misses_none() {
     let load = Load::prepare(&small(4)).unwrap();
-    assert!(load.open("/cam5").is_none() && load.open("cam1").is_none());
+    let open = |path: &str| {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        load.open(&OpenRequest { path, user: None, peer, secure: false })
+    };
+    assert!(open("/cam5").is_err() && open("cam1").is_err());
     let mut moments = BTreeSet::new();
     for place in 0..4_u64 {
-        let mut source = load.open(&format!("/cam{}", place + 1)).unwrap();
+        let mut source = open(&format!("/cam{}", place + 1)).unwrap();
         assert_eq!(source.tracks().len(), 1);
         let mut numbers = Vec::new();
         for at in 0..25 {

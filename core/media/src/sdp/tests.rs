@@ -1,5 +1,7 @@
 use super::*;
 use crate::h264::{DecoderConfig, Sps};
+use crate::replay::ClockRange;
+use keepwatch_model::WallTime;
 use proptest::prelude::*;
 
 const SPROP: &str = "Z00AKpWoHgCJ+WEAAAMAAQAAAwAyhA==,aO48gA==";
@@ -123,6 +125,7 @@ fn what_the_writer_writes_is_understood() {
     let unknown = TrackConfig { kind: CodecKind::H264, clock_rate: 90_000, channels: 0, config: Vec::new() };
     let configs = [&video, &audio, &unknown];
     let controls = ["track=0", "track=1", "track=2"];
+    let attributes = ["x-onvif-track:VIDEO001\r\nm=audio".to_owned()];
     let announced: Vec<_> = configs
         .iter()
         .zip(controls)
@@ -131,9 +134,14 @@ fn what_the_writer_writes_is_understood() {
             config,
             payload_type: if position == 1 { 97 } else { payload_type(config.kind, position) },
             control,
+            attributes: &attributes,
         })
         .collect();
-    let text = write("camera\r\nm=video", &announced);
+    let footage = ClockRange { from: WallTime::from_ticks(0), to: None };
+    let text = write("camera\r\nm=video", Some(footage), &announced);
+    assert!(text.contains("\r\na=range:clock=19700101T000000.000Z-\r\n"), "{text}");
+    assert!(text.contains("\r\na=x-onvif-track:VIDEO001  m=audio\r\n"), "{text}");
+    assert!(write("camera", None, &announced).contains("\r\na=range:npt=now-\r\n"));
     let read = parse(&text);
     assert_eq!(read.control.as_deref(), Some("*"));
     assert_eq!(read.tracks.len(), 3);

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use keepwatch_model::{CodecKind, TrackConfig};
 
 use crate::h264::DecoderConfig;
+use crate::replay::ClockRange;
 
 /// The first payload type without a fixed meaning (RFC 3551 §6).
 const DYNAMIC_FIRST: u8 = 96;
@@ -20,6 +21,8 @@ pub struct AnnouncedTrack<'a> {
     pub payload_type: u8,
     /// Its control address, relative to the presentation.
     pub control: &'a str,
+    /// Further attributes, without `a=`.
+    pub attributes: &'a [String],
 }
 
 /// The payload type for the track at `position`: the fixed one where there is one.
@@ -34,12 +37,14 @@ pub fn payload_type(kind: CodecKind, position: u8) -> u8 {
     }
 }
 
-/// The description of a presentation called `name`, controlled as a whole at its own address.
-pub fn write(name: &str, tracks: &[AnnouncedTrack<'_>]) -> String {
-    let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+/// The description of a presentation called `name`, controlled as a whole at its own address. `footage` is the span
+/// of recorded media; `None` for live ones.
+pub fn write(name: &str, footage: Option<ClockRange>, tracks: &[AnnouncedTrack<'_>]) -> String {
+    let name = one_line(name);
+    let range = footage.map_or_else(|| "npt=now-".to_owned(), |footage| footage.to_string());
     let name = if name.trim().is_empty() { "-" } else { name.trim() };
     let mut text = format!(
-        "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns={name}\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n"
+        "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns={name}\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:{range}\r\n"
     );
     for track in tracks {
         track_lines(&mut text, track).expect("writing to a String cannot fail");
@@ -47,8 +52,13 @@ pub fn write(name: &str, tracks: &[AnnouncedTrack<'_>]) -> String {
     text
 }
 
+/// `text` without what would begin another line.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 fn track_lines(text: &mut String, track: &AnnouncedTrack<'_>) -> std::fmt::Result {
-    let AnnouncedTrack { config, payload_type, control } = track;
+    let AnnouncedTrack { config, payload_type, control, attributes } = track;
     let (media, name) = match config.kind {
         CodecKind::H264 => ("video", "H264"),
         CodecKind::H265 => ("video", "H265"),
@@ -74,6 +84,9 @@ fn track_lines(text: &mut String, track: &AnnouncedTrack<'_>) -> std::fmt::Resul
             write!(text, ";sprop-parameter-sets={}", sets.join(","))?;
         }
         text.push_str("\r\n");
+    }
+    for attribute in *attributes {
+        write!(text, "a={}\r\n", one_line(attribute))?;
     }
     write!(text, "a=control:{control}\r\n")
 }

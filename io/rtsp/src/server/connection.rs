@@ -90,7 +90,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, service: Arc<dyn 
     let mut connection = Connection {
         stream,
         service,
-        conversation: Conversation::new(),
+        conversation: Conversation::new(peer, false),
         framer: Framer::new(),
         tail: Vec::new(),
         unsent: Vec::new(),

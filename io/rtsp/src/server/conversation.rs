@@ -5,6 +5,9 @@
 //! to the user that set it up, and is not ended for lack of keepalives: the connection itself tells whether the
 //! client lives.
 
+use std::net::SocketAddr;
+
+use keepwatch_media::replay::PlayRequest;
 use keepwatch_media::rtsp::{
     LowerTransport, Method, Request, Response, RtpInfo, Session, Transport, write_rtp_info,
 };
@@ -14,7 +17,7 @@ use keepwatch_model::{CodecKind, TrackConfig};
 use super::address::{Address, control};
 use super::login::{Login, Verdict};
 use super::sender::{Sender, Start};
-use super::{Service, Source};
+use super::{OpenRequest, Refusal, Service, Source};
 use crate::chance;
 
 /// The session timeout told to clients, in seconds.
@@ -32,6 +35,8 @@ const TRACKS_MAX: usize = 32;
 /// A source that this connection opened.
 struct Opened {
     path: String,
+    /// For whom: rights are decided when a source is opened.
+    user: Option<String>,
     source: Box<dyn Source>,
     tracks: Vec<TrackConfig>,
 }
@@ -75,6 +80,8 @@ pub(super) enum Effect {
 
 /// One client's conversation.
 pub(super) struct Conversation {
+    peer: SocketAddr,
+    secure: bool,
     login: Login,
     opened: Option<Opened>,
     set_up: Option<SetUp>,
@@ -82,9 +89,9 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// A conversation that has not begun.
-    pub(super) fn new() -> Self {
-        Self { login: Login::new(), opened: None, set_up: None, playing: false }
+    /// A conversation with `peer` that has not begun; `secure` says whether it is encrypted.
+    pub(super) fn new(peer: SocketAddr, secure: bool) -> Self {
+        Self { peer, secure, login: Login::new(), opened: None, set_up: None, playing: false }
     }
 
     /// Answers `request`.
@@ -117,7 +124,7 @@ impl Conversation {
         let address = Address::parse(&request.uri);
         match request.method {
             Method::Options => told(ok(request)),
-            Method::Describe => told(self.describe(request, &address, service)),
+            Method::Describe => told(self.describe(request, &address, user.as_deref(), service)),
             Method::Setup => told(self.set_up(request, &address, user, service)),
             Method::Play => self.play(request),
             Method::GetParameter => told(ok(request)),
@@ -143,36 +150,55 @@ impl Conversation {
         }
     }
 
-    fn describe(&mut self, request: &Request, address: &Address<'_>, service: &dyn Service) -> Response {
+    fn describe(
+        &mut self,
+        request: &Request,
+        address: &Address<'_>,
+        user: Option<&str>,
+        service: &dyn Service,
+    ) -> Response {
         if self.set_up.is_some() {
             // Its source is in use; another connection may describe what it likes.
             return status(455, request);
         }
-        let Some(opened) = self.open(address.path, service) else { return status(404, request) };
-        let controls: Vec<_> = (0..opened.tracks.len()).map(control).collect();
-        let tracks = opened.tracks.iter().zip(&controls).enumerate();
+        let opened = match self.open(address.path, user, service) {
+            Ok(opened) => opened,
+            Err(refusal) => return status(refusal.status(), request),
+        };
+        let texts: Vec<_> =
+            (0..opened.tracks.len()).map(|at| (control(at), opened.source.attributes(at))).collect();
+        let tracks = opened.tracks.iter().zip(&texts).enumerate();
         let tracks: Vec<_> = tracks
-            .map(|(position, (config, control))| AnnouncedTrack {
+            .map(|(position, (config, (control, attributes)))| AnnouncedTrack {
                 config,
                 payload_type: payload_type(config.kind, position),
                 control,
+                attributes,
             })
             .collect();
-        ok(request)
-            .header("Content-Base", format!("{}/", address.base))
-            .with_body("application/sdp", sdp::write("Keepwatch", &tracks))
+        let text = sdp::write("Keepwatch", opened.source.footage(), &tracks);
+        ok(request).header("Content-Base", format!("{}/", address.base)).with_body("application/sdp", text)
     }
 
     /// The source under `path`, opened anew unless the last request opened it.
-    fn open(&mut self, path: &str, service: &dyn Service) -> Option<&mut Opened> {
-        if self.opened.as_ref().is_none_or(|opened| opened.path != path) {
-            self.opened = service.open(path).map(|source| {
+    fn open(
+        &mut self,
+        path: &str,
+        user: Option<&str>,
+        service: &dyn Service,
+    ) -> Result<&mut Opened, Refusal> {
+        let same = |opened: &Opened| opened.path == path && opened.user.as_deref() == user;
+        let opened = match self.opened.take().filter(same) {
+            Some(opened) => opened,
+            None => {
+                let request = OpenRequest { path, user, peer: self.peer, secure: self.secure };
+                let source = service.open(&request)?;
                 let mut tracks = source.tracks();
                 tracks.truncate(TRACKS_MAX);
-                Opened { path: path.to_owned(), source, tracks }
-            });
-        }
-        self.opened.as_mut()
+                Opened { path: path.to_owned(), user: user.map(str::to_owned), source, tracks }
+            }
+        };
+        Ok(self.opened.insert(opened))
     }
 
     fn set_up(
@@ -186,8 +212,10 @@ impl Conversation {
         if self.playing || (self.set_up.is_some() && another_path) {
             return status(455, request);
         }
-        let Some(opened) = self.open(address.path, service) else { return status(404, request) };
-        let tracks = opened.tracks.clone();
+        let tracks = match self.open(address.path, user.as_deref(), service) {
+            Ok(opened) => opened.tracks.clone(),
+            Err(refusal) => return status(refusal.status(), request),
+        };
         let position = match address.track {
             Some(position) => position,
             None if tracks.len() == 1 => 0,
@@ -227,6 +255,14 @@ impl Conversation {
         if self.playing {
             // A client that asks again, as some do to keep the session, gets what it has.
             return told(response);
+        }
+        let Some(opened) = &mut self.opened else { return told(status(455, request)) };
+        let asked = match PlayRequest::read(request) {
+            Ok(asked) => asked,
+            Err(error) => return told(status(error.status(), request)),
+        };
+        if let Err(error) = opened.source.play(&asked) {
+            return told(status(error.status(), request));
         }
         // A source goes with its session: what follows begins with a source of its own.
         let Some(opened) = self.opened.take() else { return told(status(455, request)) };

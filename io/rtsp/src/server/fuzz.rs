@@ -1,11 +1,14 @@
 //! The entry for fuzz targets: all of the server that a stranger's bytes reach, without its socket.
 
+use std::net::SocketAddr;
+
 use keepwatch_media::rtsp::{Response, RtspMessage};
 use keepwatch_media::text::{Frame, Framer};
 use keepwatch_model::{CodecKind, TrackConfig};
 
 use super::conversation::{Conversation, Effect};
-use super::{NextMedia, Service, Source};
+use super::{NextMedia, OpenRequest, Refusal, Service, Source};
+use crate::Secret;
 
 /// Two tracks under every path, without login or with `user` and `password`.
 struct Anything {
@@ -13,16 +16,16 @@ struct Anything {
 }
 
 impl Service for Anything {
-    fn password(&self, user: &str) -> Option<String> {
-        (user == "user").then(|| "password".to_owned())
+    fn password(&self, user: &str) -> Option<Secret> {
+        (user == "user").then(|| "password".into())
     }
 
     fn needs_login(&self) -> bool {
         self.needs_login
     }
 
-    fn open(&self, _path: &str) -> Option<Box<dyn Source>> {
-        Some(Box::new(Silence))
+    fn open(&self, _request: &OpenRequest<'_>) -> Result<Box<dyn Source>, Refusal> {
+        Ok(Box::new(Silence))
     }
 }
 
@@ -52,7 +55,8 @@ impl Source for Silence {
 pub fn answer_requests(bytes: &[u8]) -> Vec<u8> {
     let (choice, bytes) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
     let service = Anything { needs_login: choice & 1 == 1 };
-    let (mut conversation, mut framer) = (Conversation::new(), Framer::new());
+    let (mut conversation, mut framer) =
+        (Conversation::new(SocketAddr::from(([127, 0, 0, 1], 1)), false), Framer::new());
     let (mut at, mut answers) = (0, Vec::new());
     while let Ok(Some(frame)) = framer.next(bytes, &mut at) {
         let Frame::Text(message) = frame else { continue };

@@ -5,7 +5,7 @@ use keepwatch_media::rtsp::{Request, Response};
 
 use super::Service;
 use super::address::Address;
-use crate::chance;
+use crate::{Secret, chance};
 
 /// The realm of all paths.
 const REALM: &str = "Keepwatch";
@@ -47,7 +47,7 @@ impl Login {
         let stale = authorization.nonce().is_some_and(|nonce| nonce != self.nonce);
         let user = authorization.user();
         let password = service.password(user);
-        let compared = password.as_deref().unwrap_or(NO_PASSWORD);
+        let compared = password.as_ref().map_or(NO_PASSWORD, Secret::expose);
         let right = authorization.verify(compared, REALM, &self.nonce, request.method.as_str());
         // Clients differ in slashes and tracks between both; what must not differ is what is asked for.
         let same_path = authorization

@@ -123,6 +123,7 @@ mod tests {
             data,
             prefix: Bytes::new(),
             lost_packets: 0,
+            mark: None,
         }
     }
 

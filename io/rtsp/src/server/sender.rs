@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use keepwatch_media::packetize::{PacketizeError, Packetizer, PacketizerConfig};
+use keepwatch_media::replay::EXTENSION_PROFILE;
 use keepwatch_media::rtcp::{NtpTime, write_bye, write_sender_report};
+use keepwatch_media::rtp::Extension;
 use keepwatch_media::text::write_interleaved;
 use keepwatch_model::{TICKS_PER_SECOND, TrackConfig, WallTime};
 use tokio::time::Instant;
@@ -97,10 +99,12 @@ impl Sender {
             self.report_due = Some(now + REPORT_INTERVAL);
             write_interleaved(out, self.report_channel, |out| self.report(out));
         }
+        let words = media.mark.map(|mark| mark.to_words());
+        let extension = words.as_ref().map(|data| Extension { profile: EXTENSION_PROFILE, data });
         if self.config.kind.is_video() {
-            self.packetizer.push(timestamp, &[&media.prefix, &media.data], out)
+            self.packetizer.push_extended(timestamp, extension, &[&media.prefix, &media.data], out)
         } else {
-            self.packetizer.push(timestamp, &[&media.data], out)
+            self.packetizer.push_extended(timestamp, extension, &[&media.data], out)
         }
     }
 

@@ -10,8 +10,9 @@ use keepwatch_media::depacketize::{Depacketizer, Sample};
 use keepwatch_media::rtcp::{self, RtcpPacket, SenderReport};
 use keepwatch_media::rtp::RtpPacket;
 use keepwatch_model::{CodecKind, Flow, MonoTime, PacketHandler, TrackConfig, WallTime};
+use keepwatch_rtsp::Secret;
 use keepwatch_rtsp::client::{ClientConfig, SessionEnd, connect};
-use keepwatch_rtsp::server::{Media, NextMedia, Server, Service, Source};
+use keepwatch_rtsp::server::{Media, NextMedia, OpenRequest, Refusal, Server, Service, Source};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -83,6 +84,7 @@ pub(crate) fn video(number: u32) -> Media {
         data: data.into(),
         prefix: length_prefixed(&[&sei]).into(),
         lost_packets: 0,
+        mark: None,
     }
 }
 
@@ -96,6 +98,7 @@ pub(crate) fn audio(track: usize, number: u32) -> Media {
         data: noise(number + 1_000 * u32::try_from(track).unwrap(), 320).collect::<Vec<_>>().into(),
         prefix: Bytes::new(),
         lost_packets: 0,
+        mark: None,
     }
 }
 
@@ -154,20 +157,20 @@ impl Studio {
 }
 
 impl Service for Studio {
-    fn password(&self, user: &str) -> Option<String> {
+    fn password(&self, user: &str) -> Option<Secret> {
         self.asked.store(true, Ordering::Relaxed);
-        (user == "operator").then(|| PASSWORD.to_owned())
+        (user == "operator").then(|| PASSWORD.into())
     }
 
     fn needs_login(&self) -> bool {
         self.login
     }
 
-    fn open(&self, path: &str) -> Option<Box<dyn Source>> {
-        (path == "/live/main").then(|| {
-            Box::new(List { left: self.program.clone().into_iter(), then_end: self.then_end })
-                as Box<dyn Source>
-        })
+    fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn Source>, Refusal> {
+        if request.path != "/live/main" {
+            return Err(Refusal::NotFound);
+        }
+        Ok(Box::new(List { left: self.program.clone().into_iter(), then_end: self.then_end }))
     }
 }
 

@@ -23,6 +23,7 @@ fn queued(capture_ticks: i64, timestamp: u32, skip: u16) -> Queued {
         data: Bytes::from_static(&[0; 160]),
         prefix: Bytes::new(),
         lost_packets: 0,
+        mark: None,
     };
     Queued { media, skip }
 }
