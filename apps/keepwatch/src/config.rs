@@ -162,13 +162,20 @@ pub(crate) struct Loaded {
 pub(crate) fn load(path: &Path) -> Result<Loaded, ReadError> {
     let text = read_text(path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
-    Ok(parse(text, directory))
+    Ok(parse(&text, directory))
 }
 
 /// Reads a file's `text`; relative paths in it are relative to `directory`.
-pub(crate) fn parse(text: String, directory: &Path) -> Loaded {
-    let mut report = Report::new(text.clone());
-    let (tree, errors) = DeTable::parse_recoverable(&text);
+pub(crate) fn parse(text: &str, directory: &Path) -> Loaded {
+    let (file, mut report) = read(text, directory);
+    let node = file.resolve(&mut report);
+    Loaded { file, node, report }
+}
+
+/// Reads a file's `text` and opens none of the files that it names.
+pub(crate) fn read(text: &str, directory: &Path) -> (ConfigFile, Report) {
+    let mut report = Report::new(text.to_owned());
+    let (tree, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         // Some spans point behind the end.
         let offset = error.span().map_or(0, |span| span.start.min(text.len()));
@@ -180,8 +187,7 @@ pub(crate) fn parse(text: String, directory: &Path) -> Loaded {
     } else {
         ConfigFile::default()
     };
-    let node = file.resolve(&mut report);
-    Loaded { file, node, report }
+    (file, report)
 }
 
 impl ConfigFile {

@@ -4,6 +4,7 @@
 //! cut. The same functions run in two ways: `cargo xtask fuzz` searches for inputs guided by coverage, and the test
 //! in this file replays `corpus/TARGET/*`, which holds captures and every input that ever broke something.
 
+mod configuration;
 mod media;
 mod rtsp;
 mod store;
@@ -14,6 +15,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets.
 pub const TARGETS: &[Target] = &[
     ("auth", rtsp::auth),
+    ("configuration", configuration::file),
     ("depacketize", media::depacketize),
     ("h264_sample", media::h264_sample),
     ("rtcp", media::rtcp),

@@ -13,7 +13,7 @@ const REFERENCE: &str = include_str!("../../../../docs/ref/keepwatch.toml");
 const LEAST: &str = "[[disk]]\npath = \"d\"\n[[camera]]\nid = \"a\"\nurl = \"rtsp://h/s\"\n";
 
 fn read(text: &str) -> Loaded {
-    parse(text.to_owned(), Path::new("/etc/keepwatch"))
+    parse(text, Path::new("/etc/keepwatch"))
 }
 
 /// The messages on `text`, without the name of the file.
@@ -45,7 +45,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
     std::fs::write(&secret, "p\n").unwrap();
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
     let text = REFERENCE.replace("#: ", "");
-    let loaded = parse(text.clone(), directory.path());
+    let loaded = parse(&text, directory.path());
     assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
     // Every key that is known is named in a complaint about one that is not.
     let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n\
@@ -115,7 +115,7 @@ user = "chief"
 password_file = "p w"
 cameras = "*"
 "#;
-    let loaded = parse(text.to_owned(), directory.path());
+    let loaded = parse(text, directory.path());
     let shown = loaded.report.show(Path::new("F")).to_string();
     assert!(shown.starts_with("F:31:7: warning: the url holds a password"), "{shown}");
     assert_eq!(shown.lines().count(), 1, "{shown}");
@@ -354,11 +354,11 @@ fn an_rtsp_user_watches_cameras_that_are_there() {
         (user("\"a\""), vec![]),
     ] {
         let text = format!("{LEAST}{added}[node]\nrtsp_listen = \"[::1]:0\"\n");
-        let shown = parse(text, directory.path()).report.show(Path::new("F")).to_string();
+        let shown = parse(&text, directory.path()).report.show(Path::new("F")).to_string();
         assert_eq!(shown.lines().collect::<Vec<_>>(), expected, "{added}");
     }
     let shown =
-        parse(format!("{LEAST}{}", user("\"a\"")), directory.path()).report.show(Path::new("F")).to_string();
+        parse(&format!("{LEAST}{}", user("\"a\"")), directory.path()).report.show(Path::new("F")).to_string();
     assert!(shown.starts_with("F:7:8: warning: nobody can watch over RTSP"), "{shown}");
 }
 
@@ -416,7 +416,7 @@ fn a_password_that_others_can_read_is_warned_about() {
     ] {
         std::fs::write(&secret, content).unwrap();
         std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).unwrap();
-        let shown = parse(text.clone(), directory.path()).report.show(Path::new("F")).to_string();
+        let shown = parse(&text, directory.path()).report.show(Path::new("F")).to_string();
         assert!(shown.starts_with("F:7:17:") && shown.contains(part), "{shown}");
     }
 }

@@ -1,0 +1,95 @@
+//! The one program of Keepwatch: it reads the command line and starts what was asked for.
+//!
+//! Every command is a module; this file maps them to exit codes. Errors reach standard error as one sentence with its
+//! causes, never as a dump. It is a library so that the fuzz targets reach the reader of the configuration; the
+//! binary only calls [`main`].
+
+mod check;
+mod cli;
+mod client;
+mod config;
+mod demo;
+mod lab;
+mod logging;
+mod memory;
+mod output;
+mod parent;
+mod run;
+mod verify;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::cli::{Cli, Command};
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// As asked.
+    Done,
+    /// The configuration cannot be used.
+    ConfigurationWrong,
+    /// It was carried out, and what it looked at is not as it should be.
+    FaultsFound,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::ConfigurationWrong => 2,
+            Outcome::FaultsFound => 3,
+        })
+    }
+}
+
+/// Does what the command line asks for; returns the exit code.
+pub fn main() -> ExitCode {
+    match start(Cli::parse()) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            output::complain(format_args!("keepwatch: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads `text` as a configuration file and shows all that is wrong with it, for the fuzz target: whatever the text is,
+/// this returns. No file that it names is opened.
+pub fn decode_untrusted_configuration(text: &str) -> String {
+    let (_, report) = config::read(text, Path::new("/"));
+    report.show(Path::new("keepwatch.toml")).to_string()
+}
+
+fn start(cli: Cli) -> anyhow::Result<Outcome> {
+    match cli.command {
+        Command::Run(options) => {
+            parent::end_with(options.parent)?;
+            logging::start("info")?;
+            on_all_cores(run::run(options))
+        }
+        Command::Check(options) => Ok(check::check(&options.file)),
+        Command::Status(options) => on_one_core(client::status(options)),
+        Command::Export(options) => on_one_core(client::export(options)),
+        Command::Verify(options) => verify::verify(&options),
+        Command::Lab(options) => {
+            parent::end_with(options.parent)?;
+            logging::start("warn")?;
+            lab::lab(options)
+        }
+        Command::Demo(options) => on_one_core(demo::demo(options)),
+        Command::DemoJanitor(options) => on_one_core(demo::janitor::run(options.temporary)),
+    }
+}
+
+/// Runs what records: as many threads as there are cores.
+fn on_all_cores(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Runs what waits. The demo depends on it: its children end with the thread that started them.
+fn on_one_core(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
