@@ -6,8 +6,10 @@
 
 #![warn(clippy::indexing_slicing)]
 
+pub mod device;
 pub mod lexical;
 pub mod namespace;
+pub mod notification;
 pub mod security;
 pub mod soap;
 pub mod xml;
