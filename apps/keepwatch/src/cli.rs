@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use keepwatch_lab::{AudioCodec, VideoCodec};
 use keepwatch_model::{CameraId, WallTime};
 
 /// Where a configuration is looked for when none is named.
@@ -226,8 +227,14 @@ pub(crate) struct LabCamerasOptions {
     /// Frames from one key frame to the next
     #[arg(long, default_value_t = 25)]
     pub(crate) gop: u32,
-    /// Leave the sound out
-    #[arg(long)]
+    /// Codings of the main streams, separated by commas, in turn: that of cam1 first
+    #[arg(long, value_delimiter = ',', default_value = "h264")]
+    pub(crate) codec: Vec<LabCodec>,
+    /// Coding of the sound
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) audio: LabAudio,
+    /// Leave the sound out, as `--audio none`
+    #[arg(long, conflicts_with = "audio")]
     pub(crate) silent: bool,
     /// What they ask for.
     #[command(flatten)]
@@ -241,6 +248,47 @@ pub(crate) struct LabCamerasOptions {
     /// End after this many seconds
     #[arg(long)]
     pub(crate) seconds: Option<u64>,
+}
+
+/// Coding of a virtual camera's main stream.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LabCodec {
+    /// H.264
+    H264,
+    /// Motion JPEG
+    Jpeg,
+}
+
+impl From<LabCodec> for VideoCodec {
+    fn from(codec: LabCodec) -> Self {
+        match codec {
+            LabCodec::H264 => Self::H264,
+            LabCodec::Jpeg => Self::Jpeg,
+        }
+    }
+}
+
+/// Coding of a virtual camera's sound.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum LabAudio {
+    /// G.711 µ-law
+    #[default]
+    Pcmu,
+    /// G.711 A-law
+    Pcma,
+    /// No sound
+    None,
+}
+
+impl LabAudio {
+    /// The coding; `None` for no sound.
+    pub(crate) const fn codec(self) -> Option<AudioCodec> {
+        match self {
+            Self::Pcmu => Some(AudioCodec::Pcmu),
+            Self::Pcma => Some(AudioCodec::Pcma),
+            Self::None => None,
+        }
+    }
 }
 
 /// Options of `lab load`.
@@ -302,7 +350,7 @@ mod tests {
             "keepwatch verify --data D --config F --rebuild --json",
             "keepwatch export --data D --camera c1 --from 2026-11-21T22:00:00Z --to 2026-11-21T22:01:00Z -o F",
             "keepwatch lab cameras --listen 127.0.0.1:0 --count 4 --bitrate 500000 --control S",
-            "keepwatch lab cameras --user u --password-file f",
+            "keepwatch lab cameras --user u --password-file f --codec h264,jpeg --audio pcma",
             "keepwatch lab load --cameras 64 --seconds 10",
             "keepwatch lab count-frames --data D",
         ] {

@@ -48,7 +48,8 @@ fn cameras_options(options: LabCamerasOptions) -> anyhow::Result<CamerasOptions>
         encoders: options.encoders,
         encoder,
         gop_frames: options.gop,
-        audio: !options.silent,
+        audio: if options.silent { None } else { options.audio.codec() },
+        codecs: options.codec.into_iter().map(Into::into).collect(),
         login: login(options.login)?,
     };
     Ok(CamerasOptions {

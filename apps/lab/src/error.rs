@@ -32,6 +32,9 @@ pub enum LabError {
     /// The encoder refused its settings or a picture.
     #[error("encoding")]
     Encoder(#[from] openh264::Error),
+    /// The JPEG encoder refused its settings or a picture.
+    #[error("encoding JPEG")]
+    Jpeg(#[from] jpeg_encoder::EncodingError),
     /// The encoder gave a picture without the parameter sets that decoding needs, or with unusable ones.
     #[error("the encoder's parameter sets cannot be used")]
     ParameterSets(#[from] AvccError),

@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
+use keepwatch_model::WallTime;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use crate::LabClock;
 
 /// One command to a camera.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +32,11 @@ pub enum Fault {
     ClockStep {
         /// How far, in milliseconds; negative is back. Adds to earlier steps.
         milliseconds: i64,
+    },
+    /// Makes the camera's crystal too fast or too slow: its wall clock and its RTP timestamps run away from the time.
+    ClockDrift {
+        /// By how many millionths, -10,000 to 10,000; negative is too slow. 0 leaves the clock where it is by then.
+        ppm: i32,
     },
     /// Makes the RTP timestamps of all tracks jump; capture times do not.
     TimestampJump {
@@ -88,6 +96,8 @@ pub(crate) struct Condition {
     pub(crate) clock_ticks: i64,
     /// RTP timestamps minus what the lab's clock says, in 90 kHz ticks.
     pub(crate) timestamp_ticks: i64,
+    /// How the camera's crystal runs, which moves both.
+    pub(crate) drift: Drift,
     /// Which picture size.
     pub(crate) parameters: ParameterSet,
     /// Whether there are no key frames.
@@ -98,8 +108,37 @@ pub(crate) struct Condition {
     pub(crate) losses: u64,
 }
 
+/// A crystal that is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drift {
+    /// Since when it has run like this.
+    since: WallTime,
+    /// How far off it was then, in 90 kHz ticks.
+    ticks: i64,
+    /// How it runs, in millionths.
+    ppm: i32,
+}
+
+impl Drift {
+    /// How far off it is at `label`, in 90 kHz ticks.
+    fn at(self, label: WallTime) -> i64 {
+        let ticks = i128::from(label.ticks_since(self.since)) * i128::from(self.ppm) / 1_000_000;
+        self.ticks.saturating_add(i64::try_from(ticks).unwrap_or(0))
+    }
+}
+
 impl Condition {
-    fn apply(&mut self, fault: Fault) {
+    /// What the camera's wall clock shows at `label` of the lab's.
+    pub(crate) fn camera_time(&self, label: WallTime) -> WallTime {
+        label.plus(self.clock_ticks).plus(self.drift.at(label))
+    }
+
+    /// The label from which the camera computes an RTP timestamp at `label` of the lab's clock.
+    pub(crate) fn media_time(&self, label: WallTime) -> WallTime {
+        label.plus(self.timestamp_ticks).plus(self.drift.at(label))
+    }
+
+    fn apply(&mut self, fault: Fault, now: WallTime) {
         match fault {
             Fault::Drop => self.generation += 1,
             Fault::Refuse { on } => {
@@ -108,6 +147,10 @@ impl Condition {
             }
             Fault::Stall { on } => self.stalled = on,
             Fault::ClockStep { milliseconds } => add_milliseconds(&mut self.clock_ticks, milliseconds),
+            Fault::ClockDrift { ppm } => {
+                let ppm = ppm.clamp(-DRIFT_PPM_MAX, DRIFT_PPM_MAX);
+                self.drift = Drift { since: now, ticks: self.drift.at(now), ppm };
+            }
             Fault::TimestampJump { milliseconds } => {
                 add_milliseconds(&mut self.timestamp_ticks, milliseconds)
             }
@@ -131,21 +174,26 @@ fn add_milliseconds(ticks: &mut i64, milliseconds: i64) {
 /// A hundred years: keeps every label in the range that dates have.
 const TICKS_OFF_MAX: i64 = 100 * 365 * 86_400 * 90_000;
 
+/// A second in a hundred: a crystal that bad is broken.
+const DRIFT_PPM_MAX: i32 = 10_000;
+
 /// Makes things go wrong with one camera; clones command the same camera.
 #[derive(Clone, Debug)]
 pub struct CameraControl {
     condition: Arc<watch::Sender<Condition>>,
+    clock: LabClock,
 }
 
 impl CameraControl {
     /// The control of a healthy camera.
-    pub(crate) fn new() -> Self {
-        Self { condition: Arc::new(watch::Sender::new(Condition::default())) }
+    pub(crate) fn new(clock: LabClock) -> Self {
+        Self { condition: Arc::new(watch::Sender::new(Condition::default())), clock }
     }
 
     /// Takes effect before the next access unit of every connection.
     pub fn apply(&self, fault: Fault) {
-        self.condition.send_modify(|condition| condition.apply(fault));
+        let now = self.clock.now();
+        self.condition.send_modify(|condition| condition.apply(fault, now));
     }
 
     /// Follows the camera's condition.
@@ -165,7 +213,7 @@ mod tests {
 
     #[test]
     fn faults_join_and_healing_takes_back_all_but_what_happened() {
-        let control = CameraControl::new();
+        let control = CameraControl::new(LabClock::start());
         for fault in [
             Fault::Stall { on: true },
             Fault::NoKeyFrames { on: true },
@@ -188,5 +236,22 @@ mod tests {
             control.condition(),
             Condition { generation: 1, skips: 3, losses: 2, ..Condition::default() }
         );
+    }
+
+    #[test]
+    fn a_crystal_that_drifts_moves_both_clocks_and_stops_where_it_is() {
+        let mut condition = Condition::default();
+        let start = WallTime::from_ticks(90_000 * 1_000);
+        condition.apply(Fault::ClockDrift { ppm: 500 }, start);
+        let later = start.plus(90_000 * 2_000);
+        assert_eq!(condition.camera_time(start), start);
+        assert_eq!(condition.camera_time(later), later.plus(90_000));
+        assert_eq!(condition.media_time(later), later.plus(90_000));
+        condition.apply(Fault::ClockDrift { ppm: -500 }, later);
+        assert_eq!(condition.camera_time(later.plus(90_000 * 1_000)), later.plus(90_000 * 1_000 + 45_000));
+        condition.apply(Fault::ClockDrift { ppm: i32::MAX }, later);
+        assert_eq!(condition.camera_time(later.plus(90_000)), later.plus(90_000 + 90_000 + 900));
+        condition.apply(Fault::Heal, later);
+        assert_eq!(condition.camera_time(later), later);
     }
 }

@@ -1,8 +1,8 @@
 //! One encoder's pictures for many cameras: a thread that draws and encodes each frame when it is due.
 //!
-//! Three variants of a frame are offered: the main stream, the same with other parameter sets, and one without key
-//! frames. A variant is encoded only while somebody wants it. The frame's number decides whether it is a key
-//! frame, so both ordinary variants have theirs at the same numbers and a camera can change over without a hole.
+//! Four variants of a frame are offered: the main stream, the same with other parameter sets, one without key frames,
+//! and the sub-stream. A variant is encoded only while somebody wants it. The frame's number decides whether it is a
+//! key frame, so that all variants have theirs at the same numbers and a camera can change over without a hole.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -14,7 +14,8 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use crate::encoder::{AccessUnit, Encoder, EncoderSettings};
+use crate::coder::{Coder, Turn, VideoCodec};
+use crate::encoder::{AccessUnit, EncoderSettings};
 use crate::timeline::{LabClock, Timeline};
 use crate::{Caption, LabError};
 
@@ -31,18 +32,24 @@ pub(crate) enum Variant {
     Main,
     /// Another picture size.
     Alternate,
-    /// The main stream without key frames.
+    /// The main stream without key frames; of a coding that has no others, the main stream.
     Keyless,
+    /// The sub-stream: a smaller picture, always in H.264.
+    Sub,
 }
 
+/// How many variants there are.
+const VARIANTS: usize = 4;
+
 impl Variant {
-    const ALL: [Self; 3] = [Self::Main, Self::Alternate, Self::Keyless];
+    const ALL: [Self; VARIANTS] = [Self::Main, Self::Alternate, Self::Keyless, Self::Sub];
 
     const fn index(self) -> usize {
         match self {
             Self::Main => 0,
             Self::Alternate => 1,
             Self::Keyless => 2,
+            Self::Sub => 3,
         }
     }
 }
@@ -52,7 +59,7 @@ impl Variant {
 pub(crate) struct FeedFrame {
     /// Its number on the timeline.
     pub(crate) number: u64,
-    units: [Option<AccessUnit>; 3],
+    units: [Option<AccessUnit>; VARIANTS],
 }
 
 impl FeedFrame {
@@ -67,6 +74,8 @@ impl FeedFrame {
 pub(crate) struct FeedSettings {
     /// Stands in the picture.
     pub(crate) name: String,
+    /// Of all variants but the sub-stream.
+    pub(crate) codec: VideoCodec,
     /// Of the main variant.
     pub(crate) encoder: EncoderSettings,
     /// Frames from one key frame to the next.
@@ -79,8 +88,8 @@ pub(crate) struct FeedSettings {
 #[derive(Debug)]
 pub(crate) struct Feed {
     frames: broadcast::Sender<Arc<FeedFrame>>,
-    wanted: Arc<[AtomicUsize; 3]>,
-    tracks: [TrackConfig; 3],
+    wanted: Arc<[AtomicUsize; VARIANTS]>,
+    tracks: [TrackConfig; VARIANTS],
     /// Dropping it wakes and ends the thread.
     _stop: mpsc::Sender<()>,
 }
@@ -92,16 +101,20 @@ impl Feed {
         timeline: Timeline,
         clock: LabClock,
     ) -> Result<Self, LabError> {
-        let main = Encoder::new(settings.encoder)?;
-        let alternate = Encoder::new(alternate_of(settings.encoder))?;
-        let keyless = Encoder::new(settings.encoder)?;
-        let tracks = [main.track().clone(), alternate.track().clone(), keyless.track().clone()];
+        let FeedSettings { codec, encoder, .. } = settings;
+        let coders = [
+            Coder::main(codec, encoder)?,
+            Coder::alternate(codec, encoder)?,
+            Coder::keyless(codec, encoder)?,
+            Coder::sub(encoder)?,
+        ];
+        let tracks = coders.each_ref().map(|coder| coder.track().clone());
         let (frames, _) = broadcast::channel(BEHIND_FRAMES_MAX);
-        let wanted = Arc::new([const { AtomicUsize::new(0) }; 3]);
+        let wanted = Arc::new([const { AtomicUsize::new(0) }; VARIANTS]);
         let (stop, stopped) = mpsc::channel();
         let worker = Worker {
-            encoders: [main, alternate, keyless],
-            running: [false; 3],
+            coders,
+            running: [false; VARIANTS],
             frames: frames.clone(),
             wanted: wanted.clone(),
             settings,
@@ -170,12 +183,12 @@ impl Subscription {
 /// Keeps a variant being encoded.
 #[derive(Debug)]
 struct Wish {
-    wanted: Arc<[AtomicUsize; 3]>,
+    wanted: Arc<[AtomicUsize; VARIANTS]>,
     variant: Variant,
 }
 
 impl Wish {
-    fn new(wanted: &Arc<[AtomicUsize; 3]>, variant: Variant) -> Self {
+    fn new(wanted: &Arc<[AtomicUsize; VARIANTS]>, variant: Variant) -> Self {
         wanted[variant.index()].fetch_add(1, Ordering::Relaxed);
         Self { wanted: wanted.clone(), variant }
     }
@@ -189,11 +202,11 @@ impl Drop for Wish {
 
 /// The thread's side.
 struct Worker {
-    encoders: [Encoder; 3],
+    coders: [Coder; VARIANTS],
     /// Whether a variant's previous frame was encoded, so that the next may refer to it.
-    running: [bool; 3],
+    running: [bool; VARIANTS],
     frames: broadcast::Sender<Arc<FeedFrame>>,
-    wanted: Arc<[AtomicUsize; 3]>,
+    wanted: Arc<[AtomicUsize; VARIANTS]>,
     settings: FeedSettings,
     timeline: Timeline,
     clock: LabClock,
@@ -220,18 +233,18 @@ impl Worker {
 
     /// Encodes what is wanted of one frame and hands it out.
     fn frame(&mut self, number: u64, label: WallTime) -> Result<(), LabError> {
-        let mut units = [None, None, None];
+        let mut units = [const { None }; VARIANTS];
+        let place = number.wrapping_add(self.settings.phase_frames);
         for variant in Variant::ALL {
             let at = variant.index();
             if self.wanted[at].load(Ordering::Relaxed) == 0 {
                 self.running[at] = false;
                 continue;
             }
-            let turn =
-                number.wrapping_add(self.settings.phase_frames).is_multiple_of(self.settings.gop_frames);
-            let key = !self.running[at] || (turn && variant != Variant::Keyless);
+            let due = place.is_multiple_of(self.settings.gop_frames) && variant != Variant::Keyless;
+            let turn = Turn { place, key: !self.running[at] || due };
             let caption = Caption { name: &self.settings.name, at: label, counter: number };
-            units[at] = Some(self.encoders[at].encode(caption, key)?);
+            units[at] = Some(self.coders[at].code(caption, turn)?);
             self.running[at] = true;
         }
         if units.iter().any(Option::is_some) {
@@ -253,10 +266,4 @@ impl Worker {
         warn!(feed = self.settings.name, left_out = caught_up - next, ?late, "the encoder is too slow");
         caught_up
     }
-}
-
-/// The settings with another picture size.
-fn alternate_of(settings: EncoderSettings) -> EncoderSettings {
-    let (width, height) = if settings.width == 480 { (640, 360) } else { (480, 270) };
-    EncoderSettings { width, height, ..settings }
 }

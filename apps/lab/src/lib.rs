@@ -6,6 +6,8 @@
 //! anything about recording, and nothing of the recorder is used: a lab is the outside world.
 
 mod camera;
+mod clip;
+mod coder;
 mod connections;
 mod control;
 mod encoder;
@@ -13,22 +15,26 @@ mod ending;
 mod error;
 mod fault;
 mod feed;
+mod jpeg;
 mod load;
 mod picture;
 mod run;
 mod site;
+mod sound;
 mod stamp;
 mod timeline;
-mod tone;
 
+pub use coder::VideoCodec;
 pub use connections::Connection;
 pub use encoder::{AccessUnit, Encoder, EncoderSettings};
 pub use error::LabError;
 pub use fault::{CameraControl, Fault, ParameterSet};
+pub use jpeg::read_jpeg_counter;
 pub use load::{LoadOptions, run_load};
 pub use picture::{Caption, Picture, Scene, read_counter};
 pub use run::{CamerasOptions, run_cameras};
 pub use site::{Login, NUMBERS_PER_CAMERA, SiteOptions, VirtualSite};
+pub use sound::AudioCodec;
 pub use stamp::FrameStamp;
 pub use timeline::{EPOCH, LabClock, Timeline};
 

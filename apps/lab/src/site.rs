@@ -1,21 +1,23 @@
 //! A site of virtual cameras behind one RTSP server, and the handle by which things go wrong in it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use keepwatch_model::{CameraId, TICKS_PER_SECOND};
+use keepwatch_model::{CameraId, StreamId, TICKS_PER_SECOND};
 use keepwatch_rtsp::Secret;
 use keepwatch_rtsp::server::{OpenRequest, Refusal, Server, Service, Source};
 use tokio::task::JoinHandle;
 
 use crate::camera::Camera;
+use crate::coder::VideoCodec;
 use crate::connections::{Connection, Connections};
 use crate::encoder::EncoderSettings;
 use crate::fault::{CameraControl, Fault};
 use crate::feed::{Feed, FeedSettings};
+use crate::sound::{AudioCodec, Sound};
 use crate::timeline::{LabClock, Timeline};
-use crate::tone::Tone;
 use crate::{LabError, wide};
 
 /// From one camera's frame numbers to the next one's: far more than there will be frames, and round, so that a
@@ -45,8 +47,10 @@ impl fmt::Debug for Login {
 pub struct SiteOptions {
     /// Where the RTSP server listens; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// Cameras, 1 to 1,000: `cam1` at `/cam1`, and so on.
+    /// Cameras, 1 to 1,000: `cam1` at `/cam1`, its sub-stream at `/cam1/sub`, and so on.
     pub cameras: usize,
+    /// Codings of the main streams, in turn: the first is that of `cam1`. None means H.264 for all.
+    pub codecs: Vec<VideoCodec>,
     /// Encoders that they share, at most one for each camera. A camera without its own shows the picture, and the
     /// name in it, of another, and lags behind it by a part of a GOP.
     pub encoders: usize,
@@ -54,8 +58,8 @@ pub struct SiteOptions {
     pub encoder: EncoderSettings,
     /// Frames from one key frame to the next, 1 to 1,000.
     pub gop_frames: u32,
-    /// Whether they have sound.
-    pub audio: bool,
+    /// The coding of their sound; `None` for no sound.
+    pub audio: Option<AudioCodec>,
     /// What they ask for; `None` for nothing.
     pub login: Option<Login>,
 }
@@ -67,10 +71,11 @@ impl Default for SiteOptions {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             cameras: 1,
+            codecs: Vec::new(),
             encoders: 1,
             encoder: EncoderSettings::default(),
             gop_frames: 25,
-            audio: true,
+            audio: Some(AudioCodec::default()),
             login: None,
         }
     }
@@ -179,29 +184,35 @@ impl Cameras {
         LabError::check("frames of a GOP", u64::from(options.gop_frames), 1..=1_000, "1 to 1,000")?;
         let timeline = Timeline::new(options.encoder.frames_per_second)?;
         let clock = LabClock::start();
-        let tone = options.audio.then(Tone::new);
+        let sound = options.audio.map(Sound::new);
         let gop_frames = u64::from(options.gop_frames);
-        let feeds = (0..options.encoders)
-            .map(|at| {
-                let settings = FeedSettings {
-                    name: camera_id(at).to_string(),
-                    encoder: options.encoder,
-                    gop_frames,
-                    phase_frames: gop_frames * wide(at) / wide(options.encoders),
-                };
-                Feed::start(settings, timeline, clock).map(Arc::new)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        // Cameras of different codings cannot share an encoder.
+        let mut feeds = BTreeMap::new();
+        for at in 0..options.cameras {
+            let encoder = at % options.encoders;
+            let codec = codec_of(at, options);
+            if feeds.contains_key(&(codec, encoder)) {
+                continue;
+            }
+            let settings = FeedSettings {
+                name: camera_id(at).to_string(),
+                codec,
+                encoder: options.encoder,
+                gop_frames,
+                phase_frames: gop_frames * wide(encoder) / wide(options.encoders),
+            };
+            feeds.insert((codec, encoder), Arc::new(Feed::start(settings, timeline, clock)?));
+        }
         let list = (0..options.cameras)
             .map(|at| Camera {
                 id: camera_id(at),
                 number_base: NUMBERS_PER_CAMERA * (wide(at) + 1),
                 delay_ticks: delay_ticks(at, options, timeline),
-                feed: feeds[at % options.encoders].clone(),
-                tone: tone.clone(),
+                feed: feeds[&(codec_of(at, options), at % options.encoders)].clone(),
+                sound: sound.clone(),
                 timeline,
                 clock,
-                control: CameraControl::new(),
+                control: CameraControl::new(clock),
                 connections: Connections::default(),
             })
             .collect();
@@ -226,15 +237,25 @@ impl Service for Cameras {
     }
 
     fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn Source>, Refusal> {
-        let name = request.path.strip_prefix('/').ok_or(Refusal::NotFound)?;
-        let source = self.find(name).ok().and_then(Camera::open).ok_or(Refusal::NotFound)?;
-        Ok(Box::new(source))
+        let path = request.path.strip_prefix('/').ok_or(Refusal::NotFound)?;
+        let (camera, stream) = match path.split_once('/') {
+            None => (path, StreamId::MAIN),
+            Some((camera, "sub")) => (camera, StreamId::SUB),
+            Some(_) => return Err(Refusal::NotFound),
+        };
+        let source = self.find(camera).ok().and_then(|camera| camera.open(stream));
+        Ok(Box::new(source.ok_or(Refusal::NotFound)?))
     }
 }
 
 /// The id of the camera at place `at`: `cam1` and up.
 pub(crate) fn camera_id(at: usize) -> CameraId {
     format!("cam{}", at + 1).parse().expect("cam and at most 20 digits are a camera id")
+}
+
+/// The coding of the main stream of the camera at place `at`.
+fn codec_of(at: usize, options: &SiteOptions) -> VideoCodec {
+    options.codecs.get(at % options.codecs.len().max(1)).copied().unwrap_or_default()
 }
 
 /// How far a camera lags behind the feed it shares: the sharers spread over one GOP, two seconds at most.

@@ -115,6 +115,16 @@ impl Picture {
         &self.planes[..self.width * self.height]
     }
 
+    /// A line of the luma plane; empty below the picture.
+    pub(crate) fn luma_line(&self, line: usize) -> &[u8] {
+        self.luma().chunks(self.width).nth(line).unwrap_or_default()
+    }
+
+    /// A line of both chroma planes, of which each has half as many; empty below the picture.
+    pub(crate) fn chroma_lines(&self, line: usize) -> [&[u8]; 2] {
+        [self.u(), self.v()].map(|plane| plane.chunks(self.width / 2).nth(line).unwrap_or_default())
+    }
+
     /// Pixels of a line.
     pub const fn width(&self) -> usize {
         self.width

@@ -10,7 +10,7 @@ use crate::viewer::{Frame, Viewer, counters};
 const CAMERA: &str = "cam1";
 
 async fn site() -> (VirtualSite, String) {
-    let site = VirtualSite::start(SiteOptions { audio: false, ..SiteOptions::default() }).await.unwrap();
+    let site = VirtualSite::start(SiteOptions { audio: None, ..SiteOptions::default() }).await.unwrap();
     let url = site.url(CAMERA);
     (site, url)
 }

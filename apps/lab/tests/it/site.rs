@@ -108,7 +108,7 @@ async fn sound_and_sender_reports_follow_the_cameras_clock() {
 async fn cameras_ask_for_their_login_over_ipv6_too() {
     let login = Some(Login { user: "operator".to_owned(), password: "s3cret".to_owned() });
     let listen = "[::1]:0".parse().unwrap();
-    let options = SiteOptions { listen, login, audio: false, ..SiteOptions::default() };
+    let options = SiteOptions { listen, login, audio: None, ..SiteOptions::default() };
     assert!(!format!("{options:?}").contains("s3cret"));
     let site = VirtualSite::start(options).await.unwrap();
     let addr = site.addr();

@@ -1,0 +1,124 @@
+//! One connection's media, in the order they are due.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use keepwatch_model::{StreamId, TrackConfig};
+use keepwatch_rtsp::server::{Media, NextMedia, Source};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::playing::Playing;
+use super::{Camera, wanted_variant};
+use crate::fault::Condition;
+use crate::feed::Variant;
+
+/// One connection's media.
+#[derive(Debug)]
+pub(crate) struct CameraSource {
+    camera: Camera,
+    stream: StreamId,
+    watch: watch::Receiver<Condition>,
+    /// The condition's generation when the connection came.
+    generation: u64,
+    described: Variant,
+    /// `None` until the first media is asked for.
+    playing: Option<Playing>,
+}
+
+/// What is sent next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Next {
+    Picture,
+    Sound,
+}
+
+impl CameraSource {
+    /// The media of a connection that comes now.
+    pub(super) fn new(camera: Camera, stream: StreamId) -> Self {
+        let watch = camera.control.watch();
+        let condition = camera.control.condition();
+        Self {
+            stream,
+            watch,
+            generation: condition.generation,
+            described: wanted_variant(stream, condition),
+            playing: None,
+            camera,
+        }
+    }
+
+    async fn next_media(&mut self) -> Option<Media> {
+        let Self { camera, stream, watch, generation, described, playing } = self;
+        loop {
+            let condition = *watch.borrow_and_update();
+            if condition.generation != *generation {
+                return None;
+            }
+            let playing = playing.get_or_insert_with(|| Playing::new(camera, *stream, condition, *described));
+            if condition.stalled {
+                playing.stalled = true;
+                playing.frame = None;
+                watch.changed().await.ok()?;
+                continue;
+            }
+            if playing.stalled {
+                playing.resume(camera);
+            }
+            let next = camera.next_due(playing);
+            tokio::select! {
+                biased;
+                changed = watch.changed() => changed.ok()?,
+                next = wait_for(next) => {
+                    let media = match next {
+                        Next::Picture => {
+                            playing.frame.take().and_then(|frame| camera.picture(playing, &frame, condition))
+                        }
+                        Next::Sound => camera.packet(playing, condition),
+                    };
+                    if media.is_some() {
+                        return media;
+                    }
+                }
+                received = playing.subscription.next(), if playing.frame.is_none() => {
+                    let (frame, missed) = received?;
+                    playing.receive(frame, missed);
+                }
+            }
+        }
+    }
+}
+
+impl Camera {
+    /// What is due first, and when; `None` when nothing is known to be.
+    fn next_due(&self, playing: &Playing) -> Option<(Instant, Next)> {
+        let picture = playing.frame.as_ref().map(|frame| (self.frame_due(frame.number), Next::Picture));
+        let sound = self.sound.as_ref().map(|sound| {
+            // A packet is sent when its last sample was heard.
+            (self.clock.instant_of(playing.sound.plus(sound.packet_ticks())), Next::Sound)
+        });
+        picture.into_iter().chain(sound).min()
+    }
+}
+
+/// Waits until something is due; for ever when nothing is.
+async fn wait_for(next: Option<(Instant, Next)>) -> Next {
+    match next {
+        Some((due, next)) => {
+            sleep_until(due).await;
+            next
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl Source for CameraSource {
+    fn tracks(&self) -> Vec<TrackConfig> {
+        self.camera.tracks(self.described)
+    }
+
+    fn next(&mut self) -> NextMedia<'_> {
+        let next: Pin<Box<dyn Future<Output = Option<Media>> + Send + '_>> = Box::pin(self.next_media());
+        next
+    }
+}
