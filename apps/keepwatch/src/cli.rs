@@ -255,6 +255,8 @@ pub(crate) struct LabCamerasOptions {
 pub(crate) enum LabCodec {
     /// H.264
     H264,
+    /// H.265, a loop of 320 x 180
+    H265,
     /// Motion JPEG
     Jpeg,
 }
@@ -263,6 +265,7 @@ impl From<LabCodec> for VideoCodec {
     fn from(codec: LabCodec) -> Self {
         match codec {
             LabCodec::H264 => Self::H264,
+            LabCodec::H265 => Self::H265,
             LabCodec::Jpeg => Self::Jpeg,
         }
     }
@@ -350,7 +353,7 @@ mod tests {
             "keepwatch verify --data D --config F --rebuild --json",
             "keepwatch export --data D --camera c1 --from 2026-11-21T22:00:00Z --to 2026-11-21T22:01:00Z -o F",
             "keepwatch lab cameras --listen 127.0.0.1:0 --count 4 --bitrate 500000 --control S",
-            "keepwatch lab cameras --user u --password-file f --codec h264,jpeg --audio pcma",
+            "keepwatch lab cameras --user u --password-file f --codec h264,h265,jpeg --audio pcma",
             "keepwatch lab load --cameras 64 --seconds 10",
             "keepwatch lab count-frames --data D",
         ] {

@@ -2,9 +2,11 @@
 //!
 //! A fault stays until it is taken back or [`Fault::Heal`] takes back all; faults join. `Drop` happens once.
 
+mod condition;
+
 use std::sync::Arc;
 
-use keepwatch_model::WallTime;
+pub(crate) use condition::Condition;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -64,12 +66,103 @@ pub enum Fault {
         /// How many, from the next on.
         count: u32,
     },
+    /// Of RTP over UDP, loses every so many-th packet.
+    UdpLoss {
+        /// Which; 0 for none.
+        every: u16,
+    },
+    /// Of RTP over UDP, sends some packets late.
+    UdpReorder {
+        /// Behind how many that follow, at most 64; 0 for none.
+        distance: u16,
+    },
+    /// What becomes of requests that keep a session.
+    Keepalive {
+        /// What.
+        answer: KeepaliveAnswer,
+    },
+    /// Refuses sessions that are too many at the same time.
+    RefuseNth {
+        /// The first that is refused: 1 refuses all; 0 none.
+        n: u16,
+    },
+    /// Whether footage of the card is always played in real time.
+    IgnoreRateControl {
+        /// Whether it is.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// Whether footage of the card is played beyond the end that was asked for.
+    IgnoreRangeEnd {
+        /// Whether it is.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// Breaks connections in the middle of what they transfer, live or from the card.
+    DropAfter {
+        /// After so many pictures of a connection; 0 for never.
+        frames: u32,
+        /// How many connections are broken before all is well again.
+        #[serde(default = "once")]
+        times: u32,
+    },
+    /// What state the card is in.
+    Card {
+        /// Which.
+        state: CardState,
+    },
+    /// Whether footage of the card comes without the marks of ONVIF replay.
+    NoMarks {
+        /// Whether it does.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// Whether the device finds nothing when footage is searched for.
+    SearchEmpty {
+        /// Whether it does.
+        #[serde(default = "yes")]
+        on: bool,
+    },
     /// Takes back everything: clock, timestamps and parameter sets too.
     Heal,
 }
 
 const fn yes() -> bool {
     true
+}
+
+const fn once() -> u32 {
+    1
+}
+
+/// What becomes of requests that keep a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeepaliveAnswer {
+    /// They are answered.
+    #[default]
+    Ok,
+    /// They are answered with another `CSeq` than they have.
+    WrongCseq,
+    /// They are answered with 400.
+    BadRequest,
+    /// They are not answered.
+    Silent,
+}
+
+/// What state a camera's card is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CardState {
+    /// It is recorded to and played from.
+    #[default]
+    Ok,
+    /// It was taken out: nothing is recorded, nothing is found, nothing is played.
+    Missing,
+    /// It takes no more: nothing is recorded.
+    Full,
+    /// It is read no faster than it was recorded.
+    Slow,
 }
 
 /// Which of a camera's two configurations it sends.
@@ -82,100 +175,6 @@ pub enum ParameterSet {
     /// Another picture size.
     Alternate,
 }
-
-/// What a camera is doing, as faults left it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Condition {
-    /// Connections that began playing under a smaller number must end.
-    pub(crate) generation: u64,
-    /// Whether the path is unknown.
-    pub(crate) refuses: bool,
-    /// Whether nothing is sent.
-    pub(crate) stalled: bool,
-    /// The camera's clock minus the lab's, in 90 kHz ticks.
-    pub(crate) clock_ticks: i64,
-    /// RTP timestamps minus what the lab's clock says, in 90 kHz ticks.
-    pub(crate) timestamp_ticks: i64,
-    /// How the camera's crystal runs, which moves both.
-    pub(crate) drift: Drift,
-    /// Which picture size.
-    pub(crate) parameters: ParameterSet,
-    /// Whether there are no key frames.
-    pub(crate) keyless: bool,
-    /// Frames to leave out, ever: a connection compares it with how many it left out.
-    pub(crate) skips: u64,
-    /// Frames to lose, ever, counted as `skips`.
-    pub(crate) losses: u64,
-}
-
-/// A crystal that is off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Drift {
-    /// Since when it has run like this.
-    since: WallTime,
-    /// How far off it was then, in 90 kHz ticks.
-    ticks: i64,
-    /// How it runs, in millionths.
-    ppm: i32,
-}
-
-impl Drift {
-    /// How far off it is at `label`, in 90 kHz ticks.
-    fn at(self, label: WallTime) -> i64 {
-        let ticks = i128::from(label.ticks_since(self.since)) * i128::from(self.ppm) / 1_000_000;
-        self.ticks.saturating_add(i64::try_from(ticks).unwrap_or(0))
-    }
-}
-
-impl Condition {
-    /// What the camera's wall clock shows at `label` of the lab's.
-    pub(crate) fn camera_time(&self, label: WallTime) -> WallTime {
-        label.plus(self.clock_ticks).plus(self.drift.at(label))
-    }
-
-    /// The label from which the camera computes an RTP timestamp at `label` of the lab's clock.
-    pub(crate) fn media_time(&self, label: WallTime) -> WallTime {
-        label.plus(self.timestamp_ticks).plus(self.drift.at(label))
-    }
-
-    fn apply(&mut self, fault: Fault, now: WallTime) {
-        match fault {
-            Fault::Drop => self.generation += 1,
-            Fault::Refuse { on } => {
-                self.refuses = on;
-                self.generation += u64::from(on);
-            }
-            Fault::Stall { on } => self.stalled = on,
-            Fault::ClockStep { milliseconds } => add_milliseconds(&mut self.clock_ticks, milliseconds),
-            Fault::ClockDrift { ppm } => {
-                let ppm = ppm.clamp(-DRIFT_PPM_MAX, DRIFT_PPM_MAX);
-                self.drift = Drift { since: now, ticks: self.drift.at(now), ppm };
-            }
-            Fault::TimestampJump { milliseconds } => {
-                add_milliseconds(&mut self.timestamp_ticks, milliseconds)
-            }
-            Fault::Parameters { set } => self.parameters = set,
-            Fault::NoKeyFrames { on } => self.keyless = on,
-            Fault::SkipFrames { count } => self.skips = self.skips.saturating_add(u64::from(count)),
-            Fault::LoseFrames { count } => self.losses = self.losses.saturating_add(u64::from(count)),
-            Fault::Heal => {
-                let Self { generation, skips, losses, .. } = *self;
-                *self = Self { generation, skips, losses, ..Self::default() };
-            }
-        }
-    }
-}
-
-/// Saturates: a clock that far off is as wrong as it can be.
-fn add_milliseconds(ticks: &mut i64, milliseconds: i64) {
-    *ticks = ticks.saturating_add(milliseconds.saturating_mul(90)).clamp(-TICKS_OFF_MAX, TICKS_OFF_MAX);
-}
-
-/// A hundred years: keeps every label in the range that dates have.
-const TICKS_OFF_MAX: i64 = 100 * 365 * 86_400 * 90_000;
-
-/// A second in a hundred: a crystal that bad is broken.
-const DRIFT_PPM_MAX: i32 = 10_000;
 
 /// Makes things go wrong with one camera; clones command the same camera.
 #[derive(Clone, Debug)]
@@ -229,29 +228,12 @@ mod tests {
         }
         let joined = control.condition();
         assert!(joined.stalled && joined.keyless && !joined.refuses);
-        assert_eq!((joined.clock_ticks, joined.timestamp_ticks), (135_000, -TICKS_OFF_MAX));
+        assert_eq!((joined.clock_ticks, joined.timestamp_ticks), (135_000, -condition::TICKS_OFF_MAX));
         assert_eq!((joined.generation, joined.skips), (1, 3));
         control.apply(Fault::Heal);
         assert_eq!(
             control.condition(),
             Condition { generation: 1, skips: 3, losses: 2, ..Condition::default() }
         );
-    }
-
-    #[test]
-    fn a_crystal_that_drifts_moves_both_clocks_and_stops_where_it_is() {
-        let mut condition = Condition::default();
-        let start = WallTime::from_ticks(90_000 * 1_000);
-        condition.apply(Fault::ClockDrift { ppm: 500 }, start);
-        let later = start.plus(90_000 * 2_000);
-        assert_eq!(condition.camera_time(start), start);
-        assert_eq!(condition.camera_time(later), later.plus(90_000));
-        assert_eq!(condition.media_time(later), later.plus(90_000));
-        condition.apply(Fault::ClockDrift { ppm: -500 }, later);
-        assert_eq!(condition.camera_time(later.plus(90_000 * 1_000)), later.plus(90_000 * 1_000 + 45_000));
-        condition.apply(Fault::ClockDrift { ppm: i32::MAX }, later);
-        assert_eq!(condition.camera_time(later.plus(90_000)), later.plus(90_000 + 90_000 + 900));
-        condition.apply(Fault::Heal, later);
-        assert_eq!(condition.camera_time(later), later);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use keepwatch_model::{CameraId, StreamId, TICKS_PER_SECOND};
 use keepwatch_rtsp::Secret;
-use keepwatch_rtsp::server::{OpenRequest, Refusal, Server, Service, Source};
+use keepwatch_rtsp::server::{OpenRequest, Quirks, Refusal, Server, Service, Source};
 use tokio::task::JoinHandle;
 
 use crate::camera::Camera;
@@ -225,6 +225,13 @@ impl Cameras {
             .find(|camera| camera.id.as_str() == name)
             .ok_or_else(|| LabError::NoSuchCamera(name.chars().take(64).collect()))
     }
+
+    /// The camera of `/CAMERA` or `/CAMERA/PART`, and the part.
+    fn find_path<'p>(&self, path: &'p str) -> Option<(&Camera, &'p str)> {
+        let path = path.strip_prefix('/')?;
+        let (camera, part) = path.split_once('/').unwrap_or((path, ""));
+        Some((self.find(camera).ok()?, part))
+    }
 }
 
 impl Service for Cameras {
@@ -237,14 +244,17 @@ impl Service for Cameras {
     }
 
     fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn Source>, Refusal> {
-        let path = request.path.strip_prefix('/').ok_or(Refusal::NotFound)?;
-        let (camera, stream) = match path.split_once('/') {
-            None => (path, StreamId::MAIN),
-            Some((camera, "sub")) => (camera, StreamId::SUB),
-            Some(_) => return Err(Refusal::NotFound),
+        let (camera, part) = self.find_path(request.path).ok_or(Refusal::NotFound)?;
+        let stream = match part {
+            "" => StreamId::MAIN,
+            "sub" => StreamId::SUB,
+            _ => return Err(Refusal::NotFound),
         };
-        let source = self.find(camera).ok().and_then(|camera| camera.open(stream));
-        Ok(Box::new(source.ok_or(Refusal::NotFound)?))
+        Ok(Box::new(camera.open(stream).ok_or(Refusal::NotFound)?))
+    }
+
+    fn quirks(&self, path: &str) -> Quirks {
+        self.find_path(path).map(|(camera, _)| camera.control.condition().quirks).unwrap_or_default()
     }
 }
 

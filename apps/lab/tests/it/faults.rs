@@ -73,6 +73,33 @@ async fn a_step_of_the_clock_moves_labels_and_not_timestamps() {
 }
 
 #[tokio::test]
+async fn a_crystal_that_drifts_takes_labels_and_timestamps_along() {
+    let (site, url) = site().await;
+    let mut viewer = Viewer::open(&url).await.unwrap();
+    viewer.frame().await;
+    site.apply(CAMERA, Fault::ClockDrift { ppm: 10_000 }).unwrap();
+    let fast = |pair: &[Frame]| {
+        let captured = pair[1].stamp.capture - pair[0].stamp.capture;
+        assert_eq!(captured, pair[1].timestamp - pair[0].timestamp);
+        captured == 3_636
+    };
+    let mut frames = viewer.frames(2).await;
+    while !fast(&frames[frames.len() - 2..]) {
+        frames.push(viewer.frame().await);
+    }
+    // What was gained stays when the crystal is right again.
+    let before = frames.pop().unwrap();
+    site.apply(CAMERA, Fault::ClockDrift { ppm: 0 }).unwrap();
+    let mut frames = viewer.frames(2).await;
+    while frames[frames.len() - 1].stamp.capture - frames[frames.len() - 2].stamp.capture != 3_600 {
+        frames.push(viewer.frame().await);
+    }
+    let after = frames.pop().unwrap();
+    let passed = i64::try_from(after.stamp.number - before.stamp.number).unwrap() * 3_600;
+    assert!(after.stamp.capture - before.stamp.capture >= passed);
+}
+
+#[tokio::test]
 async fn a_jump_of_timestamps_does_not_move_labels() {
     let (site, url) = site().await;
     let mut viewer = Viewer::open(&url).await.unwrap();

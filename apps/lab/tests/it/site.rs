@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use keepwatch_lab::{Connection, Login, NUMBERS_PER_CAMERA, SiteOptions, VirtualSite};
+use keepwatch_lab::{Connection, Fault, Login, NUMBERS_PER_CAMERA, SiteOptions, VirtualSite};
 use keepwatch_model::WallTime;
 use keepwatch_rtsp::client::ClientError;
 use tokio::time::Instant;
 
-use crate::viewer::{Seen, Viewer, counters};
+use crate::viewer::{Frame, Seen, Viewer, counters};
 
 fn two_of_one_encoder() -> SiteOptions {
     SiteOptions { cameras: 2, encoders: 1, ..SiteOptions::default() }
@@ -38,6 +38,32 @@ async fn cameras_of_one_encoder_have_their_own_ids_numbers_and_phases() {
     }
     let apart = (key_phases[0] - key_phases[1]).abs();
     assert!((30_000..=60_000).contains(&apart), "key frames half a GOP apart: {key_phases:?}");
+}
+
+#[tokio::test]
+async fn a_sub_stream_is_smaller_and_has_the_same_numbers() {
+    let site = VirtualSite::start(SiteOptions::default()).await.unwrap();
+    let mut main = Viewer::open(&site.url("cam1")).await.unwrap();
+    let mut sub = Viewer::open(&site.url("cam1/sub")).await.unwrap();
+    // Faults of the pictures are those of the main stream.
+    site.apply("cam1", Fault::NoKeyFrames { on: true }).unwrap();
+    let (main, sub) = (main.frames(60).await, sub.frames(60).await);
+    for frames in [&main, &sub] {
+        assert!(frames[0].key);
+        assert!(frames.windows(2).all(|pair| pair[1].stamp.number == pair[0].stamp.number + 1));
+    }
+    assert!(sub.iter().filter(|frame| frame.key).count() > 1);
+    let shown: Vec<_> =
+        sub.iter().map(|frame| u32::try_from(frame.stamp.number - NUMBERS_PER_CAMERA).ok()).collect();
+    assert_eq!(counters(&sub), shown, "picture and stamp say the same number");
+    for frame in &sub {
+        if let Some(same) = main.iter().find(|other| other.stamp.number == frame.stamp.number) {
+            assert_eq!((same.stamp.camera, same.stamp.capture), (frame.stamp.camera, frame.stamp.capture));
+        }
+    }
+    let bytes = |frames: &[Frame]| frames.iter().map(|frame| frame.data.len()).sum::<usize>();
+    assert!(bytes(&sub) * 2 < bytes(&main), "{} and {}", bytes(&sub), bytes(&main));
+    assert!(Viewer::open(&site.url("cam1/other")).await.is_err());
 }
 
 #[tokio::test]
