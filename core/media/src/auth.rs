@@ -327,6 +327,18 @@ impl Authorization {
         }
     }
 
+    /// How often the client says that it has used the server's number, this time included; `None` for Basic, for a
+    /// digest without quality of protection, and for what is no number.
+    pub fn count(&self) -> Option<u32> {
+        match &self.0 {
+            Answer::Basic(_) => None,
+            Answer::Digest { quality, .. } => {
+                let count = &quality.as_ref()?.count;
+                u32::from_str_radix(count, 16).ok().filter(|_| !count.starts_with('+'))
+            }
+        }
+    }
+
     /// Whether the answer is that of a user with `password` to the [`challenges`] of `realm` and `nonce`.
     ///
     /// Basic was not among them and is refused. The time taken does not depend on how much of the answer is right.

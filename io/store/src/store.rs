@@ -280,19 +280,17 @@ impl Store {
         self.shared().pool.lent_bytes()
     }
 
-    /// Replaces the lines of a stream's ledger that begin at `from` or later; whose `rows` are said to be does not
-    /// matter.
+    /// Replaces the lines of a camera's ledger that begin at `from` or later.
     pub fn ledger_replace(
         &self,
         camera: CameraId,
-        stream: StreamId,
         from: WallTime,
         rows: &[LedgerRow],
     ) -> Result<(), StoreError> {
-        self.shared().index.ledger_replace(camera, stream, from, rows)
+        self.shared().index.ledger_replace(camera, from, rows)
     }
 
-    /// All lines of all ledgers, by camera, stream and label.
+    /// All lines of all ledgers, by camera and label.
     pub fn ledger_load(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.shared().index.ledger_load()
     }

@@ -253,7 +253,7 @@ pub struct Recording {
     pub token: String,
     /// The token of the profile that it was made from; also the source in search scopes.
     pub source: String,
-    /// The name of the source, for people, at most 20 characters are told.
+    /// The name of the source, for people; at most 64 characters are told.
     pub name: String,
     /// What it holds, for people.
     pub content: String,

@@ -1,0 +1,6 @@
+//! Every call of a client of Profile S and Profile G, answered by a device in memory; and what must be refused.
+
+mod calls;
+mod fake;
+mod pulling;
+mod searching;
