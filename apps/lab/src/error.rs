@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use keepwatch_media::h264::AvccError;
+use keepwatch_media::h264::DecoderConfigError;
 
 /// Why a lab could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub enum LabError {
     Jpeg(#[from] jpeg_encoder::EncodingError),
     /// The encoder gave a picture without the parameter sets that decoding needs, or with unusable ones.
     #[error("the encoder's parameter sets cannot be used")]
-    ParameterSets(#[from] AvccError),
+    ParameterSets(#[from] DecoderConfigError),
     /// The address to listen on cannot be bound.
     #[error("cannot listen on {addr}")]
     Listen {

@@ -1,20 +1,35 @@
-//! RTP packets into samples: H.264 (RFC 6184) and G.711 (RFC 3551 §4.5.14).
+//! RTP packets into samples: H.264 (RFC 6184), H.265 (RFC 7798), JPEG (RFC 2435), AAC (RFC 3640), G.711 (RFC 3551
+//! §4.5.14), ONVIF metadata.
 //!
 //! One depacketiser per track, live and replay alike. It finds where access units begin and end although cameras set
 //! the marker wrongly, drops an access unit in which a packet is missing, and learns parameter sets from the stream.
 //! It does not reorder, does not judge timestamps and does not decode. Nothing is allocated per packet: one buffer
 //! per track is reused.
 
+mod aac;
+mod access_unit;
 mod h264;
-mod parameter_sets;
+mod h265;
+mod jpeg;
+mod memory;
+mod metadata;
+mod sets;
 #[cfg(test)]
 mod tests;
 
 use keepwatch_model::{CodecKind, TrackConfig};
 
-use crate::h264::{AvccError, SpsError};
+use crate::aac::AacConfigError;
+use crate::nal::{DecoderConfigError, SpsError};
+use crate::replay::FrameMark;
 use crate::rtp::{RtpPacket, SequenceStep, SequenceTracker, TimestampUnwrapper};
-use h264::AccessUnitAssembler;
+use aac::AacAssembler;
+use access_unit::AccessUnitAssembler;
+use h264::H264;
+use h265::H265;
+use jpeg::JpegAssembler;
+pub use metadata::DOCUMENT_BYTES_MAX;
+use metadata::DocumentAssembler;
 
 /// Largest access unit in bytes: twelve times a key frame of a 4K camera at a high bit rate.
 pub const ACCESS_UNIT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -22,27 +37,29 @@ pub const ACCESS_UNIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// One sample of a track, valid while the sink runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample<'a> {
-    /// NAL units with 4-byte lengths, or G.711 bytes.
+    /// What [`CodecKind`] says of the coding.
     pub data: &'a [u8],
     /// When it is presented, in ticks of the track's clock: the RTP timestamp, extended to 64 bits.
     pub timestamp: i64,
-    /// Whether decoding can start here; always for audio.
+    /// Whether decoding can start here; always for JPEG, audio and metadata.
     pub key: bool,
     /// Packets lost or unusable since the sample before, those of a discarded sample included.
     pub lost_packets: u32,
     /// The configuration from this sample on, where parameter sets in the stream differ from what was known.
     pub config_changed: Option<&'a TrackConfig>,
+    /// What a replay server says of it in the header extension of its first packet; `None` on a live stream.
+    pub mark: Option<FrameMark>,
 }
 
 /// Why the configuration of a track cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// That of H.264.
+    /// That of H.264 or H.265.
     #[error(transparent)]
-    Avcc(#[from] AvccError),
-    /// This coding cannot be received.
-    #[error("{0:?} cannot be received")]
-    Kind(CodecKind),
+    ParameterSets(#[from] DecoderConfigError),
+    /// That of AAC.
+    #[error(transparent)]
+    Aac(#[from] AacConfigError),
 }
 
 /// Why a packet could not be used. An ordinary event: to be counted, and the next packet pushed.
@@ -78,6 +95,19 @@ pub enum DepacketizeError {
     /// A sequence parameter set cannot be used; the one before stays.
     #[error(transparent)]
     ParameterSet(#[from] SpsError),
+    /// Access units of AAC come in another order than they sound.
+    #[error("interleaved access units of AAC are not supported")]
+    Interleaved,
+    /// Motion JPEG of another type than the two that RFC 2435 defines.
+    #[error("JPEG of RTP type {0} is not supported")]
+    JpegType(u8),
+    /// Motion JPEG with a Q that is reserved, or whose tables did not come.
+    #[error("JPEG with Q {0} comes without quantization tables")]
+    JpegQuantization(u8),
+    /// Motion JPEG whose packets do not say how large the picture is: it is larger than 2040 pixels, and the camera does
+    /// not send the header extension of ONVIF.
+    #[error("JPEG without a picture size; choose a resolution of at most 2040 pixels in the camera")]
+    JpegSize,
     /// A picture came before any parameter sets, and was dropped.
     #[error("picture without parameter sets")]
     ParameterSetsMissing,
@@ -100,20 +130,39 @@ pub struct Depacketizer {
 
 #[derive(Debug)]
 enum Assembler {
-    AccessUnits(Box<AccessUnitAssembler>),
-    /// Every packet is a sample.
-    Packets,
+    H264(Box<AccessUnitAssembler<H264>>),
+    H265(Box<AccessUnitAssembler<H265>>),
+    Jpeg(Box<JpegAssembler>),
+    Aac(AacAssembler),
+    Metadata(DocumentAssembler),
+    Packets(Packets),
+}
+
+/// Does the same with the assembler of any coding.
+macro_rules! each {
+    ($assembler:expr, $held:ident => $body:expr) => {
+        match $assembler {
+            Assembler::H264($held) => $body,
+            Assembler::H265($held) => $body,
+            Assembler::Jpeg($held) => $body,
+            Assembler::Aac($held) => $body,
+            Assembler::Metadata($held) => $body,
+            Assembler::Packets($held) => $body,
+        }
+    };
 }
 
 impl Depacketizer {
     /// A depacketiser for a track; an H.264 configuration may be empty, and is then learned from the stream.
     pub fn new(config: &TrackConfig) -> Result<Self, ConfigError> {
+        let record = config.config.as_slice();
         let assembler = match config.kind {
-            CodecKind::H264 => Assembler::AccessUnits(Box::new(AccessUnitAssembler::new(&config.config)?)),
-            CodecKind::Pcmu | CodecKind::Pcma => Assembler::Packets,
-            kind @ (CodecKind::H265 | CodecKind::Jpeg | CodecKind::Aac | CodecKind::Metadata) => {
-                return Err(ConfigError::Kind(kind));
-            }
+            CodecKind::H264 => Assembler::H264(Box::new(AccessUnitAssembler::new(H264::new(record)?))),
+            CodecKind::H265 => Assembler::H265(Box::new(AccessUnitAssembler::new(H265::new(record)?))),
+            CodecKind::Pcmu | CodecKind::Pcma => Assembler::Packets(Packets),
+            CodecKind::Jpeg => Assembler::Jpeg(Box::new(JpegAssembler::new())),
+            CodecKind::Aac => Assembler::Aac(AacAssembler::new(record, config.clock_rate)?),
+            CodecKind::Metadata => Assembler::Metadata(DocumentAssembler::new()),
         };
         Ok(Self {
             payload_type: None,
@@ -152,34 +201,22 @@ impl Depacketizer {
         let timestamp = (!foreign).then(|| self.timestamps.unwrap(packet.timestamp));
         let mut output = Output { lost: &mut self.lost, config: &mut self.config, sink };
         if lost > 0 {
-            if let Assembler::AccessUnits(assembler) = &mut self.assembler {
-                assembler.loss(timestamp, &mut output);
-            }
+            each!(&mut self.assembler, assembler => assembler.loss(timestamp, &mut output));
             output.lose(lost);
         }
         let Some(timestamp) = timestamp else {
             return Err(DepacketizeError::PayloadType(packet.payload_type));
         };
-        match &mut self.assembler {
-            Assembler::AccessUnits(assembler) => assembler.push(packet, timestamp, &mut output),
-            Assembler::Packets if packet.payload.is_empty() => Err(DepacketizeError::Empty),
-            Assembler::Packets => {
-                output.emit(packet.payload, timestamp, true, false);
-                Ok(())
-            }
-        }
+        each!(&mut self.assembler, assembler => assembler.push(packet, timestamp, &mut output))
     }
 
     /// Ends the session: hands over the access unit that was complete but for its marker.
     pub fn flush(&mut self, sink: &mut impl FnMut(Sample<'_>)) {
         let mut output = Output { lost: &mut self.lost, config: &mut self.config, sink };
-        match &mut self.assembler {
-            Assembler::AccessUnits(assembler) => assembler.flush(&mut output),
-            Assembler::Packets => {}
-        }
+        each!(&mut self.assembler, assembler => assembler.flush(&mut output));
     }
 
-    /// The configuration as it is known; for H.264 empty until the first parameter sets came.
+    /// The configuration as it is known; for video empty until the first parameter sets came.
     pub const fn config(&self) -> &TrackConfig {
         &self.config
     }
@@ -191,10 +228,7 @@ impl Depacketizer {
 
     /// Bytes of the access unit that is not yet complete.
     pub fn buffered_bytes(&self) -> usize {
-        match &self.assembler {
-            Assembler::AccessUnits(assembler) => assembler.buffered_bytes(),
-            Assembler::Packets => 0,
-        }
+        each!(&self.assembler, assembler => assembler.buffered_bytes())
     }
 }
 
@@ -210,8 +244,52 @@ impl<S: FnMut(Sample<'_>)> Output<'_, S> {
         *self.lost = self.lost.saturating_add(packets);
     }
 
-    fn emit(&mut self, data: &[u8], timestamp: i64, key: bool, config_changed: bool) {
+    fn emit(&mut self, sample: Emission<'_>) {
+        let Emission { data, timestamp, key, mark, config_changed } = sample;
         let config_changed = config_changed.then_some(&*self.config);
-        (self.sink)(Sample { data, timestamp, key, lost_packets: std::mem::take(self.lost), config_changed });
+        let lost_packets = std::mem::take(self.lost);
+        (self.sink)(Sample { data, timestamp, key, lost_packets, config_changed, mark });
+    }
+}
+
+/// A sample as an assembler made it.
+struct Emission<'a> {
+    data: &'a [u8],
+    timestamp: i64,
+    key: bool,
+    mark: Option<FrameMark>,
+    /// The configuration of [`Output`] is another from this sample on.
+    config_changed: bool,
+}
+
+/// Every packet is a sample.
+#[derive(Debug)]
+struct Packets;
+
+impl Packets {
+    #[expect(clippy::unused_self, reason = "all assemblers are used alike")]
+    fn loss<S: FnMut(Sample<'_>)>(&self, _timestamp: Option<i64>, _output: &mut Output<'_, S>) {}
+
+    #[expect(clippy::unused_self, reason = "all assemblers are used alike")]
+    fn push<S: FnMut(Sample<'_>)>(
+        &self,
+        packet: &RtpPacket<'_>,
+        timestamp: i64,
+        output: &mut Output<'_, S>,
+    ) -> Result<(), DepacketizeError> {
+        if packet.payload.is_empty() {
+            return Err(DepacketizeError::Empty);
+        }
+        let mark = FrameMark::of(packet);
+        output.emit(Emission { data: packet.payload, timestamp, key: true, mark, config_changed: false });
+        Ok(())
+    }
+
+    #[expect(clippy::unused_self, reason = "all assemblers are used alike")]
+    fn flush<S: FnMut(Sample<'_>)>(&self, _output: &mut Output<'_, S>) {}
+
+    #[expect(clippy::unused_self, reason = "all assemblers are used alike")]
+    const fn buffered_bytes(&self) -> usize {
+        0
     }
 }

@@ -4,18 +4,18 @@
 //! access unit of NAL units with 4-byte lengths.
 
 mod avcc;
-mod bits;
 mod sei;
 mod sps;
 #[cfg(test)]
 mod tests;
 mod unit;
 
-pub use avcc::{AvccError, DecoderConfig};
+pub use crate::nal::{
+    DecoderConfigError, LENGTH_BYTES, SpsError, TruncatedUnit, annex_b_units, length_prefixed, units,
+    write_unit,
+};
+pub use avcc::DecoderConfig;
 pub(crate) use sei::is_clean_recovery_point;
 pub use sei::{UserData, find_user_data, user_data, write_user_data};
-pub use sps::{Sps, SpsError, Timing, pps_id};
-pub(crate) use unit::find_start_code;
-pub use unit::{
-    LENGTH_BYTES, TruncatedUnit, UnitKind, annex_b_units, is_key_frame, length_prefixed, units, write_unit,
-};
+pub use sps::{Sps, Timing, pps_id};
+pub use unit::{UnitKind, is_key_frame};

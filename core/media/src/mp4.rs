@@ -4,7 +4,7 @@
 //! same plan gives the same bytes. The caller adds chunks in the order in which it will then write their media
 //! behind the header. File time is wall time less the start of the window: a gap stretches the picture before it, an
 //! edit list hides what was added only to decode from, and presents exactly the samples of the window. No sample
-//! is touched: H.264 stays as stored (ISO/IEC 14496-15), G.711 is delivered as FLAC ([`crate::flac`]).
+//! is touched: video and AAC stay as stored, G.711 is delivered as FLAC ([`crate::flac`]). Metadata has no place in it.
 
 mod entry;
 mod header;
@@ -82,9 +82,10 @@ pub struct MovieMeta {
 /// What a track holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrackKind {
-    /// H.264. The samples shown are those with a label inside the window, whole.
+    /// H.264, H.265 or JPEG. The samples shown are those with a label inside the window, whole.
     Video,
-    /// FLAC made from G.711; the configurations are those of the G.711 track. It is cut to the window exactly.
+    /// AAC, or FLAC made from G.711; the configurations are those of the track that was received. It is cut to the window
+    /// exactly, by the edit list.
     Audio,
 }
 

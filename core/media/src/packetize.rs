@@ -1,12 +1,18 @@
-//! Samples into RTP packets (RFC 6184 §5.6 and §5.8, RFC 3551 §4.5.14), framed for the RTSP connection in place, so
-//! that a server sends one access unit with one write.
+//! Samples into RTP packets (RFC 6184, RFC 7798, RFC 2435, RFC 3640, RFC 3551 §4.5.14), framed for the RTSP connection
+//! in place, so that a server sends one access unit with one write.
 //!
-//! H.264 goes as single NAL units and FU-A fragments. Aggregation (STAP-A) is left out: it saves a few bytes per
-//! key frame and is what receivers get wrong.
+//! H.264 and H.265 go as single NAL units and fragments. Aggregation is left out: it saves a few bytes per key frame
+//! and is what receivers get wrong. AAC goes as one access unit in a packet, for the same reason.
+
+mod aac;
+mod jpeg;
+mod nal;
+#[cfg(test)]
+mod tests;
 
 use keepwatch_model::CodecKind;
 
-use crate::h264::{UnitKind, units};
+use crate::jpeg::FileError;
 use crate::rtcp::{NtpTime, SenderReport};
 use crate::rtp::{Extension, RtpHeader};
 use crate::text::write_interleaved;
@@ -14,23 +20,24 @@ use crate::text::write_interleaved;
 /// Longest payload in bytes: with all headers it fits an Ethernet frame, which cameras' receivers are tested with.
 pub const PAYLOAD_BYTES_MAX: usize = 1400;
 
-/// FU-A (RFC 6184 §5.8): type, start bit, end bit.
-const FU_A: u8 = 28;
-const FU_START: u8 = 0x80;
-const FU_END: u8 = 0x40;
-
 /// Why a sample cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketizeError {
     /// The sample ends within a NAL unit.
     #[error(transparent)]
-    Truncated(#[from] crate::h264::TruncatedUnit),
+    Truncated(#[from] crate::nal::TruncatedUnit),
     /// The sample holds a NAL unit of a type that only RTP uses.
     #[error("NAL unit with first byte {0:#04x} cannot be sent")]
     Unit(u8),
-    /// This coding cannot be sent.
-    #[error("{0:?} cannot be sent")]
-    Kind(CodecKind),
+    /// The sample is no JPEG file of one baseline picture.
+    #[error(transparent)]
+    Jpeg(#[from] FileError),
+    /// The headers of the JPEG file do not fit into a packet.
+    #[error("headers of {0} bytes in a JPEG file do not fit into a packet")]
+    JpegHeaders(usize),
+    /// The access unit of AAC is longer than its header can say.
+    #[error("access unit of AAC of {0} bytes is longer than 8191")]
+    AacUnit(usize),
     /// The sample is empty.
     #[error("sample is empty")]
     Empty,
@@ -79,7 +86,7 @@ impl Packetizer {
     }
 
     /// Appends the packets of one sample, whose bytes are those of `parts` one behind the other (each of whole NAL
-    /// units for video). On an error nothing is appended and no sequence number used.
+    /// units for H.264 and H.265). On an error nothing is appended and no sequence number used.
     pub fn push(&mut self, timestamp: u32, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), PacketizeError> {
         self.push_extended(timestamp, None, parts, out)
     }
@@ -93,13 +100,15 @@ impl Packetizer {
         out: &mut Vec<u8>,
     ) -> Result<(), PacketizeError> {
         let (before, begin) = (self.clone(), out.len());
-        let mut packet = PacketWriter { packetizer: self, timestamp, extension, out };
+        let mut packet =
+            PacketWriter { packetizer: self, timestamp, extension, jpeg_extension: Vec::new(), out };
         let result = match packet.packetizer.config.kind {
-            CodecKind::H264 => packet.video(parts),
+            CodecKind::H264 => packet.nal_units(&nal::H264, parts),
+            CodecKind::H265 => packet.nal_units(&nal::H265, parts),
+            CodecKind::Jpeg => packet.jpeg(parts),
+            CodecKind::Aac => packet.aac(parts),
+            CodecKind::Metadata => packet.document(parts),
             CodecKind::Pcmu | CodecKind::Pcma => packet.audio(parts),
-            kind @ (CodecKind::H265 | CodecKind::Jpeg | CodecKind::Aac | CodecKind::Metadata) => {
-                Err(PacketizeError::Kind(kind))
-            }
         };
         if result.is_err() {
             *self = before;
@@ -113,41 +122,12 @@ struct PacketWriter<'a, 'e> {
     packetizer: &'a mut Packetizer,
     timestamp: u32,
     extension: Option<Extension<'e>>,
+    /// Headers of a JPEG file that RFC 2435 has no place for; empty for all else.
+    jpeg_extension: Vec<u8>,
     out: &'a mut Vec<u8>,
 }
 
 impl PacketWriter<'_, '_> {
-    fn video(&mut self, parts: &[&[u8]]) -> Result<(), PacketizeError> {
-        let mut previous: Option<&[u8]> = None;
-        for unit in parts.iter().flat_map(|part| units(part)) {
-            let unit = unit?;
-            match UnitKind::of(unit) {
-                None => continue,
-                Some(UnitKind::Outside) => {
-                    return Err(PacketizeError::Unit(unit.first().copied().unwrap_or(0)));
-                }
-                Some(_) => {}
-            }
-            if let Some(previous) = previous.replace(unit) {
-                self.unit(previous, false);
-            }
-        }
-        self.unit(previous.ok_or(PacketizeError::Empty)?, true);
-        Ok(())
-    }
-
-    fn unit(&mut self, unit: &[u8], last: bool) {
-        let Some((header, body)) = unit.split_first().filter(|_| unit.len() > PAYLOAD_BYTES_MAX) else {
-            return self.packet(last, &[], unit);
-        };
-        let fragments = body.chunks(PAYLOAD_BYTES_MAX - 2);
-        let end = fragments.len() - 1;
-        for (position, fragment) in fragments.enumerate() {
-            let flags = if position == 0 { FU_START } else { 0 } | if position == end { FU_END } else { 0 };
-            self.packet(last && position == end, &[header & 0xe0 | FU_A, flags | header & 0x1f], fragment);
-        }
-    }
-
     fn audio(&mut self, parts: &[&[u8]]) -> Result<(), PacketizeError> {
         if parts.iter().all(|part| part.is_empty()) {
             return Err(PacketizeError::Empty);
@@ -161,7 +141,20 @@ impl PacketWriter<'_, '_> {
         Ok(())
     }
 
+    /// A document in parts, the last with the marker (ONVIF Streaming, "RTP for Metadata stream").
+    fn document(&mut self, parts: &[&[u8]]) -> Result<(), PacketizeError> {
+        let mut previous = None;
+        for payload in parts.iter().flat_map(|part| part.chunks(PAYLOAD_BYTES_MAX)) {
+            if let Some(previous) = previous.replace(payload) {
+                self.packet(false, &[], previous);
+            }
+        }
+        self.packet(true, &[], previous.ok_or(PacketizeError::Empty)?);
+        Ok(())
+    }
+
     fn packet(&mut self, marker: bool, payload_header: &[u8], payload: &[u8]) {
+        let jpeg_extension = std::mem::take(&mut self.jpeg_extension);
         let PacketizerConfig { interleaved_channel, payload_type, ssrc, .. } = self.packetizer.config;
         let header = RtpHeader {
             marker,
@@ -169,7 +162,7 @@ impl PacketWriter<'_, '_> {
             sequence: self.packetizer.sequence,
             timestamp: self.timestamp,
             ssrc,
-            extension: self.extension.take(),
+            extension: jpeg::extension(self.extension.take(), &jpeg_extension),
         };
         write_interleaved(self.out, interleaved_channel, |out| {
             header.write(out);
@@ -182,6 +175,3 @@ impl PacketWriter<'_, '_> {
         self.packetizer.bytes = self.packetizer.bytes.wrapping_add(bytes);
     }
 }
-
-#[cfg(test)]
-mod tests;

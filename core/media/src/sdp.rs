@@ -5,7 +5,10 @@
 //! over all others. A track that cannot be recorded stays in the list with the reason, so that an operator reads
 //! what was offered.
 
+mod aac;
 mod h264;
+mod h265;
+mod parameters;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -14,8 +17,13 @@ pub use write::{AnnouncedTrack, payload_type, write};
 
 use keepwatch_model::{CodecKind, TrackConfig};
 
+use parameters::Parameters;
+
 /// Most tracks of one presentation; a camera has a handful, and each costs a request.
 const TRACKS_MAX: usize = 32;
+
+/// Ticks per second of the RTP clock of all video.
+const VIDEO_CLOCK_RATE: u32 = 90_000;
 
 /// Longest text that is kept of an unknown coding.
 const NAME_CHARS_MAX: usize = 64;
@@ -48,9 +56,19 @@ pub enum UnsupportedReason {
     /// More audio channels than can be kept.
     #[error("{0} audio channels are not supported")]
     Channels(u32),
-    /// H.264 packetised in interleaved order (packetization-mode 2).
-    #[error("interleaved packetization of H.264 is not supported")]
+    /// Packets carry what they carry in another order than it is decoded: H.264 with packetization-mode 2, H.265 with
+    /// sprop-max-don-diff above 0, AAC with maxDisplacement above 0.
+    #[error("interleaved packetization is not supported")]
     Interleaved,
+    /// AAC in a mode that is neither of the two for AAC; the name of the mode.
+    #[error("mode {0} of AAC is not supported")]
+    AacMode(String),
+    /// AAC with a multiplex layer around it.
+    #[error("AAC as MP4A-LATM is not supported; choose MPEG4-GENERIC or G.711 in the camera")]
+    Latm,
+    /// ONVIF metadata that is compressed; the name of the coding.
+    #[error("{0} is compressed, which is not supported; choose uncompressed metadata in the camera")]
+    CompressedMetadata(String),
     /// It is not carried by RTP.
     #[error("transport {0} is not supported")]
     Transport(String),
@@ -81,8 +99,8 @@ pub struct MediaTrack {
     pub payload_type: u8,
     /// Ticks of the RTP clock in a second; 0 when not said.
     pub clock_rate: u32,
-    /// How to read it, or why it cannot be recorded. For H.264 the configuration is empty when the description
-    /// has no usable parameter sets; they are then learned from the stream.
+    /// How to read it, or why it cannot be recorded. For video the configuration is empty when the description
+    /// has no usable one; it is then learned from the stream.
     pub config: Result<TrackConfig, UnsupportedReason>,
 }
 
@@ -221,6 +239,7 @@ impl<'a> Section<'a> {
         let named = named.or(match format {
             0 => Some("PCMU/8000"),
             8 => Some("PCMA/8000"),
+            26 => Some("JPEG/90000"),
             _ => None,
         });
         let Some(named) = named else {
@@ -230,13 +249,25 @@ impl<'a> Section<'a> {
         let mut parts = named.split('/').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let clock_rate = parts.next().and_then(|rate| rate.parse().ok()).unwrap_or(0);
-        let channels = parts.next().and_then(|channels| channels.parse().ok()).unwrap_or(1);
+        let channels = parts.next().and_then(|channels| channels.parse().ok());
         let parameters =
             self.parameters.iter().find(|(number, _)| *number == format).map_or("", |(_, text)| *text);
+        let parameters = Parameters(parameters);
         let config = match name.to_ascii_uppercase().as_str() {
-            "H264" => video(name, clock_rate, parameters),
-            "PCMU" => audio(CodecKind::Pcmu, name, clock_rate, channels),
-            "PCMA" => audio(CodecKind::Pcma, name, clock_rate, channels),
+            "H264" => video_clock(name, clock_rate).and_then(|()| h264::track(parameters)),
+            "H265" | "HEVC" => video_clock(name, clock_rate).and_then(|()| h265::track(parameters)),
+            "JPEG" => video_clock(name, clock_rate).map(|()| bare(CodecKind::Jpeg, VIDEO_CLOCK_RATE)),
+            "PCMU" => g711(CodecKind::Pcmu, name, clock_rate, channels.unwrap_or(1)),
+            "PCMA" => g711(CodecKind::Pcma, name, clock_rate, channels.unwrap_or(1)),
+            "MPEG4-GENERIC" => aac::track(clock_rate, channels, parameters),
+            "MP4A-LATM" => Err(UnsupportedReason::Latm),
+            METADATA => {
+                let clock_rate = if clock_rate == 0 { VIDEO_CLOCK_RATE } else { clock_rate };
+                Ok(bare(CodecKind::Metadata, clock_rate))
+            }
+            compressed if compressed.starts_with(METADATA) => {
+                Err(UnsupportedReason::CompressedMetadata(excerpt(name)))
+            }
             _ => Err(UnsupportedReason::Coding(excerpt(named))),
         };
         Offer { clock_rate: config.as_ref().map_or(clock_rate, |config| config.clock_rate), config }
@@ -248,24 +279,22 @@ struct Offer {
     config: Result<TrackConfig, UnsupportedReason>,
 }
 
-fn video(name: &str, clock_rate: u32, parameters: &str) -> Result<TrackConfig, UnsupportedReason> {
-    const CLOCK_RATE: u32 = 90_000;
-    if !matches!(clock_rate, 0 | CLOCK_RATE) {
-        return Err(UnsupportedReason::ClockRate { name: excerpt(name), clock_rate });
-    }
-    let parameter = |wanted: &str| {
-        let pairs = parameters.split(';').filter_map(|pair| pair.split_once('='));
-        let mut held = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
-        held.next().map(|(_, value)| value.trim())
-    };
-    if parameter("packetization-mode") == Some("2") {
-        return Err(UnsupportedReason::Interleaved);
-    }
-    let config = parameter("sprop-parameter-sets").map(h264::config).unwrap_or_default();
-    Ok(TrackConfig { kind: CodecKind::H264, clock_rate: CLOCK_RATE, channels: 0, config })
+/// Uncompressed XML; what is behind it names a compression: `+gzip`, `.exi.ext`.
+const METADATA: &str = "VND.ONVIF.METADATA";
+
+/// A track whose description says no more than its coding.
+const fn bare(kind: CodecKind, clock_rate: u32) -> TrackConfig {
+    TrackConfig { kind, clock_rate, channels: 0, config: Vec::new() }
 }
 
-fn audio(
+fn video_clock(name: &str, clock_rate: u32) -> Result<(), UnsupportedReason> {
+    if matches!(clock_rate, 0 | VIDEO_CLOCK_RATE) {
+        return Ok(());
+    }
+    Err(UnsupportedReason::ClockRate { name: excerpt(name), clock_rate })
+}
+
+fn g711(
     kind: CodecKind,
     name: &str,
     clock_rate: u32,

@@ -1,8 +1,15 @@
+mod aac;
+mod h265;
+mod jpeg;
+mod metadata;
+
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::h264::{DecoderConfig, write_unit};
 use crate::packetize::{Packetizer, PacketizerConfig};
+use crate::replay::EXTENSION_PROFILE;
+use crate::rtp::Extension;
 use crate::text::{Frame, Framer};
 use proptest::prelude::*;
 
@@ -29,6 +36,11 @@ struct Got {
     key: bool,
     lost: u32,
     changed: bool,
+    mark: Option<FrameMark>,
+}
+
+fn packet(sequence: u16, timestamp: u32, marker: bool, payload: &[u8]) -> RtpPacket<'_> {
+    RtpPacket { marker, payload_type: 96, sequence, timestamp, ssrc: 1, csrc: &[], extension: None, payload }
 }
 
 /// A camera that sends what a test says, and what came of it.
@@ -64,17 +76,7 @@ impl Session {
     fn send(&mut self, timestamp: u32, marker: bool, payload: &[u8]) -> &mut Self {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
-        let packet = RtpPacket {
-            marker,
-            payload_type: 96,
-            sequence,
-            timestamp,
-            ssrc: 1,
-            csrc: &[],
-            extension: None,
-            payload,
-        };
-        self.push(&packet)
+        self.push(&packet(sequence, timestamp, marker, payload))
     }
 
     fn push(&mut self, packet: &RtpPacket<'_>) -> &mut Self {
@@ -82,6 +84,15 @@ impl Session {
         let result = self.depacketizer.push(packet, &mut |sample| got.push(Got::of(&sample)));
         self.errors.extend(result.err());
         self
+    }
+
+    /// A packet with the mark of a replay.
+    fn send_marked(&mut self, timestamp: u32, marker: bool, mark: &FrameMark, payload: &[u8]) -> &mut Self {
+        let words = mark.to_words();
+        let extension = Some(Extension { profile: EXTENSION_PROFILE, data: &words });
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        self.push(&RtpPacket { extension, ..packet(sequence, timestamp, marker, payload) })
     }
 
     fn lose(&mut self, packets: u16) -> &mut Self {
@@ -97,6 +108,11 @@ impl Session {
 }
 
 impl Got {
+    /// A sample that is no access unit of video.
+    fn whole(data: &[u8], timestamp: i64, lost: u32) -> Self {
+        Self { data: data.to_vec(), timestamp, key: true, lost, changed: false, mark: None }
+    }
+
     fn of(sample: &Sample<'_>) -> Self {
         Self {
             data: sample.data.to_vec(),
@@ -104,6 +120,7 @@ impl Got {
             key: sample.key,
             lost: sample.lost_packets,
             changed: sample.config_changed.is_some(),
+            mark: sample.mark,
         }
     }
 }
@@ -115,7 +132,7 @@ fn sample(units: &[&[u8]]) -> Vec<u8> {
 }
 
 fn got(units: &[&[u8]], timestamp: i64, key: bool, lost: u32) -> Got {
-    Got { data: sample(units), timestamp, key, lost, changed: false }
+    Got { data: sample(units), timestamp, key, lost, changed: false, mark: None }
 }
 
 #[test]
@@ -442,20 +459,30 @@ fn other_payload_types_are_not_the_tracks() {
 }
 
 #[test]
+fn the_mark_of_a_replay_goes_with_the_access_unit_that_it_stands_on() {
+    let mark = |sequence| FrameMark {
+        time: keepwatch_model::WallTime::from_ticks(1_753_200_000 * 90_000),
+        clean_point: sequence == 1,
+        ends_section: false,
+        discontinuity: false,
+        terminal: false,
+        sequence,
+    };
+    let mut session = Session::proven();
+    // On the parameter sets, which come first; then on a slice; then on none.
+    session.send_marked(20, false, &mark(1), SPS).send(20, false, PPS).send(20, true, IDR);
+    session.send_marked(21, false, &mark(2), SLICE).send(21, true, SLICE_LATER).send(22, true, SLICE);
+    let marks: Vec<_> = session.flush().iter().map(|got| got.mark.map(|mark| mark.sequence)).collect();
+    assert_eq!(marks, [Some(1), Some(2), None]);
+}
+
+#[test]
 fn audio_comes_packet_by_packet() {
     let config = TrackConfig { kind: CodecKind::Pcmu, clock_rate: 8000, channels: 1, config: Vec::new() };
     let mut session = Session::new(&config);
     session.send(u32::MAX, true, b"abc").lose(2).send(159, false, b"de").send(160, false, b"");
-    let expected = [
-        Got { data: b"abc".to_vec(), timestamp: i64::from(u32::MAX), key: true, lost: 0, changed: false },
-        Got {
-            data: b"de".to_vec(),
-            timestamp: i64::from(u32::MAX) + 160,
-            key: true,
-            lost: 2,
-            changed: false,
-        },
-    ];
+    let expected =
+        [Got::whole(b"abc", i64::from(u32::MAX), 0), Got::whole(b"de", i64::from(u32::MAX) + 160, 2)];
     assert_eq!(session.flush(), expected);
     assert_eq!(session.errors, [DepacketizeError::Empty]);
 }
@@ -469,9 +496,9 @@ fn the_memory_of_a_rare_large_sample_is_given_back() {
         session.send(20, false, &[b"\x7c\x05", &body[..]].concat());
     }
     session.send(20, true, b"\x7c\x45");
-    let capacity = |session: &Session| match &session.depacketizer.assembler {
-        Assembler::AccessUnits(assembler) => assembler.capacity_bytes(),
-        Assembler::Packets => 0,
+    let capacity = |session: &Session| {
+        let Assembler::H264(assembler) = &session.depacketizer.assembler else { panic!("H.264") };
+        assembler.capacity_bytes()
     };
     assert!(capacity(&session) > 3_000_000);
     for timestamp in 100..400 {
@@ -501,8 +528,17 @@ fn any_access_unit() -> impl Strategy<Value = Vec<Vec<u8>>> {
 
 /// The packets of access units, with the position of the access unit of each.
 fn packetized(access_units: &[Vec<Vec<u8>>]) -> Vec<(usize, Vec<u8>)> {
+    let samples: Vec<Vec<u8>> = access_units
+        .iter()
+        .map(|units| sample(&units.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+        .collect();
+    packetized_samples(CodecKind::H264, &samples)
+}
+
+/// The packets of samples 3600 ticks apart, with the position of the sample of each.
+fn packetized_samples(kind: CodecKind, samples: &[Vec<u8>]) -> Vec<(usize, Vec<u8>)> {
     let mut packetizer = Packetizer::new(PacketizerConfig {
-        kind: CodecKind::H264,
+        kind,
         channels: 0,
         interleaved_channel: 0,
         payload_type: 96,
@@ -510,11 +546,10 @@ fn packetized(access_units: &[Vec<Vec<u8>>]) -> Vec<(usize, Vec<u8>)> {
         first_sequence: 65_500,
     });
     let mut packets = Vec::new();
-    for (position, units) in access_units.iter().enumerate() {
-        let units: Vec<_> = units.iter().map(Vec::as_slice).collect();
+    for (position, sample) in samples.iter().enumerate() {
         let (mut out, mut at, mut framer) = (Vec::new(), 0, Framer::new());
         let timestamp = u32::MAX.wrapping_add(u32::try_from(position).unwrap() * 3600);
-        packetizer.push(timestamp, &[&sample(&units)], &mut out).unwrap();
+        packetizer.push(timestamp, &[sample], &mut out).unwrap();
         while let Some(Frame::Interleaved { data, .. }) = framer.next(&out, &mut at).unwrap() {
             packets.push((position, data.to_vec()));
         }

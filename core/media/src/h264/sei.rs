@@ -1,7 +1,7 @@
 //! Supplemental enhancement information (ITU-T H.264 §7.3.2.3, Annex D): user data, recovery points.
 
-use super::bits::BitReader;
 use super::{UnitKind, units};
+use crate::bits::BitReader;
 
 const USER_DATA_UNREGISTERED: usize = 5;
 const RECOVERY_POINT: usize = 6;

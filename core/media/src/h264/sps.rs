@@ -1,39 +1,10 @@
 //! Sequence parameter sets (ITU-T H.264 §7.3.2.1, Annex E): size, timing, reordering.
 
-use super::bits::BitReader;
-
-/// Largest width and height in pixels: level 6.2 allows 16,888 in one direction.
-const PIXELS_MAX: u32 = 16_896;
+use crate::bits::BitReader;
+use crate::nal::{PIXELS_MAX, SpsError, ranged};
 
 /// Largest picture in macroblocks: MaxFS of level 6.2.
 const MACROBLOCKS_MAX: u32 = 139_264;
-
-/// Why a sequence parameter set cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SpsError {
-    /// The unit is of another kind.
-    #[error("not a sequence parameter set")]
-    Kind,
-    /// It ends before its picture size is told, or a code in it is malformed.
-    #[error("sequence parameter set is cut off or malformed")]
-    Malformed,
-    /// A value outside what the standard allows.
-    #[error("sequence parameter set has {name} {value}")]
-    OutOfRange {
-        /// The syntax element.
-        name: &'static str,
-        /// What it says.
-        value: u32,
-    },
-    /// A picture of no size, or larger than any level allows.
-    #[error("sequence parameter set has a picture of {width} x {height}")]
-    Size {
-        /// Pixels.
-        width: u32,
-        /// Pixels.
-        height: u32,
-    },
-}
 
 /// The timing that a sequence parameter set may state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,11 +175,6 @@ pub fn pps_id(unit: &[u8]) -> Option<u8> {
     let (header, rest) = unit.split_first()?;
     let id = BitReader::new(rest).exp_golomb()?;
     u8::try_from(id).ok().filter(|_| header & 0x1f == 8)
-}
-
-fn ranged(name: &'static str, value: Option<u32>, max: u8) -> Result<u8, SpsError> {
-    let value = value.ok_or(SpsError::Malformed)?;
-    u8::try_from(value).ok().filter(|value| *value <= max).ok_or(SpsError::OutOfRange { name, value })
 }
 
 fn macroblocks(minus_1: Option<u32>) -> Result<u32, SpsError> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::nal::find_start_code;
 use proptest::prelude::*;
 
 /// 1920 x 1080 at 25 frames a second, main profile, from a camera.
@@ -118,14 +119,14 @@ fn a_decoder_configuration_survives_its_bytes() {
         }
     }
     let build = |sps: &[&[u8]], pps: &[&[u8]]| DecoderConfig { sps: sps.to_vec(), pps: pps.to_vec() }.build();
-    assert_eq!(build(&[], &[PPS]), Err(AvccError::Count));
-    assert_eq!(build(&[SPS], &[]), Err(AvccError::Count));
-    assert_eq!(build(&[SPS; 32], &[PPS]), Err(AvccError::Count));
-    assert_eq!(build(&[SPS], &[SPS]), Err(AvccError::Kind));
-    assert_eq!(build(&[&[0x68; 9]], &[PPS]), Err(AvccError::Sps(SpsError::Kind)));
-    assert_eq!(build(&[SPS], &[&[0x68; 70_000]]), Err(AvccError::Count));
-    assert_eq!(DecoderConfig::parse(&[2, 0, 0, 0, 0xff, 0xe0, 0]), Err(AvccError::Version(2)));
-    assert_eq!(DecoderConfig::parse(&[1, 0, 0, 0, 0xfd, 0xe0, 0]), Err(AvccError::LengthBytes(2)));
+    assert_eq!(build(&[], &[PPS]), Err(DecoderConfigError::Count));
+    assert_eq!(build(&[SPS], &[]), Err(DecoderConfigError::Count));
+    assert_eq!(build(&[SPS; 32], &[PPS]), Err(DecoderConfigError::Count));
+    assert_eq!(build(&[SPS], &[SPS]), Err(DecoderConfigError::Kind));
+    assert_eq!(build(&[&[0x68; 9]], &[PPS]), Err(DecoderConfigError::Sps(SpsError::Kind)));
+    assert_eq!(build(&[SPS], &[&[0x68; 70_000]]), Err(DecoderConfigError::Count));
+    assert_eq!(DecoderConfig::parse(&[2, 0, 0, 0, 0xff, 0xe0, 0]), Err(DecoderConfigError::Version(2)));
+    assert_eq!(DecoderConfig::parse(&[1, 0, 0, 0, 0xfd, 0xe0, 0]), Err(DecoderConfigError::LengthBytes(2)));
 }
 
 #[test]

@@ -35,7 +35,9 @@ fn a_usual_camera_is_understood() {
     assert_eq!((sps.width, sps.height, sps.profile, sps.level), (1920, 1080, 77, 42));
     let expected = TrackConfig { kind: CodecKind::Pcma, clock_rate: 8000, channels: 1, config: Vec::new() };
     assert_eq!((audio.payload_type, &audio.config), (8, &Ok(expected)));
-    assert_eq!(metadata.config, Err(UnsupportedReason::Coding("vnd.onvif.metadata/90000".to_owned())));
+    let expected =
+        TrackConfig { kind: CodecKind::Metadata, clock_rate: 90_000, channels: 0, config: Vec::new() };
+    assert_eq!((metadata.media, &metadata.config), (MediaKind::Other, &Ok(expected)));
 }
 
 #[test]
@@ -49,7 +51,7 @@ fn sloppy_descriptions_are_understood() {
     let track = only("m=video 0 RTP/AVP 97\r\na=rtpmap:96 H264/90000");
     assert_eq!((track.payload_type, track.config.is_ok()), (96, true));
     // The first usable format of several.
-    let track = only("m=audio 0 RTP/AVP 97 0 8\r\na=rtpmap:97 MPEG4-GENERIC/16000");
+    let track = only("m=audio 0 RTP/AVP 97 0 8\r\na=rtpmap:97 G726-32/8000");
     assert_eq!((track.payload_type, track.config.unwrap().kind), (0, CodecKind::Pcmu));
     assert_eq!(only("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 PCMU").clock_rate, 8000);
     assert_eq!(only("m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264").clock_rate, 90_000);
@@ -58,9 +60,24 @@ fn sloppy_descriptions_are_understood() {
 #[test]
 fn what_cannot_be_recorded_says_why() {
     use UnsupportedReason::{ClockRate, Coding, Interleaved, Transport};
-    let reason = |text| only(text).config.unwrap_err();
-    assert_eq!(reason("m=video 0 RTP/AVP 98\na=rtpmap:98 H265/90000"), Coding("H265/90000".to_owned()));
-    assert_eq!(reason("m=video 0 RTP/AVP 26"), Coding("of payload type 26".to_owned()));
+    let reason = |text: &str| only(text).config.unwrap_err();
+    assert_eq!(reason("m=video 0 RTP/AVP 98\na=rtpmap:98 VP9/90000"), Coding("VP9/90000".to_owned()));
+    assert_eq!(reason("m=video 0 RTP/AVP 34"), Coding("of payload type 34".to_owned()));
+    assert_eq!(
+        reason("m=video 0 RTP/AVP 98\na=rtpmap:98 H265/90000\na=fmtp:98 sprop-max-don-diff=1"),
+        Interleaved
+    );
+    let aac = |fmtp: &str| {
+        reason(&format!("m=audio 0 RTP/AVP 97\na=rtpmap:97 mpeg4-generic/16000\na=fmtp:97 {fmtp}"))
+    };
+    assert_eq!(aac("mode=CELP-vbr"), UnsupportedReason::AacMode("CELP-vbr".to_owned()));
+    assert_eq!(aac("mode=generic;sizelength=16"), UnsupportedReason::AacMode("generic".to_owned()));
+    assert_eq!(aac("mode=AAC-hbr;maxDisplacement=3"), Interleaved);
+    assert_eq!(reason("m=audio 0 RTP/AVP 97\na=rtpmap:97 MP4A-LATM/16000"), UnsupportedReason::Latm);
+    for name in ["vnd.onvif.metadata+gzip", "vnd.onvif.metadata.exi.ext", "vnd.onvif.metadata.gzip"] {
+        let description = format!("m=application 0 RTP/AVP 107\na=rtpmap:107 {name}/90000");
+        assert_eq!(reason(&description), UnsupportedReason::CompressedMetadata(name.to_owned()));
+    }
     assert_eq!(reason("m=video"), Transport(String::new()));
     assert_eq!(reason("m=video 0 RTP/AVP x"), Coding("without a name".to_owned()));
     assert_eq!(

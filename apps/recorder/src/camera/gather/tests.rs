@@ -122,6 +122,7 @@ impl Session<'_> {
             key: number % 25 == 0,
             lost_packets,
             config_changed: changed.then_some(&self.config),
+            mark: None,
         };
         self.gather.sample(now, 0, &sample);
         self.gather.idle(now);
@@ -257,7 +258,8 @@ fn reordered_pictures_are_held_without_a_seam() {
             session.gather.batch = (now, START.plus(number * FRAME));
             let timestamp = (group * 4 + shown) * FRAME;
             let key = group % 6 == 0 && place == 0;
-            let sample = Sample { data: &data, timestamp, key, lost_packets: 0, config_changed: None };
+            let sample =
+                Sample { data: &data, timestamp, key, lost_packets: 0, config_changed: None, mark: None };
             session.gather.sample(now, 0, &sample);
         }
     }

@@ -1,0 +1,39 @@
+//! The parameter sets of one kind in one stream, as they are known and as they change.
+
+/// Most sets of a kind: a decoder configuration of H.264 can count 31 sequence parameter sets, and nobody sends so
+/// many.
+const SETS_MAX: usize = 31;
+
+/// Whether a new set goes before those that are known or behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The first sequence parameter set describes the stream.
+    First,
+    Last,
+}
+
+/// The sets of one kind, one for each number.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    held: Vec<(u8, Vec<u8>)>,
+}
+
+impl Sets {
+    /// Whether this very set is known.
+    pub(super) fn holds(&self, unit: &[u8]) -> bool {
+        self.held.iter().any(|(_, held)| held == unit)
+    }
+
+    /// Takes a set in the place of any other of its number.
+    pub(super) fn put(&mut self, id: u8, unit: &[u8], place: Place) {
+        self.held.retain(|(held, _)| *held != id);
+        self.held.truncate(SETS_MAX - 1);
+        let position = if place == Place::First { 0 } else { self.held.len() };
+        self.held.insert(position, (id, unit.to_vec()));
+    }
+
+    /// The sets as NAL units.
+    pub(super) fn units(&self) -> Vec<&[u8]> {
+        self.held.iter().map(|(_, unit)| unit.as_slice()).collect()
+    }
+}
