@@ -2,15 +2,17 @@
 //!
 //! The plan reads record indexes only; media is read record by record while the file is written, so memory does
 //! not grow with the footage. Pictures are not touched; those before the window that are needed to decode the
-//! first one shown are in the file and hidden by its edit list. G.711 is delivered as FLAC.
+//! first one shown are in the file and hidden by its edit list. AAC is delivered as it was received, G.711 as FLAC,
+//! metadata not at all.
 
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
+use keepwatch_media::aac::AacConfig;
 use keepwatch_media::flac::{Block, Coding, FlacError, G711Frames};
 use keepwatch_media::mp4::{MovieBuilder, MovieMeta, Mp4Error, SampleInfo, TrackHandle, TrackKind};
-use keepwatch_model::{CameraId, Span, StreamId, TICKS_PER_SECOND};
+use keepwatch_model::{CameraId, CodecKind, Span, StreamId, TICKS_PER_SECOND, TrackConfig};
 use keepwatch_store::{ReadError, RecordIndex, RecordRef, RecordTrack, Store, StoreError};
 
 /// Exports that are planned or written at the same time: a plan may take a hundred megabytes, and recording comes
@@ -68,6 +70,7 @@ pub struct Export {
     header: Vec<u8>,
     file_bytes: u64,
     parts: Vec<Part>,
+    /// Codes the sound, if any of it is.
     sound: Option<G711Frames>,
 }
 
@@ -76,8 +79,35 @@ struct Part {
     record: RecordRef,
     /// Track and samples of the pictures.
     pictures: Option<(usize, Range<usize>)>,
-    /// Track, first packet and blocks of the sound.
-    sound: Option<(usize, usize, Vec<Block>)>,
+    sound: Option<Sound>,
+}
+
+/// What one record gives to the sound of the file.
+enum Sound {
+    /// Samples of a track as they are.
+    AsStored { track: usize, samples: Range<usize> },
+    /// Blocks of packets from `first` on, to be coded.
+    Flac { track: usize, first: usize, blocks: Vec<Block> },
+}
+
+/// How the sound of a file is delivered, by the configuration of the first track that gives some.
+enum Delivery {
+    AsStored,
+    Flac(G711Frames),
+}
+
+impl Delivery {
+    fn of(config: &TrackConfig) -> Result<Self, FlacError> {
+        match config.kind {
+            CodecKind::Aac => Ok(Self::AsStored),
+            CodecKind::Pcmu
+            | CodecKind::Pcma
+            | CodecKind::H264
+            | CodecKind::H265
+            | CodecKind::Jpeg
+            | CodecKind::Metadata => G711Frames::new(config).map(Self::Flac),
+        }
+    }
 }
 
 impl Export {
@@ -109,7 +139,11 @@ impl Export {
             finished => finished?,
         };
         let file_bytes = movie.file_bytes();
-        let sound = plan.sound_config.as_ref().map(G711Frames::new).transpose()?;
+        // Frames are numbered from the first again when they are coded.
+        let sound = match &plan.sound {
+            Some((config, Delivery::Flac(_))) => Some(G711Frames::new(config)?),
+            Some((_, Delivery::AsStored)) | None => None,
+        };
         Ok(Self { store: store.clone(), header: movie.header, file_bytes, parts: plan.parts, sound })
     }
 
@@ -135,12 +169,23 @@ impl Export {
             if let Some((track, samples)) = &part.pictures {
                 piece.extend_from_slice(slice(record.index(), record.track_data(*track), *track, samples));
             }
-            if let (Some((track, first, blocks)), Some(sound)) = (&part.sound, &mut self.sound) {
-                for block in blocks {
-                    let packets = first + block.packets.start..first + block.packets.end;
-                    let packets = slice(record.index(), record.track_data(*track), *track, &packets);
-                    sound.encode(Coding::Plain, block, packets, &mut piece)?;
+            match (&part.sound, &mut self.sound) {
+                (Some(Sound::AsStored { track, samples }), _) => {
+                    piece.extend_from_slice(slice(
+                        record.index(),
+                        record.track_data(*track),
+                        *track,
+                        samples,
+                    ));
                 }
+                (Some(Sound::Flac { track, first, blocks }), Some(sound)) => {
+                    for block in blocks {
+                        let packets = first + block.packets.start..first + block.packets.end;
+                        let packets = slice(record.index(), record.track_data(*track), *track, &packets);
+                        sound.encode(Coding::Plain, block, packets, &mut piece)?;
+                    }
+                }
+                (Some(Sound::Flac { .. }) | None, _) => {}
             }
             write(piece)?;
         }
@@ -175,8 +220,7 @@ struct Plan {
     pictures: TrackHandle,
     sounds: TrackHandle,
     parts: Vec<Part>,
-    sound: Option<G711Frames>,
-    sound_config: Option<keepwatch_model::TrackConfig>,
+    sound: Option<(TrackConfig, Delivery)>,
 }
 
 impl Plan {
@@ -184,7 +228,7 @@ impl Plan {
         let mut builder = MovieBuilder::new(MovieMeta { window, title: title.to_owned() });
         let pictures = builder.add_track(TrackKind::Video)?;
         let sounds = builder.add_track(TrackKind::Audio)?;
-        Ok(Self { window, builder, pictures, sounds, parts: Vec::new(), sound: None, sound_config: None })
+        Ok(Self { window, builder, pictures, sounds, parts: Vec::new(), sound: None })
     }
 
     /// Adds what `record` gives; false when it and all after it are behind the window.
@@ -231,30 +275,36 @@ impl Plan {
         start.map_or(0..0, |start| start..end.max(start))
     }
 
-    fn sound_of(
-        &mut self,
-        number: usize,
-        track: &RecordTrack,
-    ) -> Result<Option<(usize, usize, Vec<Block>)>, ExportError> {
+    fn sound_of(&mut self, number: usize, track: &RecordTrack) -> Result<Option<Sound>, ExportError> {
         let heard = |sample: &keepwatch_store::Sample| {
             let label = track.label_of(sample);
             label.plus(MARGIN_TICKS) > self.window.from && label < self.window.to
         };
         let Some(first) = track.samples.iter().position(heard) else { return Ok(None) };
         let end = track.samples.iter().rposition(heard).map_or(first, |last| last + 1);
-        if self.sound.is_none() {
-            self.sound = Some(G711Frames::new(&track.config)?);
-            self.sound_config = Some(track.config.clone());
-        }
-        let (Some(sound), true) = (&mut self.sound, self.sound_config.as_ref() == Some(&track.config)) else {
+        let delivery = match &mut self.sound {
+            Some((config, delivery)) if *config == track.config => delivery,
             // Another coding of sound within one file: its pictures are delivered, its sound is not.
-            return Ok(None);
+            Some(_) => return Ok(None),
+            unknown @ None => {
+                let delivery = Delivery::of(&track.config)?;
+                &mut unknown.insert((track.config.clone(), delivery)).1
+            }
         };
-        let mut blocks = Vec::new();
-        sound.plan(&infos(track, first..end), &mut blocks)?;
-        let frames: Vec<SampleInfo> = blocks.iter().map(|block| sound.plain_sample(block)).collect();
-        self.builder.add_chunk(self.sounds, &track.config, &frames)?;
-        Ok(Some((number, first, blocks)))
+        match delivery {
+            Delivery::AsStored => {
+                self.builder.add_chunk(self.sounds, &track.config, &infos(track, first..end))?;
+                Ok(Some(Sound::AsStored { track: number, samples: first..end }))
+            }
+            Delivery::Flac(frames) => {
+                let mut blocks = Vec::new();
+                frames.plan(&infos(track, first..end), &mut blocks)?;
+                let samples: Vec<SampleInfo> =
+                    blocks.iter().map(|block| frames.plain_sample(block)).collect();
+                self.builder.add_chunk(self.sounds, &track.config, &samples)?;
+                Ok(Some(Sound::Flac { track: number, first, blocks }))
+            }
+        }
     }
 }
 
@@ -298,17 +348,22 @@ fn records_from_key(store: &Store, camera: CameraId, window: Span) -> Result<Vec
 
 fn infos(track: &RecordTrack, samples: Range<usize>) -> Vec<SampleInfo> {
     let rate = i64::from(track.config.clock_rate.max(1));
+    let unit_ticks = AacConfig::parse(&track.config.config).map_or(0, |aac| {
+        // The configuration that is read has a rate above 0.
+        i64::from(aac.unit_samples) * TICKS_PER_SECOND / i64::from(aac.rate_hz.max(1))
+    });
+    let duration = |sample: &keepwatch_store::Sample| match track.config.kind {
+        CodecKind::Pcmu | CodecKind::Pcma => i64::from(sample.bytes) * TICKS_PER_SECOND / rate,
+        CodecKind::Aac => unit_ticks,
+        CodecKind::H264 | CodecKind::H265 | CodecKind::Jpeg | CodecKind::Metadata => 0,
+    };
     let samples = track.samples.get(samples).unwrap_or_default();
     samples
         .iter()
         .map(|sample| SampleInfo {
             size_bytes: sample.bytes,
             pts: track.label_of(sample),
-            duration_ticks: if track.config.kind.is_video() {
-                0
-            } else {
-                u32::try_from(i64::from(sample.bytes) * TICKS_PER_SECOND / rate).unwrap_or(u32::MAX)
-            },
+            duration_ticks: u32::try_from(duration(sample)).unwrap_or(u32::MAX),
             key: sample.key,
         })
         .collect()
