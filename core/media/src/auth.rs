@@ -230,6 +230,12 @@ pub fn challenges(realm: &str, nonce: &str, stale: bool) -> Vec<String> {
     vec![header(Algorithm::Sha256), header(Algorithm::Md5)]
 }
 
+/// The `WWW-Authenticate` header of a server that takes the password itself, to stand behind the [`challenges`]; for
+/// connections that nobody can listen to.
+pub fn basic_challenge(realm: &str) -> String {
+    format!("Basic realm={}", quoted(realm))
+}
+
 #[derive(Clone, PartialEq, Eq)]
 struct Quality {
     client_nonce: String,
@@ -341,7 +347,7 @@ impl Authorization {
 
     /// Whether the answer is that of a user with `password` to the [`challenges`] of `realm` and `nonce`.
     ///
-    /// Basic was not among them and is refused. The time taken does not depend on how much of the answer is right.
+    /// Basic was not among them and is refused; see [`verify_basic`](Self::verify_basic). The time taken does not depend on how much of the answer is right.
     pub fn verify(&self, password: &str, realm: &str, nonce: &str, method: &str) -> bool {
         match &self.0 {
             Answer::Basic(_) => false,
@@ -360,6 +366,14 @@ impl Authorization {
                 let nonce_same = same_text(nonce, answered_nonce);
                 same & nonce_same & (answered_realm == realm)
             }
+        }
+    }
+
+    /// Whether the answer is `password` itself. The time taken does not depend on how much of it is right.
+    pub fn verify_basic(&self, password: &str) -> bool {
+        match &self.0 {
+            Answer::Basic(credentials) => same_text(&credentials.password, password),
+            Answer::Digest { .. } => false,
         }
     }
 }

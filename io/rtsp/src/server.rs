@@ -1,28 +1,36 @@
-//! The server: answers RTSP requests and sends media, interleaved in the connection.
+//! The server: answers RTSP requests and sends media, live or recorded, over the connection or in datagrams.
 //!
 //! One task per connection. A [`Source`] gives whole access units, each is sent with one write. A client that
-//! reads too slowly gets a bounded queue and then a gap up to the next key frame, visible to it in the RTP
-//! sequence numbers; it never slows another client or the source.
+//! reads live media too slowly gets a bounded queue and then a gap up to the next key frame, visible to it in the RTP
+//! sequence numbers; recorded media wait for it. It never slows another client or the source.
 
 mod address;
 mod connection;
 mod conversation;
 mod fuzz;
 mod login;
+mod pace;
 mod queue;
 mod quirks;
 mod sender;
 mod service;
+mod session;
 mod source;
+mod stream;
+mod tally;
+mod udp;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
+
+use tally::Tally;
 
 #[doc(hidden)]
 pub use fuzz::answer_requests;
@@ -40,6 +48,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
+    config: Option<Arc<ServerConfig>>,
     service: Arc<dyn Service>,
 }
 
@@ -51,7 +60,20 @@ impl Server {
     pub async fn bind(addr: SocketAddr, service: Arc<dyn Service>) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, service })
+        Ok(Self { listener, local_addr, config: None, service })
+    }
+
+    /// As [`bind`](Self::bind), for connections that are encrypted from their first byte (`rtsps`), with the
+    /// certificate of `config`. Media go over the connection only: UDP would send them in the clear.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind_tls(
+        addr: SocketAddr,
+        config: Arc<ServerConfig>,
+        service: Arc<dyn Service>,
+    ) -> io::Result<Self> {
+        Ok(Self { config: Some(config), ..Self::bind(addr, service).await? })
     }
 
     /// The address it listens on.
@@ -61,7 +83,8 @@ impl Server {
 
     /// Serves until dropped; dropping closes every connection.
     pub async fn run(self) {
-        let Self { listener, service, .. } = self;
+        let Self { listener, config, service, .. } = self;
+        let tally = Tally::default();
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -78,7 +101,8 @@ impl Server {
                     debug!(%peer, "refused: too many connections");
                 }
                 Ok((stream, peer)) => {
-                    connections.spawn(connection::serve(stream, peer, Arc::clone(&service)));
+                    let (config, service, tally) = (config.clone(), Arc::clone(&service), tally.clone());
+                    connections.spawn(connection::serve(stream, peer, config, service, tally));
                 }
                 Err(error) => {
                     // Mostly for want of file descriptors, which does not pass at once.

@@ -1,30 +1,36 @@
 //! One client's connection: reads requests, pulls media from the source, writes.
 //!
-//! Writing never waits while there is something to read or to pull: what the socket does not take is kept, media in
-//! a bounded [`Queue`]. An access unit is turned into packets in the thread's buffer when the socket can take
-//! it, so that an idle client costs no memory beyond its state.
+//! Writing never waits while there is something to read or to pull: what the socket does not take is kept, live media
+//! in a bounded queue, of recorded media one access unit. It is turned into packets in the thread's buffer when the
+//! socket can take it, so that an idle client costs no memory beyond its state.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use keepwatch_media::rtsp::{Request, Response, RtspMessage};
 use keepwatch_media::text::{Frame, Framer, Message, TextError};
-use keepwatch_model::WallTime;
-use tokio::io::AsyncWriteExt;
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
-use super::conversation::{Conversation, Effect};
-use super::queue::{Queue, Queued};
-use super::sender::Sender;
-use super::{Media, Service, Source};
+use super::Service;
+use super::conversation::{Conversation, Ends, SESSION_TIMEOUT_S};
+use super::session::{Happened, Session, State, next_event};
+use super::stream::{Side, Stream};
+use super::tally::Tally;
+use super::udp::{Datagrams, Progress};
 use crate::{scratch, socket};
 
-/// How long a client may be idle while nothing plays.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long a client may be idle while nothing plays, and how long a session over UDP lasts without a sign of life:
+/// what clients are told, and the time that their last sign may take.
+const IDLE_MAX: Duration = Duration::from_secs(SESSION_TIMEOUT_S as u64 + 5);
+
+/// How long encryption may take to agree on.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// How long a client that vanished is held for living.
 const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,9 +40,6 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// Unsent bytes above which no further requests are read.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
-
-/// Bytes read at a time: requests and receiver reports are short.
-const READ_BYTES: usize = 4 * 1024;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -58,21 +61,9 @@ enum End {
     Protocol(#[from] TextError),
 }
 
-/// Media on their way to the client.
-struct Playing {
-    source: Box<dyn Source>,
-    /// For each track of the source its sender, if it was asked for.
-    senders: Vec<Option<Sender>>,
-    queue: Queue,
-    /// The capture time of the first media sent.
-    began: Option<WallTime>,
-    /// Whether the source has no more.
-    ended: bool,
-}
-
 /// A connection.
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     service: Arc<dyn Service>,
     conversation: Conversation,
     framer: Framer,
@@ -80,28 +71,42 @@ struct Connection {
     tail: Vec<u8>,
     /// Bytes that go out before anything else.
     unsent: Vec<u8>,
-    playing: Option<Playing>,
+    /// When datagrams go on.
+    datagrams_due: Option<Instant>,
+    /// When the client last showed that it lives.
+    alive: Instant,
     /// Whether the connection ends when all is sent.
     closing: bool,
 }
 
-/// Serves one client until the connection ends.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, service: Arc<dyn Service>) {
+/// Serves one client until the connection ends; encrypted when there is a `config`.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    config: Option<Arc<ServerConfig>>,
+    service: Arc<dyn Service>,
+    tally: Tally,
+) {
+    let secure = config.is_some();
+    let connected = socket::prepare(&stream, DEAD_PEER_TIMEOUT)
+        .and_then(|()| Ok((stream.local_addr()?, Stream::new(stream, config)?)));
+    let (local, stream) = match connected {
+        Ok(connected) => connected,
+        Err(error) => return debug!(%peer, %error, "connection ended before it began"),
+    };
     let mut connection = Connection {
         stream,
         service,
-        conversation: Conversation::new(peer, false),
+        conversation: Conversation::new(Ends { peer, local, secure }, tally),
         framer: Framer::new(),
         tail: Vec::new(),
         unsent: Vec::new(),
-        playing: None,
+        datagrams_due: None,
+        alive: Instant::now(),
         closing: false,
     };
-    let end = match socket::prepare(&connection.stream, DEAD_PEER_TIMEOUT) {
-        Ok(()) => connection.run().await,
-        Err(error) => End::Broken(error),
-    };
-    let dropped = connection.playing.as_ref().map_or(0, |playing| playing.queue.dropped());
+    let end = connection.run().await;
+    let dropped = connection.conversation.session().map_or(0, Session::dropped);
     debug!(%peer, %end, dropped, "connection ended");
 }
 
@@ -109,46 +114,54 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, service: Arc<dyn 
 enum Event {
     Readable,
     Writable,
-    Media(Option<Media>),
+    Session(Happened),
+    /// What is held is due, or datagrams go on.
+    Due,
+    /// It may be that the client has gone.
     Idle,
 }
 
 impl Connection {
     /// Runs until the connection ends.
     async fn run(&mut self) -> End {
-        let mut idle = std::pin::pin!(sleep_until(Instant::now() + IDLE_MAX));
+        let mut idle = pin!(sleep_until(self.alive + HANDSHAKE_MAX));
+        let mut due_timer = pin!(sleep_until(self.alive));
         loop {
-            if self.closing && self.unsent.is_empty() {
-                let _ = tokio::time::timeout(CLOSE_WAIT, self.stream.shutdown()).await;
+            if self.closing && self.is_all_sent() {
+                let _ = tokio::time::timeout(CLOSE_WAIT, self.stream.close()).await;
                 return End::Server;
             }
             // A source that always has media would otherwise never let go of the thread.
             tokio::task::coop::consume_budget().await;
-            let idle_now = self.playing.is_none();
             let has_room = self.unsent.len() < UNSENT_BYTES_MAX;
+            let taken = self.is_taken();
+            let may_idle = self.may_idle();
+            let due = self.due(taken);
+            if let Some(due) = due.filter(|due| due_timer.deadline() != *due) {
+                due_timer.as_mut().reset(due);
+            }
+            let session = if self.closing { None } else { self.conversation.session_mut() };
             let event = tokio::select! {
-                ready = self.stream.readable(), if has_room => match ready {
+                ready = self.stream.socket().readable(), if has_room => match ready {
                     Ok(()) => Event::Readable,
                     Err(error) => return End::Broken(error),
                 },
-                ready = self.stream.writable(), if !self.unsent.is_empty() => match ready {
+                ready = self.stream.socket().writable(), if !taken => match ready {
                     Ok(()) => Event::Writable,
                     Err(error) => return End::Broken(error),
                 },
-                media = next_media(&mut self.playing) => Event::Media(media),
-                () = idle.as_mut(), if idle_now => Event::Idle,
+                happened = next_event(session, taken) => Event::Session(happened),
+                () = due_timer.as_mut(), if due.is_some() => Event::Due,
+                () = idle.as_mut(), if may_idle => Event::Idle,
             };
             let done = match event {
-                Event::Readable => {
-                    idle.as_mut().reset(Instant::now() + IDLE_MAX);
-                    self.read()
-                }
-                Event::Writable => Ok(()),
-                Event::Media(media) => {
-                    self.take_media(media);
+                Event::Readable => self.read(),
+                Event::Writable | Event::Due => Ok(()),
+                Event::Session(happened) => {
+                    self.take(happened);
                     Ok(())
                 }
-                Event::Idle => Err(End::Idle),
+                Event::Idle => self.check_idle(idle.as_mut()),
             };
             if let Err(end) = done.and_then(|()| self.flush()) {
                 return end;
@@ -156,22 +169,61 @@ impl Connection {
         }
     }
 
+    /// Whether the client has taken all that was sent over the connection.
+    fn is_taken(&self) -> bool {
+        self.unsent.is_empty() && !self.stream.is_pending()
+    }
+
+    /// Whether the client has taken all, datagrams included.
+    fn is_all_sent(&self) -> bool {
+        let datagrams = self.conversation.session().and_then(Session::datagrams);
+        self.is_taken() && datagrams.is_none_or(Datagrams::is_idle)
+    }
+
+    /// Whether a client that says nothing may have gone unnoticed. Where media flow over the connection, the
+    /// connection itself tells.
+    fn may_idle(&self) -> bool {
+        self.conversation
+            .session()
+            .is_none_or(|session| session.state() == State::Ready || session.datagrams().is_some())
+    }
+
+    /// Ends the connection when the client was silent for too long, or sets the timer anew.
+    fn check_idle(&self, timer: Pin<&mut Sleep>) -> Result<(), End> {
+        let wait = if self.stream.is_handshaking() { HANDSHAKE_MAX } else { IDLE_MAX };
+        let deadline = self.alive + wait;
+        if deadline <= Instant::now() {
+            return Err(End::Idle);
+        }
+        timer.reset(deadline);
+        Ok(())
+    }
+
+    /// When there is something to send that is not sent yet; `taken` as of [`is_taken`](Self::is_taken).
+    fn due(&self, taken: bool) -> Option<Instant> {
+        self.datagrams_due.or_else(|| self.conversation.session().filter(|_| taken)?.due())
+    }
+
+    /// Takes what the session gave.
+    fn take(&mut self, happened: Happened) {
+        let now = Instant::now();
+        match (happened, self.conversation.session_mut()) {
+            (Happened::Media(media), Some(session)) => session.take(now, media),
+            (Happened::Heard, Some(_)) => self.alive = now,
+            (Happened::Media(_) | Happened::Heard, None) => {}
+        }
+    }
+
     /// Reads what there is and answers the requests in it.
     fn read(&mut self) -> Result<(), End> {
-        let mut buffer = [0; READ_BYTES];
-        match self.stream.try_read(&mut buffer) {
-            Ok(0) => return Err(End::Client),
-            Ok(read) => self.tail.extend_from_slice(buffer.get(..read).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(End::Broken(error)),
-        }
+        let side = self.stream.read(&mut self.tail)?;
         let mut at = 0;
         let mut messages = Vec::new();
         let framed = loop {
             match self.framer.next(&self.tail, &mut at) {
                 Ok(Some(Frame::Text(message))) => messages.push(message),
-                // Receiver reports: what they tell, TCP sees to.
-                Ok(Some(Frame::Interleaved { .. })) => {}
+                // Receiver reports: that they come is all that matters.
+                Ok(Some(Frame::Interleaved { .. })) => self.alive = Instant::now(),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -180,11 +232,17 @@ impl Connection {
         for message in messages {
             self.answer(message);
         }
-        framed.map_err(End::Protocol)
+        match (framed, side) {
+            (Err(error), _) => Err(End::Protocol(error)),
+            (Ok(()), Side::Closed) => Err(End::Client),
+            (Ok(()), Side::Open) => Ok(()),
+        }
     }
 
     /// Answers one message.
     fn answer(&mut self, message: Message) {
+        let now = Instant::now();
+        self.alive = now;
         let request = match RtspMessage::try_from(message) {
             Ok(RtspMessage::Request(request)) => request,
             // Nothing was asked of the client, so it has nothing to answer.
@@ -192,38 +250,23 @@ impl Connection {
             Err(_) => return Response::new(400, None).write(&mut self.unsent),
         };
         let Request { method, uri, .. } = &request;
-        let outcome = self.conversation.handle(&request, self.service.as_ref());
-        debug!(method = method.as_str(), uri, status = outcome.response.status, "request");
-        outcome.response.write(&mut self.unsent);
-        match outcome.effect {
-            Effect::None => {}
-            Effect::Play { source, tracks, senders } => {
-                let queue = Queue::new(&tracks);
-                self.playing = Some(Playing { source, senders, queue, began: None, ended: false });
-            }
-            Effect::Stop => self.playing = None,
-            Effect::Close => self.closing = true,
+        let outcome = self.conversation.handle(now, &request, self.service.as_ref());
+        let status = outcome.response.as_ref().map(|response| response.status);
+        debug!(method = method.as_str(), uri, status, "request");
+        if let Some(response) = outcome.response {
+            response.write(&mut self.unsent);
         }
+        self.closing |= outcome.closes;
     }
 
-    /// Queues what the source gave.
-    fn take_media(&mut self, media: Option<Media>) {
-        let Some(playing) = &mut self.playing else { return };
-        match media {
-            Some(media) => {
-                if playing.senders.get(media.track).is_some_and(Option::is_some) {
-                    playing.queue.push(media);
-                }
-            }
-            None => playing.ended = true,
-        }
-    }
-
-    /// Writes what the socket takes: unsent bytes, then queued media.
+    /// Writes what the socket takes: unsent bytes, then media.
     fn flush(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        self.datagrams_due = None;
         loop {
+            self.stream.flush()?;
             if !self.unsent.is_empty() {
-                let written = write(&self.stream, &self.unsent)?;
+                let written = self.stream.write(&self.unsent)?;
                 self.unsent.drain(..written.min(self.unsent.len()));
                 if !self.unsent.is_empty() {
                     return Ok(());
@@ -231,57 +274,35 @@ impl Connection {
                 // What one large access unit needed must not stay with every client.
                 self.unsent.shrink_to(UNSENT_BYTES_MAX);
             }
-            let Some(playing) = &mut self.playing else { return Ok(()) };
-            let Some(queued) = playing.queue.pop() else {
-                if playing.ended && !self.closing {
-                    playing.say_goodbye(&mut self.unsent);
+            if self.stream.is_pending() {
+                return Ok(());
+            }
+            let Some(session) = self.conversation.session_mut() else { return Ok(()) };
+            if session.datagrams().is_some() {
+                let quirks = self.service.quirks(&session.identity.path);
+                if let Progress::Until(then) = session.send_datagrams(now, &quirks) {
+                    self.datagrams_due = Some(then);
+                    return Ok(());
+                }
+            }
+            let Some((queued, timing)) = session.pop(now) else {
+                if session.is_over() && !self.closing {
+                    session.say_goodbye(&mut self.unsent);
                     self.closing = true;
                     continue;
                 }
                 return Ok(());
             };
+            if session.datagrams().is_some() {
+                session.packetize_datagrams(now, &queued, timing);
+                continue;
+            }
             scratch::with_write(|packets| {
-                playing.packetize(&queued, packets);
-                let written = write(&self.stream, packets)?;
+                session.packetize(now, &queued, timing, packets);
+                let written = self.stream.write(packets)?;
                 self.unsent.extend_from_slice(packets.get(written..).unwrap_or_default());
                 Ok::<(), End>(())
             })?;
         }
-    }
-}
-
-impl Playing {
-    /// Appends the packets of one access unit; what cannot be sent is left out.
-    fn packetize(&mut self, queued: &Queued, out: &mut Vec<u8>) {
-        let began = *self.began.get_or_insert(queued.media.capture);
-        if let Some(Some(sender)) = self.senders.get_mut(queued.media.track)
-            && let Err(error) = sender.push(Instant::now(), began, queued, out)
-        {
-            debug!(track = queued.media.track, %error, "the source gave what cannot be sent");
-        }
-    }
-
-    /// Appends the end of every track.
-    fn say_goodbye(&self, out: &mut Vec<u8>) {
-        for sender in self.senders.iter().flatten() {
-            sender.bye(out);
-        }
-    }
-}
-
-/// The next media; never ready while nothing plays.
-async fn next_media(playing: &mut Option<Playing>) -> Option<Media> {
-    match playing {
-        Some(playing) if !playing.ended => playing.source.next().await,
-        Some(_) | None => std::future::pending().await,
-    }
-}
-
-/// Writes once; returns how much the socket took.
-fn write(stream: &TcpStream, bytes: &[u8]) -> Result<usize, End> {
-    match stream.try_write(bytes) {
-        Ok(written) => Ok(written),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        Err(error) => Err(End::Broken(error)),
     }
 }

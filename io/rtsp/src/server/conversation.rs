@@ -1,30 +1,37 @@
-//! What a client may ask, in which order, and what it is told: the states of RFC 2326 appendix A.2, held to one
-//! session for each connection.
+//! What a client may ask, in which order, and what it is told (RFC 2326 §10, ONVIF Streaming "Playback"), held to
+//! one session for each connection.
 //!
-//! Live only: `PAUSE` is refused, `Range` is answered with the present. A session belongs to the connection and
-//! to the user that set it up, and is not ended for lack of keepalives: the connection itself tells whether the
-//! client lives.
+//! A session belongs to the connection and to the user that set it up: a request of another one that names it, or
+//! that comes while it stands, is told that there is no such session. A `PLAY` takes effect at once, with `Immediate`
+//! or without: the specification leaves the latter open, and a queue of ranges serves nobody.
 
 use std::net::SocketAddr;
 
-use keepwatch_media::replay::PlayRequest;
+use keepwatch_media::replay::{
+    FRAMES, IMMEDIATE, PlayRequest, RANGE, RATE_CONTROL, REPLAY_FEATURE, SCALE, required_features,
+};
 use keepwatch_media::rtsp::{
-    LowerTransport, Method, Request, Response, RtpInfo, Session, Transport, write_rtp_info,
+    LowerTransport, Method, Request, Response, Session as SessionHeader, Transport, write_rtp_info,
 };
 use keepwatch_media::sdp::{self, AnnouncedTrack};
 use keepwatch_model::{CodecKind, TrackConfig};
+use tokio::time::Instant;
 
 use super::address::{Address, control};
 use super::login::{Login, Verdict};
+use super::quirks::Keepalives;
 use super::sender::{Sender, Start};
-use super::{OpenRequest, Refusal, Service, Source};
+use super::session::{Identity, Session, State, datagram_transport};
+use super::tally::Tally;
+use super::udp::{Datagrams, Link};
+use super::{Delivery, OpenRequest, PlayError, Refusal, Service, Source};
 use crate::chance;
 
 /// The session timeout told to clients, in seconds.
-const SESSION_TIMEOUT_S: u32 = 60;
+pub(super) const SESSION_TIMEOUT_S: u32 = 60;
 
 /// The methods of `Public` and `Allow`.
-const METHODS: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN";
+const METHODS: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN";
 
 /// The name in the `Server` header.
 const SERVER: &str = concat!("Keepwatch/", env!("CARGO_PKG_VERSION"));
@@ -32,7 +39,18 @@ const SERVER: &str = concat!("Keepwatch/", env!("CARGO_PKG_VERSION"));
 /// Most tracks of a source: their channels must fit, and so must their dynamic payload types.
 const TRACKS_MAX: usize = 32;
 
-/// A source that this connection opened.
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// The client.
+    pub(super) peer: SocketAddr,
+    /// The server.
+    pub(super) local: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub(super) secure: bool,
+}
+
+/// A source that this connection opened and has not set up.
 struct Opened {
     path: String,
     /// For whom: rights are decided when a source is opened.
@@ -41,113 +59,120 @@ struct Opened {
     tracks: Vec<TrackConfig>,
 }
 
-/// What was set up and is not torn down.
-struct SetUp {
-    id: String,
-    user: Option<String>,
-    /// For each track of the source its sender, if it was asked for.
-    senders: Vec<Option<Sender>>,
-    /// The `RTP-Info` address of each.
-    addresses: Vec<String>,
-}
-
-/// What a client is to be told, and what becomes of its media.
+/// What a client is to be told, and what becomes of the connection.
 pub(super) struct Outcome {
-    /// The answer.
-    pub(super) response: Response,
-    /// What changes.
-    pub(super) effect: Effect,
-}
-
-/// What changes by a request.
-pub(super) enum Effect {
-    /// Nothing.
-    None,
-    /// Media begin to flow.
-    Play {
-        /// Where they come from.
-        source: Box<dyn Source>,
-        /// All its tracks.
-        tracks: Vec<TrackConfig>,
-        /// For each track its sender, if it was asked for.
-        senders: Vec<Option<Sender>>,
-    },
-    /// Media end.
-    Stop,
-    /// The connection ends: too many wrong passwords.
-    Close,
+    /// The answer; `None` where a quirk has it that there is none.
+    pub(super) response: Option<Response>,
+    /// Whether the connection ends: too many wrong passwords.
+    pub(super) closes: bool,
 }
 
 /// One client's conversation.
 pub(super) struct Conversation {
-    peer: SocketAddr,
-    secure: bool,
+    ends: Ends,
+    tally: Tally,
     login: Login,
     opened: Option<Opened>,
-    set_up: Option<SetUp>,
-    playing: bool,
+    session: Option<Session>,
 }
 
 impl Conversation {
-    /// A conversation with `peer` that has not begun; `secure` says whether it is encrypted.
-    pub(super) fn new(peer: SocketAddr, secure: bool) -> Self {
-        Self { peer, secure, login: Login::new(), opened: None, set_up: None, playing: false }
+    /// A conversation that has not begun. `tally` counts the sessions of the server.
+    pub(super) fn new(ends: Ends, tally: Tally) -> Self {
+        let login = Login::new(ends.secure || ends.peer.ip().to_canonical().is_loopback());
+        Self { ends, tally, login, opened: None, session: None }
+    }
+
+    /// The session; `None` while there is none.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// The session, to move its media.
+    pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
     }
 
     /// Answers `request`.
-    pub(super) fn handle(&mut self, request: &Request, service: &dyn Service) -> Outcome {
-        let mut outcome = self.decide(request, service);
-        outcome.response = outcome.response.header("Server", SERVER);
-        outcome
+    pub(super) fn handle(&mut self, now: Instant, request: &Request, service: &dyn Service) -> Outcome {
+        let keepalives = self.keepalives(request, service);
+        let (response, closes) = match self.decide(now, request, service) {
+            Ok(response) => (response, false),
+            Err(Stop::Refused(response)) => (response, false),
+            Err(Stop::TooMany(response)) => (response, true),
+        };
+        let response = match keepalives {
+            Keepalives::Answered => Some(response),
+            Keepalives::WrongSequence => Some(out_of_sequence(response)),
+            Keepalives::BadRequest => Some(status(400, request)),
+            Keepalives::Silent => None,
+        };
+        Outcome { response: response.map(|response| response.header("Server", SERVER)), closes }
     }
 
-    fn decide(&mut self, request: &Request, service: &dyn Service) -> Outcome {
+    /// What becomes of `request` if it only keeps the session.
+    fn keepalives(&self, request: &Request, service: &dyn Service) -> Keepalives {
+        match (&request.method, &self.session) {
+            (Method::Options | Method::GetParameter | Method::SetParameter, Some(session)) => {
+                service.quirks(&session.identity.path).keepalives
+            }
+            _ => Keepalives::Answered,
+        }
+    }
+
+    fn decide(&mut self, now: Instant, request: &Request, service: &dyn Service) -> Result<Response, Stop> {
+        let unknown: Vec<_> =
+            required_features(&request.headers).filter(|feature| !is_replay(feature)).collect();
+        if !unknown.is_empty() {
+            // RFC 2326 §12.32: a server must not go on without an option it does not know.
+            return refuse(status(551, request).header("Unsupported", unknown.join(", ")));
+        }
         if request.method == Method::Options {
-            return told(ok(request).header("Public", METHODS));
+            return Ok(ok(request).header("Public", METHODS));
         }
         let user = if service.needs_login() {
             match self.login.check(request, service) {
                 Verdict::User(user) => Some(user),
-                Verdict::Refused(response) => return told(response),
-                Verdict::TooMany(response) => return Outcome { response, effect: Effect::Close },
+                Verdict::Refused(response) => return Err(Stop::Refused(response)),
+                Verdict::TooMany(response) => return Err(Stop::TooMany(response)),
             }
         } else {
             None
         };
-        if let Some(tag) = request.headers.first("Require") {
-            // RFC 2326 §12.32: a server must not go on without an option it does not know.
-            return told(status(551, request).header("Unsupported", tag));
-        }
-        if let Some(refusal) = self.refuse_foreign_session(request, user.as_deref()) {
-            return told(refusal);
-        }
+        self.check_session(request, user.as_deref())?;
         let address = Address::parse(&request.uri);
         match request.method {
-            Method::Options => told(ok(request)),
-            Method::Describe => told(self.describe(request, &address, user.as_deref(), service)),
-            Method::Setup => told(self.set_up(request, &address, user, service)),
-            Method::Play => self.play(request),
-            Method::GetParameter => told(ok(request)),
-            Method::SetParameter if request.body.is_empty() => told(ok(request)),
-            Method::SetParameter => told(status(451, request)),
-            Method::Teardown => self.tear_down(request),
-            Method::Pause | Method::Announce | Method::Record | Method::Redirect => {
-                told(status(405, request).header("Allow", METHODS))
+            Method::Options | Method::GetParameter => Ok(ok(request)),
+            Method::Describe => self.describe(request, &address, user.as_deref(), service),
+            Method::Setup => self.set_up(request, &address, user, service),
+            Method::Play => self.play(now, request),
+            Method::Pause => self.pause(request),
+            Method::SetParameter if request.body.is_empty() => Ok(ok(request)),
+            Method::SetParameter => refuse(status(451, request)),
+            Method::Teardown => match self.session.take() {
+                Some(_) => Ok(ok(request)),
+                None => refuse(status(454, request)),
+            },
+            Method::Announce | Method::Record | Method::Redirect => {
+                refuse(status(405, request).header("Allow", METHODS))
             }
-            Method::Other(_) => told(status(501, request).header("Public", METHODS)),
+            Method::Other(_) => refuse(status(501, request).header("Public", METHODS)),
         }
     }
 
-    /// The refusal of a request that names a session which is not this connection's, or another user's.
-    fn refuse_foreign_session(&self, request: &Request, user: Option<&str>) -> Option<Response> {
-        let named = request.headers.first("Session").map(Session::parse)?;
-        let Ok(named) = named else { return Some(status(454, request)) };
-        match &self.set_up {
-            Some(set_up) if set_up.id != named.id => Some(status(454, request)),
-            Some(set_up) if set_up.user.as_deref() != user => Some(status(403, request)),
-            Some(_) => None,
-            None => Some(status(454, request)),
-        }
+    /// Refuses a request that names a session which is not this connection's, or comes from another user than the
+    /// session's.
+    fn check_session(&self, request: &Request, user: Option<&str>) -> Result<(), Stop> {
+        let named = request.headers.first("Session").map(SessionHeader::parse);
+        let own = match (&self.session, named) {
+            (Some(session), None) => session.identity.user.as_deref() == user,
+            (Some(session), Some(Ok(named))) => {
+                session.identity.id == named.id && session.identity.user.as_deref() == user
+            }
+            (None, None) => true,
+            (None | Some(_), Some(_)) => false,
+        };
+        if own { Ok(()) } else { refuse(status(454, request)) }
     }
 
     fn describe(
@@ -156,15 +181,13 @@ impl Conversation {
         address: &Address<'_>,
         user: Option<&str>,
         service: &dyn Service,
-    ) -> Response {
-        if self.set_up.is_some() {
+    ) -> Result<Response, Stop> {
+        if self.session.is_some() {
             // Its source is in use; another connection may describe what it likes.
-            return status(455, request);
+            return refuse(status(455, request));
         }
-        let opened = match self.open(address.path, user, service) {
-            Ok(opened) => opened,
-            Err(refusal) => return status(refusal.status(), request),
-        };
+        let opened = self.open(request, address.path, user, service)?;
+        check_replay(request, opened.source.delivery())?;
         let texts: Vec<_> =
             (0..opened.tracks.len()).map(|at| (control(at), opened.source.attributes(at))).collect();
         let tracks = opened.tracks.iter().zip(&texts).enumerate();
@@ -177,22 +200,27 @@ impl Conversation {
             })
             .collect();
         let text = sdp::write("Keepwatch", opened.source.footage(), &tracks);
-        ok(request).header("Content-Base", format!("{}/", address.base)).with_body("application/sdp", text)
+        Ok(ok(request)
+            .header("Content-Base", format!("{}/", address.base))
+            .with_body("application/sdp", text))
     }
 
-    /// The source under `path`, opened anew unless the last request opened it.
+    /// The source under `path`, opened anew unless the last request of the user opened it.
     fn open(
         &mut self,
+        request: &Request,
         path: &str,
         user: Option<&str>,
         service: &dyn Service,
-    ) -> Result<&mut Opened, Refusal> {
+    ) -> Result<&mut Opened, Stop> {
         let same = |opened: &Opened| opened.path == path && opened.user.as_deref() == user;
         let opened = match self.opened.take().filter(same) {
             Some(opened) => opened,
             None => {
-                let request = OpenRequest { path, user, peer: self.peer, secure: self.secure };
-                let source = service.open(&request)?;
+                let Ends { peer, secure, .. } = self.ends;
+                let source = service
+                    .open(&OpenRequest { path, user, peer, secure })
+                    .map_err(|refusal: Refusal| Stop::Refused(status(refusal.status(), request)))?;
                 let mut tracks = source.tracks();
                 tracks.truncate(TRACKS_MAX);
                 Opened { path: path.to_owned(), user: user.map(str::to_owned), source, tracks }
@@ -207,111 +235,222 @@ impl Conversation {
         address: &Address<'_>,
         user: Option<String>,
         service: &dyn Service,
-    ) -> Response {
-        let another_path = self.opened.as_ref().is_some_and(|opened| opened.path != address.path);
-        if self.playing || (self.set_up.is_some() && another_path) {
-            return status(455, request);
-        }
-        let tracks = match self.open(address.path, user.as_deref(), service) {
-            Ok(opened) => opened.tracks.clone(),
-            Err(refusal) => return status(refusal.status(), request),
+    ) -> Result<Response, Stop> {
+        let (tracks, delivery, chosen) = match &self.session {
+            Some(session) => {
+                if session.state() == State::Playing || session.identity.path != address.path {
+                    return refuse(status(455, request));
+                }
+                (session.tracks().to_vec(), session.delivery(), Some(session.lower()))
+            }
+            None => {
+                let opened = self.open(request, address.path, user.as_deref(), service)?;
+                (opened.tracks.clone(), opened.source.delivery(), None)
+            }
         };
+        check_replay(request, delivery)?;
         let position = match address.track {
             Some(position) => position,
             None if tracks.len() == 1 => 0,
-            None => return status(459, request),
+            None => return refuse(status(459, request)),
         };
-        let Some(track) = tracks.get(position) else { return status(404, request) };
-        let offers = request.headers.all("Transport").flat_map(Transport::parse_all);
-        let mut offers = offers.filter(|offer| offer.lower == LowerTransport::Tcp && !offer.multicast);
-        let Some(offer) = offers.next() else { return status(461, request) };
-        if self.set_up.is_none() {
-            let id = format!("{:016X}", chance::draw());
-            let senders = tracks.iter().map(|_| None).collect();
-            let addresses = vec![String::new(); tracks.len()];
-            self.set_up = Some(SetUp { id, user, senders, addresses });
+        let Some(track) = tracks.get(position) else { return refuse(status(404, request)) };
+        let Some((carrier, channels)) = self.carrier(request, position, chosen) else {
+            return refuse(status(461, request));
+        };
+        let lower = carrier.lower();
+        if self.session.is_none() {
+            self.begin(request, user, lower, service)?;
         }
-        let Some(set_up) = &mut self.set_up else { return status(500, request) };
-        let Some(channels) = set_up.channels(position, offer.interleaved) else {
-            return status(461, request);
-        };
+        let Some(session) = &mut self.session else { return refuse(status(500, request)) };
         let start = random_start();
         let sender = Sender::new(track, payload_type(track.kind, position), channels, start);
-        if let (Some(place), Some(told)) =
-            (set_up.senders.get_mut(position), set_up.addresses.get_mut(position))
-        {
-            *place = Some(sender);
-            request.uri.clone_into(told);
-        }
-        let transport =
-            Transport { interleaved: Some(channels), ssrc: Some(start.ssrc), ..Transport::tcp(channels.0) };
-        let session = Session { id: set_up.id.clone(), timeout_s: Some(SESSION_TIMEOUT_S) };
-        ok(request).header("Transport", transport.to_text()).header("Session", session.to_text())
-    }
-
-    fn play(&mut self, request: &Request) -> Outcome {
-        let Some(set_up) = &mut self.set_up else { return told(status(455, request)) };
-        let response = ok(request).header("Session", &set_up.id).header("Range", "npt=now-");
-        if self.playing {
-            // A client that asks again, as some do to keep the session, gets what it has.
-            return told(response);
-        }
-        let Some(opened) = &mut self.opened else { return told(status(455, request)) };
-        let asked = match PlayRequest::read(request) {
-            Ok(asked) => asked,
-            Err(error) => return told(status(error.status(), request)),
+        let (transport, link) = match carrier {
+            Carrier::Interleaved => {
+                let transport = Transport { interleaved: Some(channels), ..Transport::tcp(channels.0) };
+                (Transport { ssrc: Some(start.ssrc), ..transport }, None)
+            }
+            Carrier::Datagrams(link) => (datagram_transport(&link, start.ssrc), Some(*link)),
         };
-        if let Err(error) = opened.source.play(&asked) {
-            return told(status(error.status(), request));
+        session.set_up(position, sender, &request.uri, link);
+        let header = SessionHeader { id: session.identity.id.clone(), timeout_s: Some(SESSION_TIMEOUT_S) };
+        Ok(ok(request).header("Transport", transport.to_text()).header("Session", header.to_text()))
+    }
+
+    /// What carries the track at `position`, and its channels: the first transport offered that can be had. `chosen`
+    /// is what the session has already; one session does not mix them.
+    fn carrier(
+        &self,
+        request: &Request,
+        position: usize,
+        chosen: Option<LowerTransport>,
+    ) -> Option<(Carrier, (u8, u8))> {
+        let offers = request.headers.all("Transport").flat_map(Transport::parse_all);
+        let mut offers = offers
+            .filter(|offer| !offer.multicast && chosen.is_none_or(|chosen| chosen == offer.lower))
+            .filter_map(|offer| match offer.lower {
+                LowerTransport::Tcp => {
+                    let free = match &self.session {
+                        Some(session) => session.channels(position, offer.interleaved),
+                        None => match offer.interleaved {
+                            Some((rtp, rtcp)) if rtp == rtcp => None,
+                            Some(asked) => Some(asked),
+                            None => Some((0, 1)),
+                        },
+                    };
+                    Some((Carrier::Interleaved, free?))
+                }
+                LowerTransport::Udp => {
+                    let link = self.link(offer.client_port?)?;
+                    Some((Carrier::Datagrams(Box::new(link)), Datagrams::channels(position)))
+                }
+            });
+        offers.next()
+    }
+
+    /// Sockets to the client's ports.
+    fn link(&self, client_port: (u16, u16)) -> Option<Link> {
+        let Ends { peer, local, secure } = self.ends;
+        // What was asked for in secret is not sent in the clear.
+        if secure || client_port.0 == 0 || client_port.1 == 0 || client_port.0 == client_port.1 {
+            return None;
         }
-        // A source goes with its session: what follows begins with a source of its own.
-        let Some(opened) = self.opened.take() else { return told(status(455, request)) };
-        let senders: Vec<_> = set_up.senders.iter_mut().map(Option::take).collect();
-        let infos: Vec<_> = senders
-            .iter()
-            .zip(&set_up.addresses)
-            .filter_map(|(sender, address)| Some((sender.as_ref()?.start(), address)))
-            .map(|(start, address)| RtpInfo {
-                url: address.clone(),
-                sequence: Some(start.sequence),
-                timestamp: Some(start.timestamp),
-            })
-            .collect();
-        self.playing = true;
-        Outcome {
-            response: response.header("RTP-Info", write_rtp_info(&infos)),
-            effect: Effect::Play { source: opened.source, tracks: opened.tracks, senders },
+        Link::open(local, peer, client_port).ok()
+    }
+
+    /// Makes the source that was opened a session.
+    fn begin(
+        &mut self,
+        request: &Request,
+        user: Option<String>,
+        lower: LowerTransport,
+        service: &dyn Service,
+    ) -> Result<(), Stop> {
+        let Some(opened) = self.opened.take() else { return refuse(status(455, request)) };
+        let (ticket, count) = self.tally.enter(&opened.path);
+        let refused = service.quirks(&opened.path).refuse_session;
+        if refused.is_some_and(|refused| count >= u32::from(refused.get())) {
+            return refuse(status(453, request));
+        }
+        let id = format!("{:016X}", chance::draw());
+        let identity = Identity { id, user, path: opened.path, _ticket: ticket };
+        self.session = Some(Session::new(identity, opened.source, opened.tracks, lower));
+        Ok(())
+    }
+
+    fn play(&mut self, now: Instant, request: &Request) -> Result<Response, Stop> {
+        let Some(session) = &mut self.session else { return refuse(status(455, request)) };
+        check_replay(request, session.delivery())?;
+        let asked =
+            PlayRequest::read(request).map_err(|error| Stop::Refused(status(error.status(), request)))?;
+        let keeps = session.state() == State::Playing && !changes(request);
+        let response = ok(request).header("Session", &session.identity.id);
+        if keeps {
+            // A client that asks again, as some do to keep the session, gets what it has.
+            return Ok(with_range(response, session));
+        }
+        if session.delivery() == Delivery::Complete {
+            check_direction(request, &asked)?;
+        }
+        match session.play(now, &asked) {
+            Ok(answer) => {
+                let info = write_rtp_info(&session.rtp_info(now));
+                let response = with_range(response, session).header("RTP-Info", info);
+                let scaled = request.headers.first(SCALE).is_some();
+                Ok(if scaled { response.header(SCALE, answer.scale.to_string()) } else { response })
+            }
+            Err(error) => {
+                let response = status(error.status(), request);
+                refuse(match error {
+                    PlayError::Unsupported => response.header("Unsupported", REPLAY_FEATURE),
+                    PlayError::InvalidRange
+                    | PlayError::Scale
+                    | PlayError::Forbidden
+                    | PlayError::Busy
+                    | PlayError::Unavailable => response,
+                })
+            }
         }
     }
 
-    fn tear_down(&mut self, request: &Request) -> Outcome {
-        if self.set_up.take().is_none() {
-            return told(status(454, request));
+    fn pause(&mut self, request: &Request) -> Result<Response, Stop> {
+        let Some(session) = &mut self.session else { return refuse(status(454, request)) };
+        if session.granted().is_none() {
+            return refuse(status(455, request));
         }
-        self.playing = false;
-        self.opened = None;
-        Outcome { response: ok(request), effect: Effect::Stop }
+        if session.state() == State::Playing {
+            session.pause();
+        }
+        Ok(ok(request).header("Session", &session.identity.id))
     }
 }
 
-impl SetUp {
-    /// The channels for the track at `position`: those asked for if they are free, else the next free ones; `None`
-    /// when those asked for belong to another track.
-    fn channels(&self, position: usize, asked: Option<(u8, u8)>) -> Option<(u8, u8)> {
-        let others = self.senders.iter().enumerate().filter(|(other, _)| *other != position);
-        let taken: Vec<_> = others
-            .filter_map(|(_, sender)| sender.as_ref())
-            .flat_map(|sender| [sender.channels().0, sender.channels().1])
-            .collect();
-        match asked {
-            Some((rtp, rtcp)) if rtp == rtcp || taken.contains(&rtp) || taken.contains(&rtcp) => None,
-            Some(asked) => Some(asked),
-            None => (0..=u8::MAX - 1)
-                .step_by(2)
-                .find(|rtp| !taken.contains(rtp) && !taken.contains(&(rtp + 1)))
-                .map(|rtp| (rtp, rtp + 1)),
+/// Why a request is not done.
+enum Stop {
+    /// It is answered.
+    Refused(Response),
+    /// It is answered, and the connection ends.
+    TooMany(Response),
+}
+
+/// What carries a track.
+enum Carrier {
+    Interleaved,
+    Datagrams(Box<Link>),
+}
+
+impl Carrier {
+    fn lower(&self) -> LowerTransport {
+        match self {
+            Self::Interleaved => LowerTransport::Tcp,
+            Self::Datagrams(_) => LowerTransport::Udp,
         }
     }
+}
+
+/// Refuses `onvif-replay` where there is none: a client that insists must not be given the present.
+fn check_replay(request: &Request, delivery: Delivery) -> Result<(), Stop> {
+    match delivery {
+        Delivery::Live if required_features(&request.headers).any(is_replay) => {
+            refuse(status(551, request).header("Unsupported", REPLAY_FEATURE))
+        }
+        Delivery::Live | Delivery::Complete => Ok(()),
+    }
+}
+
+/// ONVIF Streaming, "Range header field": the direction of the range is that of the scale.
+fn check_direction(request: &Request, asked: &PlayRequest) -> Result<(), Stop> {
+    let closed = asked.range.filter(|range| range.to.is_some_and(|to| to != range.from));
+    match closed {
+        Some(range) if range.is_reversed() != asked.scale.is_reverse() => refuse(status(457, request)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_replay(feature: &str) -> bool {
+    feature.eq_ignore_ascii_case(REPLAY_FEATURE)
+}
+
+/// Whether a `PLAY` asks for anything.
+fn changes(request: &Request) -> bool {
+    [RANGE, RATE_CONTROL, FRAMES, IMMEDIATE, SCALE].iter().any(|name| request.headers.first(name).is_some())
+}
+
+/// `response` with what is played.
+fn with_range(response: Response, session: &Session) -> Response {
+    match (session.delivery(), session.granted().and_then(|granted| granted.range)) {
+        (Delivery::Live, _) => response.header("Range", "npt=now-"),
+        (Delivery::Complete, Some(range)) => response.header("Range", range.to_string()),
+        (Delivery::Complete, None) => response,
+    }
+}
+
+/// The response with another sequence number than the request had.
+fn out_of_sequence(response: Response) -> Response {
+    let wrong = Response::new(response.status, Some(response.cseq().unwrap_or(0).wrapping_add(1)));
+    let headers = response.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("CSeq"));
+    let wrong = headers.fold(wrong, |wrong, (name, value)| wrong.header(name, value));
+    Response { body: response.body, ..wrong }
 }
 
 /// The numbers that a track's RTP begins with.
@@ -339,6 +478,6 @@ fn status(status: u16, request: &Request) -> Response {
     Response::new(status, request.cseq())
 }
 
-fn told(response: Response) -> Outcome {
-    Outcome { response, effect: Effect::None }
+fn refuse<T>(response: Response) -> Result<T, Stop> {
+    Err(Stop::Refused(response))
 }

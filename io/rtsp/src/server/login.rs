@@ -1,6 +1,7 @@
-//! Who asks: digest authentication, with a nonce that belongs to one connection.
+//! Who asks: digest authentication, with a nonce that belongs to one connection. The password itself (Basic) is taken
+//! only where nobody can listen.
 
-use keepwatch_media::auth::{Authorization, challenges};
+use keepwatch_media::auth::{Authorization, basic_challenge, challenges};
 use keepwatch_media::rtsp::{Request, Response};
 
 use super::Service;
@@ -28,14 +29,17 @@ pub(super) enum Verdict {
 
 /// The login state of one connection.
 pub(super) struct Login {
+    /// Whether the password itself may be sent.
+    takes_basic: bool,
     nonce: String,
     failures: u32,
 }
 
 impl Login {
-    /// Nobody is logged in.
-    pub(super) fn new() -> Self {
-        Self { nonce: format!("{:016x}{:016x}", chance::draw(), chance::draw()), failures: 0 }
+    /// Nobody is logged in. `takes_basic` says whether the password itself may be sent: over an encrypted connection,
+    /// or one that does not leave the host.
+    pub(super) fn new(takes_basic: bool) -> Self {
+        Self { takes_basic, nonce: format!("{:016x}{:016x}", chance::draw(), chance::draw()), failures: 0 }
     }
 
     /// Says who `request` comes from.
@@ -48,11 +52,13 @@ impl Login {
         let user = authorization.user();
         let password = service.password(user);
         let compared = password.as_ref().map_or(NO_PASSWORD, Secret::expose);
-        let right = authorization.verify(compared, REALM, &self.nonce, request.method.as_str());
-        // Clients differ in slashes and tracks between both; what must not differ is what is asked for.
+        let right = authorization.verify(compared, REALM, &self.nonce, request.method.as_str())
+            || (self.takes_basic && authorization.verify_basic(compared));
+        // Clients differ in slashes and tracks between both; what must not differ is what is asked for. A password
+        // is good for all paths.
         let same_path = authorization
             .uri()
-            .is_some_and(|uri| Address::parse(uri).path == Address::parse(&request.uri).path);
+            .is_none_or(|uri| Address::parse(uri).path == Address::parse(&request.uri).path);
         if right && password.is_some() && same_path {
             Verdict::User(user.to_owned())
         } else {
@@ -70,6 +76,7 @@ impl Login {
         let response = Response::new(401, request.cseq());
         challenges(REALM, &self.nonce, stale)
             .into_iter()
+            .chain(self.takes_basic.then(|| basic_challenge(REALM)))
             .fold(response, |response, challenge| response.header("WWW-Authenticate", challenge))
     }
 }

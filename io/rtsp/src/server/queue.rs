@@ -23,6 +23,14 @@ pub(super) struct Queued {
     pub(super) skip: u16,
 }
 
+impl Queued {
+    /// `media` that wait in no queue: before them nothing was left out here.
+    pub(super) fn whole(media: Media) -> Self {
+        let skip = media.lost_packets.min(SKIP_MAX);
+        Self { media, skip }
+    }
+}
+
 /// One track's share of the queue.
 struct TrackState {
     /// Whether only a key frame may follow.
@@ -85,6 +93,17 @@ impl Queue {
             track.waits_for_key = track.is_video;
             track.skipped = track.skipped.saturating_add(media.lost_packets).saturating_add(1).min(SKIP_MAX);
             self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+
+    /// Forgets all that waits: what follows begins at a key frame, as the first did.
+    pub(super) fn clear(&mut self) {
+        self.items.clear();
+        self.bytes = 0;
+        for track in &mut self.tracks {
+            track.waits_for_key = track.is_video;
+            track.started = false;
+            track.skipped = 0;
         }
     }
 

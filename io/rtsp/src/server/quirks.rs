@@ -37,3 +37,125 @@ impl Quirks {
     /// The longest distance of [`udp_reorder`](Self::udp_reorder).
     pub const REORDER_MAX: u16 = 64;
 }
+
+/// Of how many RTP packets one is held back by [`Quirks::udp_reorder`].
+const REORDER_EVERY: u64 = 8;
+
+/// Loses and reorders RTP packets as [`Quirks`] have it.
+#[derive(Debug, Default)]
+pub(super) struct Disturbance {
+    /// Packets that passed.
+    count: u64,
+    held: Option<Held>,
+}
+
+/// A packet that is sent behind later ones.
+#[derive(Debug)]
+struct Held {
+    channel: u8,
+    packet: Vec<u8>,
+    /// Packets that go before it.
+    behind: u16,
+}
+
+impl Disturbance {
+    /// Passes on a packet, or not, or another one as well; `send` says `false` for a socket that is full. Returns
+    /// `false` when the packet must be tried again.
+    pub(super) fn pass(
+        &mut self,
+        quirks: &Quirks,
+        channel: u8,
+        packet: &[u8],
+        mut send: impl FnMut(u8, &[u8]) -> bool,
+    ) -> bool {
+        if *quirks == Quirks::default() && self.held.is_none() {
+            return send(channel, packet);
+        }
+        let count = self.count.wrapping_add(1);
+        let lost = quirks.udp_loss.is_some_and(|every| count.is_multiple_of(u64::from(every.get())));
+        let holds = quirks.udp_reorder.filter(|_| self.held.is_none() && count.is_multiple_of(REORDER_EVERY));
+        match holds {
+            Some(distance) if !lost => {
+                let behind = distance.get().min(Quirks::REORDER_MAX);
+                self.held = Some(Held { channel, packet: packet.to_vec(), behind });
+            }
+            Some(_) | None => {
+                if !lost && !send(channel, packet) {
+                    return false;
+                }
+                self.let_go(quirks, &mut send);
+            }
+        }
+        self.count = count;
+        true
+    }
+
+    /// Sends the packet that was held back when enough have passed it.
+    fn let_go(&mut self, quirks: &Quirks, send: &mut impl FnMut(u8, &[u8]) -> bool) {
+        let Some(mut held) = self.held.take() else { return };
+        held.behind = if quirks.udp_reorder.is_some() { held.behind.saturating_sub(1) } else { 0 };
+        if held.behind > 0 || !send(held.channel, &held.packet) {
+            self.held = Some(held);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is sent of packets 1 to `count`.
+    fn passed(quirks: Quirks, count: u8) -> Vec<u8> {
+        let (mut disturbance, mut sent) = (Disturbance::default(), Vec::new());
+        for number in 1..=count {
+            assert!(disturbance.pass(&quirks, 0, &[number], |_, packet| {
+                sent.push(packet[0]);
+                true
+            }));
+        }
+        sent
+    }
+
+    #[test]
+    fn without_quirks_every_packet_passes_in_order() {
+        assert_eq!(passed(Quirks::default(), 9), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn every_nth_packet_is_lost() {
+        let quirks = Quirks { udp_loss: NonZeroU16::new(3), ..Quirks::default() };
+        assert_eq!(passed(quirks, 8), [1, 2, 4, 5, 7, 8]);
+    }
+
+    #[test]
+    fn a_packet_goes_behind_as_many_as_asked_for() {
+        let quirks = Quirks { udp_reorder: NonZeroU16::new(2), ..Quirks::default() };
+        assert_eq!(passed(quirks, 12), [1, 2, 3, 4, 5, 6, 7, 9, 10, 8, 11, 12]);
+    }
+
+    #[test]
+    fn a_full_socket_loses_nothing() {
+        let quirks = Quirks { udp_reorder: NonZeroU16::new(1), ..Quirks::default() };
+        let (mut disturbance, mut sent) = (Disturbance::default(), Vec::new());
+        let mut full = false;
+        for number in 1..=20 {
+            loop {
+                full = !full;
+                let done = disturbance.pass(&quirks, 0, &[number], |_, packet| {
+                    if !full {
+                        sent.push(packet[0]);
+                    }
+                    !full
+                });
+                if done {
+                    break;
+                }
+            }
+        }
+        sent.sort_unstable();
+        assert!(
+            sent.iter().copied().eq(1..=20) || sent.iter().copied().eq((1..=20).filter(|n| *n != 16)),
+            "{sent:?}"
+        );
+    }
+}

@@ -78,7 +78,7 @@ async fn each_request_out_of_place_has_its_own_refusal() {
         ("OPTIONS", "", "", 200),
         ("PLAY", "", "", 455),
         ("TEARDOWN", "", "", 454),
-        ("PAUSE", "", "", 405),
+        ("PAUSE", "", "", 454),
         ("RECORD", "", "", 405),
         ("FETCH", "", "", 501),
         ("DESCRIBE", "/nothing", "", 404),
@@ -88,16 +88,21 @@ async fn each_request_out_of_place_has_its_own_refusal() {
         ("SETUP", "", TCP, 459),
         ("SETUP", "/trackID=3", TCP, 404),
         ("SETUP", "/trackID=0", "", 461),
-        ("SETUP", "/trackID=0", "Transport: RTP/AVP;unicast;client_port=5000-5001\r\n", 461),
+        ("SETUP", "/trackID=0", "Transport: RTP/AVP;unicast\r\n", 461),
+        ("SETUP", "/trackID=0", "Transport: RTP/AVP;unicast;client_port=0-1\r\n", 461),
+        ("SETUP", "/trackID=0", "Transport: RTP/AVP;unicast;client_port=9-9\r\n", 461),
+        ("SETUP", "/trackID=0", "Require: onvif-replay\r\nTransport: RTP/AVP/TCP\r\n", 551),
         ("SETUP", "/trackID=0", "Transport: RTP/AVP;multicast\r\n", 461),
         ("SETUP", "/trackID=0", "Transport: RTP/AVP/TCP;interleaved=3-3\r\n", 461),
         (
             "SETUP",
             "/trackID=0",
-            "Transport: RTP/AVP;unicast;client_port=1-2,RTP/AVP/TCP;interleaved=0-1\r\n",
+            "Transport: RTP/AVP;multicast;client_port=1-2,RTP/AVP/TCP;interleaved=0-1\r\n",
             200,
         ),
         ("SETUP", "/trackID=1", TCP, 461),
+        ("SETUP", "/trackID=1", "Transport: RTP/AVP;unicast;client_port=5000-5001\r\n", 461),
+        ("PAUSE", "", "", 455),
         ("DESCRIBE", "", "", 455),
         ("PLAY", "", "Session: stranger\r\n", 454),
     ] {
@@ -141,7 +146,10 @@ async fn guessing_passwords_ends_the_connection() {
     let response = hand.ask("DESCRIBE", "", "").await;
     let schemes: Vec<_> = response.headers.all("WWW-Authenticate").collect();
     assert!(
-        schemes.len() == 2 && schemes[0].contains("SHA-256") && schemes[1].contains("MD5"),
+        schemes.len() == 3
+            && schemes[0].contains("SHA-256")
+            && schemes[1].contains("MD5")
+            && schemes[2] == "Basic realm=\"Keepwatch\"",
         "{schemes:?}"
     );
     for _ in 0..5 {
