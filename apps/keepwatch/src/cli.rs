@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keepwatch_lab::{AudioCodec, VideoCodec};
-use keepwatch_model::{CameraId, WallTime};
+use keepwatch_model::{CameraId, Span, WallTime};
 
 /// Where a configuration is looked for when none is named.
 const CONFIG_DEFAULT: &str = "/etc/keepwatch/keepwatch.toml";
@@ -239,6 +239,18 @@ pub(crate) struct LabCamerasOptions {
     /// What they ask for.
     #[command(flatten)]
     pub(crate) login: LabLogin,
+    /// Directory of the cards that the cameras record themselves to
+    #[arg(long)]
+    pub(crate) card: Option<PathBuf>,
+    /// Size of each card, like 256MB
+    #[arg(long, default_value = "256MB", value_parser = size, requires = "card")]
+    pub(crate) card_size: u64,
+    /// Fill empty cards with footage of FROM..TO, like 2026-11-21T22:00:00Z..2026-11-21T23:00:00Z
+    #[arg(long, value_parser = span, requires = "card")]
+    pub(crate) card_prefill: Option<Span>,
+    /// Leave FROM..TO out of it; may be given more than once
+    #[arg(long, value_parser = span, requires = "card_prefill")]
+    pub(crate) card_gap: Vec<Span>,
     /// Unix socket to make, on which faults are commanded
     #[arg(long)]
     pub(crate) control: Option<PathBuf>,
@@ -248,6 +260,18 @@ pub(crate) struct LabCamerasOptions {
     /// End after this many seconds
     #[arg(long)]
     pub(crate) seconds: Option<u64>,
+}
+
+/// A size in words.
+fn size(text: &str) -> Result<u64, String> {
+    crate::config::size_bytes(text)
+}
+
+/// Two labels with dots in between.
+fn span(text: &str) -> Result<Span, String> {
+    let (from, to) = text.split_once("..").ok_or("write it like FROM..TO")?;
+    let label = |text: &str| text.parse::<WallTime>().map_err(|error| error.to_string());
+    Span::new(label(from)?, label(to)?).ok_or_else(|| "it must begin before it ends".to_owned())
 }
 
 /// Coding of a virtual camera's main stream.

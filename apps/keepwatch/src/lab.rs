@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use keepwatch_lab::{
-    CamerasOptions, EncoderSettings, FrameStamp, LoadOptions, Login, SiteOptions, run_cameras, run_load,
+    CamerasOptions, CardOptions, EncoderSettings, FrameStamp, LoadOptions, Login, SiteOptions, run_cameras, run_load,
 };
 use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 use keepwatch_store::Store;
@@ -51,6 +51,12 @@ fn cameras_options(options: LabCamerasOptions) -> anyhow::Result<CamerasOptions>
         audio: if options.silent { None } else { options.audio.codec() },
         codecs: options.codec.into_iter().map(Into::into).collect(),
         login: login(options.login)?,
+        card: options.card.map(|directory| CardOptions {
+            directory,
+            size_bytes: options.card_size,
+            prefill: options.card_prefill,
+            gaps: options.card_gap,
+        }),
     };
     Ok(CamerasOptions {
         site,

@@ -6,26 +6,29 @@
 //! The main stream and the sub-stream have the same frames, so a frame has the same number in both.
 
 mod playing;
+mod selection;
 mod source;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use keepwatch_model::{CameraId, CodecKind, StreamId, TICKS_PER_SECOND, TrackConfig};
+use keepwatch_model::{CameraId, CodecKind, StreamId, TICKS_PER_SECOND, TrackConfig, WallTime};
 use keepwatch_rtsp::server::Media;
 use playing::Playing;
+pub(crate) use selection::Selection;
 pub(crate) use source::CameraSource;
 use tokio::time::Instant;
 
 use crate::FrameStamp;
+use crate::card::Card;
 use crate::connections::Connections;
 use crate::fault::{CameraControl, Condition, ParameterSet};
 use crate::feed::{Feed, FeedFrame, Variant};
 use crate::sound::Sound;
 use crate::timeline::{LabClock, Timeline, rtp_timestamp};
 
-/// The position of the video among a stream's tracks.
-const VIDEO_TRACK: usize = 0;
+/// The position of the video among a stream's tracks; sound follows.
+pub(crate) const VIDEO_TRACK: usize = 0;
 const VIDEO_RATE: u32 = 90_000;
 
 /// How late sound may be before the camera leaves it out, in 90 kHz ticks: two seconds.
@@ -45,6 +48,8 @@ pub(crate) struct Camera {
     pub(crate) clock: LabClock,
     pub(crate) control: CameraControl,
     pub(crate) connections: Connections,
+    /// What it records itself to; `None` for no card.
+    pub(crate) card: Option<Arc<Card>>,
 }
 
 impl Camera {
@@ -56,41 +61,64 @@ impl Camera {
     }
 
     /// The tracks of a stream whose video is coded as `variant`.
-    fn tracks(&self, variant: Variant) -> Vec<TrackConfig> {
+    pub(crate) fn tracks(&self, variant: Variant) -> Vec<TrackConfig> {
         let video = self.feed.track(variant).clone();
         let sound = self.sound.as_ref().map(|sound| sound.track().clone());
         std::iter::once(video).chain(sound).collect()
     }
 
-    fn frame_due(&self, number: u64) -> Instant {
-        self.clock.instant_of(self.timeline.label_of(number).plus(self.delay_ticks))
+    pub(crate) fn frame_due(&self, number: u64) -> Instant {
+        self.clock.instant_of(self.shown_at(number))
     }
 
     fn picture(&self, playing: &mut Playing, frame: &FeedFrame, condition: Condition) -> Option<Media> {
-        let (unit, key) = playing.choose(frame, condition)?;
-        let shown = self.timeline.label_of(frame.number).plus(self.delay_ticks);
-        let capture = condition.camera_time(shown);
-        let number = self.number_base.wrapping_add(frame.number);
-        let stamp = FrameStamp { camera: self.id, number, capture };
-        let prefix = match self.feed.track(playing.variant()).kind {
+        let (unit, key) = playing.selection.choose(frame, condition)?;
+        let shown = self.shown_at(frame.number);
+        let stamp = self.stamp(frame.number, condition);
+        let prefix = self.prefix(playing.selection.variant(), &stamp);
+        playing.entry.frame(stamp.number, prefix.len() + unit.data.len());
+        Some(Media {
+            track: VIDEO_TRACK,
+            timestamp: rtp_timestamp(condition.media_time(shown), VIDEO_RATE),
+            capture: stamp.capture,
+            key,
+            data: unit.data.clone(),
+            prefix,
+            lost_packets: playing.selection.take_lost_packets(),
+            mark: None,
+        })
+    }
+
+    /// When the camera shows a frame of the feed, by the lab's clock.
+    pub(crate) fn shown_at(&self, number: u64) -> WallTime {
+        self.timeline.label_of(number).plus(self.delay_ticks)
+    }
+
+    /// The number of the frame that the camera shows at `label`, or of the first one behind it.
+    pub(crate) fn number_at(&self, label: WallTime) -> u64 {
+        let number = self.timeline.number_from(label.plus(-self.delay_ticks));
+        self.number_base.wrapping_add(number)
+    }
+
+    /// What the camera says of a frame of the feed.
+    pub(crate) fn stamp(&self, number: u64, condition: Condition) -> FrameStamp {
+        FrameStamp {
+            camera: self.id,
+            number: self.number_base.wrapping_add(number),
+            capture: condition.camera_time(self.shown_at(number)),
+        }
+    }
+
+    /// What stands before an access unit of `variant`.
+    pub(crate) fn prefix(&self, variant: Variant, stamp: &FrameStamp) -> Bytes {
+        match self.feed.track(variant).kind {
             CodecKind::H264 => stamp.to_nal(),
             CodecKind::H265 => stamp.to_hevc_nal(),
             // Motion JPEG has only the picture itself.
             CodecKind::Jpeg | CodecKind::Pcmu | CodecKind::Pcma | CodecKind::Aac | CodecKind::Metadata => {
                 Bytes::new()
             }
-        };
-        playing.entry.frame(number, prefix.len() + unit.data.len());
-        Some(Media {
-            track: VIDEO_TRACK,
-            timestamp: rtp_timestamp(condition.media_time(shown), VIDEO_RATE),
-            capture,
-            key,
-            data: unit.data.clone(),
-            prefix,
-            lost_packets: std::mem::take(&mut playing.lost_packets),
-            mark: None,
-        })
+        }
     }
 
     fn packet(&self, playing: &mut Playing, condition: Condition) -> Option<Media> {
@@ -118,7 +146,7 @@ impl Camera {
 }
 
 /// The coding that a camera in this condition sends as `stream`. Faults of the pictures are the main stream's.
-const fn wanted_variant(stream: StreamId, condition: Condition) -> Variant {
+pub(crate) const fn wanted_variant(stream: StreamId, condition: Condition) -> Variant {
     match (stream, condition) {
         (StreamId::SUB, _) => Variant::Sub,
         (_, Condition { keyless: true, .. }) => Variant::Keyless,

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use keepwatch_media::h264::DecoderConfigError;
+use keepwatch_model::CameraId;
+use keepwatch_store::StoreError;
 
 /// Why a lab could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,18 @@ pub enum LabError {
     /// A thread or a signal handler could not be had, or the output is closed.
     #[error("the system refused")]
     System(#[from] io::Error),
+    /// A camera's card cannot be opened or made.
+    #[error("the card of {camera} cannot be used")]
+    Card {
+        /// Whose.
+        camera: CameraId,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// A card did not take the footage that it was to be filled with.
+    #[error("the card of {0} did not take all footage: is it large enough, and is there room on the disk?")]
+    Prefill(CameraId),
     /// There is no such camera.
     #[error("there is no camera {0:?}")]
     NoSuchCamera(String),

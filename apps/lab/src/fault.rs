@@ -165,6 +165,13 @@ pub enum CardState {
     Slow,
 }
 
+impl CardState {
+    /// Whether it is recorded to.
+    pub(crate) const fn takes_footage(self) -> bool {
+        matches!(self, Self::Ok | Self::Slow)
+    }
+}
+
 /// Which of a camera's two configurations it sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -193,6 +200,11 @@ impl CameraControl {
     pub fn apply(&self, fault: Fault) {
         let now = self.clock.now();
         self.condition.send_modify(|condition| condition.apply(fault, now));
+    }
+
+    /// Whether a connection that was given so many pictures breaks: the fault is used up by so many connections.
+    pub(crate) fn break_one(&self, frames: u32) -> bool {
+        self.condition.send_if_modified(|condition| condition.use_up_break(frames))
     }
 
     /// Follows the camera's condition.

@@ -6,6 +6,7 @@
 //! anything about recording, and nothing of the recorder is used: a lab is the outside world.
 
 mod camera;
+mod card;
 mod clip;
 mod coder;
 mod connections;
@@ -24,6 +25,7 @@ mod sound;
 mod stamp;
 mod timeline;
 
+pub use card::CardOptions;
 pub use coder::VideoCodec;
 pub use connections::Connection;
 pub use encoder::{AccessUnit, Encoder, EncoderSettings};

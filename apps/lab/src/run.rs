@@ -66,6 +66,9 @@ async fn run(options: CamerasOptions, output: &mut (impl Write + Send)) -> Resul
         failed = obeying => failed,
     }?;
     let cameras = report(&*site.lock().await, "*")?;
+    if let Some(site) = Arc::into_inner(site) {
+        site.into_inner().close().await;
+    }
     say(output, &Ended { ended, cameras })?;
     Ok(())
 }

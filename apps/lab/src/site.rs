@@ -11,6 +11,7 @@ use keepwatch_rtsp::server::{OpenRequest, Quirks, Refusal, Server, Service, Sour
 use tokio::task::JoinHandle;
 
 use crate::camera::Camera;
+use crate::card::{self, Card, CardOptions, CardSource, Pictures};
 use crate::coder::VideoCodec;
 use crate::connections::{Connection, Connections};
 use crate::encoder::EncoderSettings;
@@ -62,6 +63,8 @@ pub struct SiteOptions {
     pub audio: Option<AudioCodec>,
     /// What they ask for; `None` for nothing.
     pub login: Option<Login>,
+    /// The cards that they record themselves to, replayed at `/cam1/card` and so on; `None` for no cards.
+    pub card: Option<CardOptions>,
 }
 
 impl Default for SiteOptions {
@@ -77,6 +80,7 @@ impl Default for SiteOptions {
             gop_frames: 25,
             audio: Some(AudioCodec::default()),
             login: None,
+            card: None,
         }
     }
 }
@@ -88,14 +92,22 @@ pub struct VirtualSite {
     cameras: Arc<Cameras>,
     /// `None` while the site is cut off.
     server: Option<JoinHandle<()>>,
+    /// The cameras that record themselves.
+    recorders: Vec<JoinHandle<()>>,
 }
 
 impl VirtualSite {
     /// Starts the cameras; they are reachable when this returns.
     pub async fn start(options: SiteOptions) -> Result<Self, LabError> {
-        let cameras = Arc::new(Cameras::start(&options)?);
-        let (addr, server) = serve(options.listen, cameras.clone()).await?;
-        Ok(Self { addr, cameras, server: Some(server) })
+        let listen = options.listen;
+        // Encoders are tried and cards are read, which takes a moment, or filled, which takes longer.
+        let cameras = tokio::task::spawn_blocking(move || Cameras::start(&options))
+            .await
+            .map_err(|error| LabError::System(error.into()))??;
+        let cameras = Arc::new(cameras);
+        let (addr, server) = serve(listen, cameras.clone()).await?;
+        let recorders = cameras.list.iter().filter_map(record_itself).collect();
+        Ok(Self { addr, cameras, server: Some(server), recorders })
     }
 
     /// The address of the RTSP server.
@@ -128,12 +140,28 @@ impl VirtualSite {
         self.cameras.find(camera).map(|camera| camera.connections.list())
     }
 
+    /// The card of `camera`.
+    #[cfg(test)]
+    pub(crate) fn card(&self, camera: &str) -> Option<Arc<Card>> {
+        self.cameras.find(camera).ok()?.card.clone()
+    }
+
     /// Closes the port and all connections, as when the site's uplink is cut. Frames run on.
     pub async fn cut(&mut self) {
         if let Some(server) = self.server.take() {
             server.abort();
             // Ended by the abort: the port is free when this returns.
             let _ = server.await;
+        }
+    }
+
+    /// Ends all cameras, with what they recorded to their cards written.
+    pub async fn close(mut self) {
+        self.cut().await;
+        for recorder in self.recorders.drain(..) {
+            recorder.abort();
+            // Ended by the abort: it lets go of the card.
+            let _ = recorder.await;
         }
     }
 
@@ -149,10 +177,16 @@ impl VirtualSite {
 
 impl Drop for VirtualSite {
     fn drop(&mut self) {
-        if let Some(server) = &self.server {
-            server.abort();
+        for task in self.server.iter().chain(&self.recorders) {
+            task.abort();
         }
     }
+}
+
+/// Has a camera with a card record itself.
+fn record_itself(camera: &Camera) -> Option<JoinHandle<()>> {
+    let (camera, card) = (camera.clone(), camera.card.clone()?);
+    Some(tokio::spawn(async move { card::record(&camera, &card).await }))
 }
 
 async fn serve(
@@ -167,13 +201,13 @@ async fn serve(
 
 /// What the server asks.
 #[derive(Debug)]
-struct Cameras {
+pub(crate) struct Cameras {
     list: Vec<Camera>,
     login: Option<Login>,
 }
 
 impl Cameras {
-    fn start(options: &SiteOptions) -> Result<Self, LabError> {
+    pub(crate) fn start(options: &SiteOptions) -> Result<Self, LabError> {
         LabError::check("cameras", wide(options.cameras), 1..=wide(CAMERAS_MAX), "1 to 1,000")?;
         LabError::check(
             "encoders",
@@ -204,22 +238,29 @@ impl Cameras {
             feeds.insert((codec, encoder), Arc::new(Feed::start(settings, timeline, clock)?));
         }
         let list = (0..options.cameras)
-            .map(|at| Camera {
-                id: camera_id(at),
-                number_base: NUMBERS_PER_CAMERA * (wide(at) + 1),
-                delay_ticks: delay_ticks(at, options, timeline),
-                feed: feeds[&(codec_of(at, options), at % options.encoders)].clone(),
-                sound: sound.clone(),
-                timeline,
-                clock,
-                control: CameraControl::new(clock),
-                connections: Connections::default(),
+            .map(|at| {
+                let camera = Camera {
+                    id: camera_id(at),
+                    number_base: NUMBERS_PER_CAMERA * (wide(at) + 1),
+                    delay_ticks: delay_ticks(at, options, timeline),
+                    feed: feeds[&(codec_of(at, options), at % options.encoders)].clone(),
+                    sound: sound.clone(),
+                    timeline,
+                    clock,
+                    control: CameraControl::new(clock),
+                    connections: Connections::default(),
+                    card: None,
+                };
+                match &options.card {
+                    Some(card) => with_card(camera, card, at, options),
+                    None => Ok(camera),
+                }
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         Ok(Self { list, login: options.login.clone() })
     }
 
-    fn find(&self, name: &str) -> Result<&Camera, LabError> {
+    pub(crate) fn find(&self, name: &str) -> Result<&Camera, LabError> {
         self.list
             .iter()
             .find(|camera| camera.id.as_str() == name)
@@ -248,6 +289,10 @@ impl Service for Cameras {
         let stream = match part {
             "" => StreamId::MAIN,
             "sub" => StreamId::SUB,
+            "card" => {
+                let source = camera.card.as_ref().and_then(|card| CardSource::new(camera, card));
+                return Ok(Box::new(source.ok_or(Refusal::NotFound)?));
+            }
             _ => return Err(Refusal::NotFound),
         };
         Ok(Box::new(camera.open(stream).ok_or(Refusal::NotFound)?))
@@ -266,6 +311,28 @@ pub(crate) fn camera_id(at: usize) -> CameraId {
 /// The coding of the main stream of the camera at place `at`.
 fn codec_of(at: usize, options: &SiteOptions) -> VideoCodec {
     options.codecs.get(at % options.codecs.len().max(1)).copied().unwrap_or_default()
+}
+
+/// Gives a camera its card, filled if it is to be and holds nothing of that time.
+fn with_card(
+    camera: Camera,
+    options: &CardOptions,
+    at: usize,
+    site: &SiteOptions,
+) -> Result<Camera, LabError> {
+    let card = Card::open(&options.directory, camera.id, options.size_bytes)
+        .map_err(|source| LabError::Card { camera: camera.id, source })?;
+    if let Some(span) = options.prefill
+        && card.shelf().start(span.from).is_none_or(|start| start >= span.to)
+    {
+        let pictures = Pictures {
+            codec: codec_of(at, site),
+            encoder: site.encoder,
+            gop_frames: u64::from(site.gop_frames),
+        };
+        card::prefill(&camera, &card, pictures, span, &options.gaps)?;
+    }
+    Ok(Camera { card: Some(Arc::new(card)), ..camera })
 }
 
 /// How far a camera lags behind the feed it shares: the sharers spread over one GOP, two seconds at most.

@@ -80,7 +80,7 @@ impl CameraSource {
                         return media;
                     }
                 }
-                received = playing.subscription.next(), if playing.frame.is_none() => {
+                received = playing.selection.subscription.next(), if playing.frame.is_none() => {
                     let (frame, missed) = received?;
                     playing.receive(frame, missed);
                 }

@@ -40,6 +40,8 @@ pub(crate) struct Condition {
     pub(crate) breaks: Option<Breaks>,
     /// What state the card is in.
     pub(crate) card: CardState,
+    /// How often the card stopped to take footage, ever: also a short time leaves a gap.
+    pub(crate) card_outs: u64,
     /// Whether footage of the card comes without marks.
     pub(crate) unmarked: bool,
     /// Whether searches find nothing.
@@ -85,6 +87,19 @@ impl Condition {
         label.plus(self.timestamp_ticks).plus(self.drift.at(label))
     }
 
+    /// Whether a connection that was given so many pictures may break.
+    pub(crate) fn breaks_after(&self, frames: u32) -> bool {
+        self.breaks.is_some_and(|breaks| frames >= breaks.frames)
+    }
+
+    /// Breaks a connection that was given so many pictures; `false` when it need not any more.
+    pub(super) fn use_up_break(&mut self, frames: u32) -> bool {
+        let Some(breaks) = self.breaks.filter(|breaks| frames >= breaks.frames) else { return false };
+        let times = breaks.times.saturating_sub(1);
+        self.breaks = (times > 0).then_some(Breaks { times, ..breaks });
+        true
+    }
+
     pub(super) fn apply(&mut self, fault: Fault, now: WallTime) {
         match fault {
             Fault::Drop => self.generation += 1,
@@ -123,12 +138,15 @@ impl Condition {
             Fault::DropAfter { frames, times } => {
                 self.breaks = (frames > 0 && times > 0).then_some(Breaks { frames, times });
             }
-            Fault::Card { state } => self.card = state,
+            Fault::Card { state } => {
+                self.card_outs += u64::from(self.card.takes_footage() && !state.takes_footage());
+                self.card = state;
+            }
             Fault::NoMarks { on } => self.unmarked = on,
             Fault::SearchEmpty { on } => self.finds_nothing = on,
             Fault::Heal => {
-                let Self { generation, skips, losses, .. } = *self;
-                *self = Self { generation, skips, losses, ..Self::default() };
+                let Self { generation, skips, losses, card_outs, .. } = *self;
+                *self = Self { generation, skips, losses, card_outs, ..Self::default() };
             }
         }
     }
