@@ -264,7 +264,7 @@ pub(crate) struct LabCamerasOptions {
 
 /// A size in words.
 fn size(text: &str) -> Result<u64, String> {
-    crate::config::size_bytes(text)
+    crate::config::read_bytes(text).map_err(|complaint| format!("{}; {}", complaint.what, complaint.remedy))
 }
 
 /// Two labels with dots in between.
@@ -378,6 +378,7 @@ mod tests {
             "keepwatch export --data D --camera c1 --from 2026-11-21T22:00:00Z --to 2026-11-21T22:01:00Z -o F",
             "keepwatch lab cameras --listen 127.0.0.1:0 --count 4 --bitrate 500000 --control S",
             "keepwatch lab cameras --user u --password-file f --codec h264,h265,jpeg --audio pcma",
+            "keepwatch lab cameras --card D --card-size 32MiB --card-prefill 2026-11-21T22:00:00Z..2026-11-21T23:00:00Z",
             "keepwatch lab load --cameras 64 --seconds 10",
             "keepwatch lab count-frames --data D",
         ] {

@@ -30,7 +30,7 @@ pub(crate) use self::camera::CameraTable;
 use self::reader::{Complaint, Table, quoted};
 pub(crate) use self::report::Report;
 pub(crate) use self::rtsp::RtspUserTable;
-pub(crate) use self::units::show_bytes;
+pub(crate) use self::units::{bytes as read_bytes, show_bytes};
 
 /// Largest file that is read: ten thousand cameras.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;

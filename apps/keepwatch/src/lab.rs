@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use keepwatch_lab::{
-    CamerasOptions, CardOptions, EncoderSettings, FrameStamp, LoadOptions, Login, SiteOptions, run_cameras, run_load,
+    CamerasOptions, CardOptions, EncoderSettings, FrameStamp, LoadOptions, Login, SiteOptions, run_cameras,
+    run_load,
 };
 use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 use keepwatch_store::Store;
