@@ -44,7 +44,19 @@ const NEEDS: &[Need] = &[
         ],
         found: || runs("/usr/bin/python3", &["-c", GST_PROBE]),
     },
+    Need {
+        what: "ip, unshare and nsenter",
+        packages: &["iproute2", "util-linux"],
+        found: || runs("ip", &["-V"]) && runs("unshare", &["--version"]) && runs("nsenter", &["--version"]),
+    },
 ];
+
+/// Whether the kernel makes namespaces of mounts and of the network for us. A container may refuse that even to its
+/// root, and nothing that could be installed changes it: what needs them is then named as not run.
+pub(crate) fn namespaces() -> bool {
+    let own = ["--mount", "--net", "true"];
+    runs("unshare", &own) || runs("unshare", &["--map-root-user", "--mount", "--net", "true"])
+}
 
 /// Ends with 0 when all that `tests/it/peers/gst_camera.py` uses is there.
 const GST_PROBE: &str = "
@@ -89,6 +101,10 @@ pub(crate) fn list() -> Result<()> {
         let state = if found { "found" } else { "MISSING" };
         println!("{state:8} {} ({})", need.what, need.packages.join(" "));
     }
+    println!(
+        "{} namespaces of mounts and of the network",
+        if namespaces() { "found   " } else { "refused " }
+    );
     match node() {
         Some(path) => println!("found    Node.js at {} (for a change of the web console)", path.display()),
         None => println!(

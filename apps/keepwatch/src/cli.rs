@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keepwatch_lab::{AudioCodec, VideoCodec};
-use keepwatch_model::{CameraId, Span, WallTime};
+use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 
 /// Where a configuration is looked for when none is named.
 const CONFIG_DEFAULT: &str = "/etc/keepwatch/keepwatch.toml";
@@ -160,6 +160,9 @@ pub(crate) struct ExportOptions {
     /// Id of the camera
     #[arg(long)]
     pub(crate) camera: CameraId,
+    /// Which of its streams: main or sub
+    #[arg(long, default_value = "main")]
+    pub(crate) stream: StreamId,
     /// First moment, like 2026-11-21T22:05:00Z
     #[arg(long)]
     pub(crate) from: WallTime,
@@ -376,6 +379,7 @@ mod tests {
             "keepwatch status --data D --json",
             "keepwatch verify --data D --config F --rebuild --json",
             "keepwatch export --data D --camera c1 --from 2026-11-21T22:00:00Z --to 2026-11-21T22:01:00Z -o F",
+            "keepwatch export --camera c1 --stream sub --from 2026-11-21T22:00:00Z --to 2026-11-21T22:01:00Z -o F",
             "keepwatch lab cameras --listen 127.0.0.1:0 --count 4 --bitrate 500000 --control S",
             "keepwatch lab cameras --user u --password-file f --codec h264,h265,jpeg --audio pcma",
             "keepwatch lab cameras --card D --card-size 32MiB --card-prefill 2026-11-21T22:00:00Z..2026-11-21T23:00:00Z",

@@ -205,8 +205,10 @@ pub(crate) async fn export(options: ExportOptions) -> anyhow::Result<Outcome> {
 
 /// Has the running node export into the file, which appears when it is complete.
 async fn from_node(client: &SocketClient, options: &ExportOptions) -> Result<u64, ClientError> {
-    let target =
-        format!("/api/v1/cameras/{}/export.mp4?from={}&to={}", options.camera, options.from, options.to);
+    let target = format!(
+        "/api/v1/cameras/{}/export.mp4?from={}&to={}&stream={}",
+        options.camera, options.from, options.to, options.stream
+    );
     let mut unfinished = options.output.clone().into_os_string();
     unfinished.push(".part");
     let unfinished = PathBuf::from(unfinished);
@@ -236,7 +238,7 @@ fn from_store(options: &ExportOptions, window: Span) -> anyhow::Result<u64> {
     let (data, disks) = verify::store_of(&options.node)?;
     let title = title(options);
     let store = Store::open_read_only(&data, &disks)?;
-    let export = Export::plan(&store, options.camera, &title, window)?;
+    let export = Export::plan(&store, options.camera, options.stream, &title, window)?;
     let bytes = export.file_bytes();
     export.write_file(&options.output)?;
     store.close();

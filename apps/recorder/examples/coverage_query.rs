@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
-use keepwatch_model::{CameraId, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{CameraId, StreamId, TICKS_PER_SECOND, WallTime};
 use keepwatch_recorder::config::{CameraConfig, DiskConfig, RecorderConfig};
 use keepwatch_recorder::{Clock, Node, api};
 use keepwatch_store::{LedgerRow, Silent, Store, StoreConfig};
@@ -89,15 +89,16 @@ fn fill(data: &Path, ids: &[CameraId], from: WallTime, now: WallTime) -> Result<
     for (id, phase) in ids.iter().zip(0i64..) {
         let mut rows = Vec::new();
         let mut at = from.plus(phase * TICKS_PER_SECOND);
-        let mut row =
-            |from, (kind, reason)| rows.push(LedgerRow { camera: *id, from, to: None, kind, reason });
+        let mut row = |from, (kind, reason)| {
+            rows.push(LedgerRow { camera: *id, stream: StreamId::MAIN, from, to: None, kind, reason })
+        };
         while at.plus(hour) < now {
             row(at, HELD);
             let gap = (1 + (at.ticks() / hour).rem_euclid(30)) * TICKS_PER_SECOND;
             row(at.plus(hour - gap), GAP);
             at = at.plus(hour);
         }
-        store.ledger_replace(*id, WallTime::MIN, &rows)?;
+        store.ledger_replace(*id, StreamId::MAIN, WallTime::MIN, &rows)?;
     }
     store.heartbeat(now)?;
     store.close();

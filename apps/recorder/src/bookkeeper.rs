@@ -83,29 +83,26 @@ impl StoreEvents for Bookkeeper {
     fn durable(&self, commit: &Commit) {
         let wall = self.clock.wall();
         self.delays.lock().unwrap_or_else(PoisonError::into_inner).add(wall, commit.info.label);
-        if commit.stream == StreamId::MAIN
-            && let Some(camera) = self.cameras.find(commit.camera)
-        {
-            camera.durable(commit, self.clock.mono());
+        if let Some(stream) = self.cameras.stream(commit.camera, commit.stream) {
+            stream.durable(commit, self.clock.mono());
         }
     }
 
     fn lost(&self, loss: &Loss) {
-        tracing::warn!(camera = %loss.camera, reason = ?loss.reason, "a record was lost on its way to the disk");
-        if loss.stream == StreamId::MAIN
-            && let Some(camera) = self.cameras.find(loss.camera)
-        {
-            camera.lost(loss);
+        tracing::warn!(camera = %loss.camera, stream = %loss.stream, reason = ?loss.reason, "a record was lost on its way to the disk");
+        if let Some(stream) = self.cameras.stream(loss.camera, loss.stream) {
+            stream.lost(loss);
         }
     }
 
     fn reclaimed(&self, camera: CameraId, stream: StreamId, spans: &[Span], why: Reclaim) {
-        let (true, Some(camera)) = (stream == StreamId::MAIN, self.cameras.find(camera)) else { return };
+        let Some(camera) = self.cameras.find(camera) else { return };
+        let Some(stream) = camera.stream(stream) else { return };
         // Without a retention time, space is the retention, and its end is no loss.
         let early = why == Reclaim::ForSpace && camera.config().retention.is_some();
         let state = if early { State::Gap { reason: GapReason::Overwritten } } else { State::Expired };
         for span in spans {
-            camera.reclaimed(*span, state);
+            stream.reclaimed(*span, state);
         }
         let (Some(first), true) = (spans.first(), early) else { return };
         let now = self.clock.mono();
@@ -119,8 +116,8 @@ impl StoreEvents for Bookkeeper {
             self.events.add(
                 self.clock.wall(),
                 EventCode::FootageOverwritten,
-                Subject::Camera(camera.id),
-                text,
+                stream.subject(),
+                stream.sentence(text),
             );
         }
     }

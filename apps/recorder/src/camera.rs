@@ -1,11 +1,18 @@
-//! One camera: its session with the device, its way to the disk, and what is known of it.
+//! One camera: its sessions with the device, its way to the disk, and what is known of it.
 
+mod choice;
+mod connect;
+mod context;
 mod gather;
 mod ingest;
+mod run;
 mod state;
+mod stream;
 mod task;
 
+pub(crate) use context::Context;
 pub(crate) use gather::Ending;
+pub(crate) use run::CameraTask;
+pub use state::CameraState;
 pub(crate) use state::Registry;
-pub use state::{CameraState, Connection};
-pub(crate) use task::CameraTask;
+pub use stream::{Connection, Counters, Learned, StreamState};

@@ -111,15 +111,21 @@ impl Delivery {
 }
 
 impl Export {
-    /// Plans the file of `camera` in `window`, titled `title`. Reads indexes, so it blocks.
+    /// Plans the file of a stream of `camera` in `window`, titled `title`. Reads indexes, so it blocks.
     ///
     /// # Errors
     /// When nothing is held there, or what is held cannot be read or put into a file.
-    pub fn plan(store: &Store, camera: CameraId, title: &str, window: Span) -> Result<Self, ExportError> {
+    pub fn plan(
+        store: &Store,
+        camera: CameraId,
+        stream: StreamId,
+        title: &str,
+        window: Span,
+    ) -> Result<Self, ExportError> {
         if window.ticks() > EXPORT_TICKS_MAX {
             return Err(ExportError::TooLong);
         }
-        let records = records_from_key(store, camera, window)?;
+        let records = records_from_key(store, (camera, stream), window)?;
         let mut plan = Plan::new(window, title)?;
         for record in records {
             let index = store.read_index(&record).map_err(|source| ExportError::Read {
@@ -310,11 +316,15 @@ impl Plan {
 
 /// The records of `window`, from the one that holds the last key frame at or before its start; from the first of the
 /// window when there is none.
-fn records_from_key(store: &Store, camera: CameraId, window: Span) -> Result<Vec<RecordRef>, ExportError> {
+fn records_from_key(
+    store: &Store,
+    (camera, stream): (CameraId, StreamId),
+    window: Span,
+) -> Result<Vec<RecordRef>, ExportError> {
     let to = window.to.plus(MARGIN_TICKS);
     for seconds in LOOK_BACK_SECONDS {
         let from = window.from.plus(-seconds * TICKS_PER_SECOND);
-        let mut found = store.records(camera, StreamId::MAIN, Span { from, to })?;
+        let mut found = store.records(camera, stream, Span { from, to })?;
         for position in (0..found.len()).rev() {
             let Some(record) = found.get(position).filter(|record| record.info.label.from <= window.from)
             else {
@@ -387,7 +397,7 @@ pub(crate) mod tests {
     pub(crate) fn frames_in(store: &Store, camera: CameraId, window: Span) -> usize {
         let mut plan = Plan::new(window, "").unwrap();
         let mut frames = 0;
-        for record in records_from_key(store, camera, window).unwrap() {
+        for record in records_from_key(store, (camera, StreamId::MAIN), window).unwrap() {
             let index = store.read_index(&record).unwrap();
             let samples = plan.pictures_of(index.tracks.first().unwrap());
             if !samples.is_empty() {

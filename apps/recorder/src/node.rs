@@ -1,33 +1,24 @@
 //! A running recorder: opens the store, starts the cameras, keeps the books, ends in order.
 
+mod books;
+mod ledgers;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use keepwatch_model::{
-    CameraId, EventCode, GapReason, Span, State, StreamId, Subject, TICKS_PER_SECOND, UnknownReason,
-    WallTime, ticks_from_duration,
-};
-use keepwatch_recording::ledger::{Ledger, Row};
-use keepwatch_recording::schedule::Schedule;
+use keepwatch_model::{CameraId, EventCode, GapReason, Span, StreamId, Subject, WallTime};
+use keepwatch_recording::ledger::Ledger;
 use keepwatch_store::{DiskState, EventLog, Recovery, Store, StoreConfig, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use self::books::{enter_ledgers, keep_books, settle};
 use crate::bookkeeper::Bookkeeper;
-use crate::camera::{CameraState, CameraTask, Ending, Registry};
-use crate::clock::{Clock, StepWatch};
+use crate::camera::{CameraState, CameraTask, Context, Ending, Registry};
+use crate::clock::Clock;
 use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::events::Events;
 use crate::export::EXPORTS_MAX;
-use crate::rows;
-
-/// Time between two entries into the books: what the reasons of gaps may be behind after a crash.
-const BOOKS_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait for the last records to reach the disk when the node ends.
-const SETTLE_MAX: Duration = Duration::from_secs(10);
-/// Time between two looks for footage that has reached the end of its retention.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a recorder could not start.
 #[derive(Debug, thiserror::Error)]
@@ -68,12 +59,10 @@ pub struct Node {
 }
 
 struct Inner {
-    clock: Clock,
+    context: Context,
     started: WallTime,
-    store: Store,
     recovery: Recovery,
     cameras: Arc<Registry>,
-    events: Arc<Events>,
     bookkeeper: Arc<Bookkeeper>,
     config: Mutex<RecorderConfig>,
     /// Running cameras; the lock is held while one is started or ended, so that changes come one after another.
@@ -100,12 +89,10 @@ impl Node {
         .map_err(|_| NodeError::Interrupted)??;
         let node = Self {
             inner: Arc::new(Inner {
-                clock,
                 started: clock.wall(),
-                store,
+                context: Context { clock, store, events },
                 recovery,
                 cameras,
-                events,
                 bookkeeper,
                 config: Mutex::new(RecorderConfig { cameras: Vec::new(), ..config.clone() }),
                 tasks: tokio::sync::Mutex::default(),
@@ -114,7 +101,7 @@ impl Node {
             }),
         };
         node.tell_start();
-        let alive = node.inner.store.last_heartbeat()?;
+        let alive = node.inner.context.store.last_heartbeat()?;
         node.change_cameras(config, alive).await?;
         let (stop, stopped) = watch::channel(false);
         let handle = tokio::spawn(keep_books(Arc::clone(&node.inner), stopped));
@@ -128,7 +115,7 @@ impl Node {
     /// When the index cannot be read; then nothing was changed.
     pub async fn apply(&self, config: RecorderConfig) -> Result<Applied, NodeError> {
         // The recorder runs: a camera that is added again was not missed because it was down.
-        let applied = self.change_cameras(config, Some(self.inner.clock.wall())).await?;
+        let applied = self.change_cameras(config, Some(self.inner.context.clock.wall())).await?;
         let text = format!(
             "configuration applied: {} cameras added, {} removed, {} changed",
             applied.added.len(),
@@ -164,19 +151,19 @@ impl Node {
             stop.send_replace(true);
             let _ = handle.await;
         }
-        settle(&self.inner.cameras.all()).await;
+        settle(&self.inner.cameras.streams()).await;
         let inner = self.inner;
         let _ = tokio::task::spawn_blocking(move || {
             enter_ledgers(&inner);
-            inner.store.clone().close();
-            inner.events.log().flush();
+            inner.context.store.clone().close();
+            inner.context.events.log().flush();
         })
         .await;
     }
 
     /// The clocks it decides by.
     pub fn clock(&self) -> Clock {
-        self.inner.clock
+        self.inner.context.clock
     }
 
     /// When it started.
@@ -186,7 +173,7 @@ impl Node {
 
     /// The store, to read.
     pub fn store(&self) -> &Store {
-        &self.inner.store
+        &self.inner.context.store
     }
 
     /// What was found when the store was opened.
@@ -216,7 +203,7 @@ impl Node {
 
     /// The event log, to read.
     pub fn event_log(&self) -> &EventLog {
-        self.inner.events.log()
+        self.inner.context.events.log()
     }
 
     /// The 99th percentile of the time from a frame's label to its being on disk, in milliseconds, since the start.
@@ -231,16 +218,22 @@ impl Node {
 
     /// Enters an event.
     pub fn add_event(&self, code: EventCode, subject: Subject, text: String) {
-        self.inner.events.add(self.inner.clock.wall(), code, subject, text);
+        self.inner.context.events.add(self.inner.context.clock.wall(), code, subject, text);
     }
 
-    /// What `camera` holds on disks that are not there, configured or not. Reads the index, so it blocks.
+    /// What a stream of `camera` holds on disks that are not there, configured or not. Reads the index, so it blocks.
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn absent(&self, camera: CameraId, window: Span) -> Result<keepwatch_model::SpanSet, StoreError> {
+    pub fn absent(
+        &self,
+        camera: CameraId,
+        stream: StreamId,
+        window: Span,
+    ) -> Result<keepwatch_model::SpanSet, StoreError> {
         let present: Vec<_> = self
             .inner
+            .context
             .store
             .disks()
             .into_iter()
@@ -248,10 +241,10 @@ impl Node {
             .filter_map(|disk| disk.id)
             .collect();
         // The rows of a long window are many, and mostly no disk is away.
-        if self.inner.store.registered_disks()?.iter().all(|disk| present.contains(disk)) {
+        if self.inner.context.store.registered_disks()?.iter().all(|disk| present.contains(disk)) {
             return Ok(keepwatch_model::SpanSet::new());
         }
-        let rows = self.inner.store.runs(camera, StreamId::MAIN, window)?;
+        let rows = self.inner.context.store.runs(camera, stream, window)?;
         Ok(rows.into_iter().filter(|row| !present.contains(&row.disk)).map(|row| row.label).collect())
     }
 
@@ -291,8 +284,17 @@ impl Node {
         let running: BTreeMap<CameraId, CameraConfig> =
             old.cameras.iter().map(|camera| (camera.id, effective(camera, &old))).collect();
         let added: Vec<CameraId> = wanted.keys().filter(|id| !running.contains_key(id)).copied().collect();
-        let mut ledgers =
-            self.take_up(added.iter().filter_map(|id| wanted.get(id).cloned()).collect(), alive).await?;
+        // Sub streams that are wanted and were not known until now need their ledgers, too.
+        let fresh = |id: &&CameraId| {
+            let known = inner.cameras.find(**id).is_some_and(|camera| camera.stream(StreamId::SUB).is_some());
+            wanted.get(*id).is_some_and(|camera| camera.source.has_sub()) && !known
+        };
+        let to_take_up: Vec<CameraConfig> = wanted
+            .keys()
+            .filter(|id| added.contains(id) || fresh(id))
+            .filter_map(|id| wanted.get(id).cloned())
+            .collect();
+        let mut ledgers = self.take_up(to_take_up, alive).await?;
 
         let mut applied =
             Applied { added, needs_restart: needs_restart(&old, &config), ..Applied::default() };
@@ -302,13 +304,13 @@ impl Node {
                 Some(after) => {
                     let Some(camera) = inner.cameras.find(*id) else { continue };
                     camera.configure(after.clone());
-                    // A name or a retention time concerns no session: the camera is not touched.
-                    if needs_session(before, after) {
-                        if let Some(task) = tasks.remove(id) {
-                            task.stop(Ending::Missing(GapReason::ConnectionLost)).await;
-                        }
-                        settle(std::slice::from_ref(&camera)).await;
-                        tasks.insert(*id, inner.start_camera(camera));
+                    if let Some(ledger) = ledgers.remove(&(*id, StreamId::SUB)) {
+                        camera.take_up_sub(ledger, inner.context.clock.wall());
+                    }
+                    let Some(task) = tasks.remove(id) else { continue };
+                    let (task, touched) = task.change(&inner.context, &camera, before).await;
+                    tasks.insert(*id, task);
+                    if touched {
                         applied.changed.push(*id);
                     }
                 }
@@ -317,7 +319,7 @@ impl Node {
                         task.stop(Ending::Unscheduled).await;
                     }
                     if let Some(camera) = inner.cameras.find(*id) {
-                        settle(&[camera]).await;
+                        settle(&camera.streams().cloned().collect::<Vec<_>>()).await;
                     }
                     applied.removed.push(*id);
                 }
@@ -332,10 +334,14 @@ impl Node {
             inner.cameras.remove(*id);
         }
         for (id, camera) in wanted.into_iter().filter(|(id, _)| applied.added.contains(id)) {
-            let ledger = ledgers.remove(&id).unwrap_or_default();
-            let camera = Arc::new(CameraState::new(camera, ledger, inner.clock.wall()));
+            let now = inner.context.clock.wall();
+            let main = ledgers.remove(&(id, StreamId::MAIN)).unwrap_or_default();
+            let camera = Arc::new(CameraState::new(camera, main, now));
+            if let Some(sub) = ledgers.remove(&(id, StreamId::SUB)) {
+                camera.take_up_sub(sub, now);
+            }
             inner.cameras.insert(Arc::clone(&camera));
-            tasks.insert(id, inner.start_camera(camera));
+            tasks.insert(id, CameraTask::start(&inner.context, &camera));
         }
         // What needs a restart is not in force, and is compared with again at the next change.
         *inner.config.lock().unwrap_or_else(PoisonError::into_inner) = RecorderConfig {
@@ -347,17 +353,17 @@ impl Node {
         Ok(applied)
     }
 
-    /// The ledgers that this recorder left behind of `cameras`.
+    /// The ledgers that this recorder left behind of the streams of `cameras`.
     async fn take_up(
         &self,
         cameras: Vec<CameraConfig>,
         alive: Option<WallTime>,
-    ) -> Result<BTreeMap<CameraId, Ledger>, NodeError> {
+    ) -> Result<BTreeMap<(CameraId, StreamId), Ledger>, NodeError> {
         if cameras.is_empty() {
             return Ok(BTreeMap::new());
         }
         let inner = Arc::clone(&self.inner);
-        let ledgers = tokio::task::spawn_blocking(move || inner.read_ledgers(&cameras, alive));
+        let ledgers = tokio::task::spawn_blocking(move || ledgers::read(&inner, &cameras, alive));
         Ok(ledgers.await.map_err(|_| NodeError::Interrupted)??)
     }
 }
@@ -365,58 +371,6 @@ impl Node {
 impl Inner {
     fn config(&self) -> std::sync::MutexGuard<'_, RecorderConfig> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn start_camera(&self, camera: Arc<CameraState>) -> CameraTask {
-        CameraTask::start(camera, Arc::clone(&self.events), self.clock, self.store.clone())
-    }
-
-    fn read_ledgers(
-        &self,
-        cameras: &[CameraConfig],
-        alive: Option<WallTime>,
-    ) -> Result<BTreeMap<CameraId, Ledger>, StoreError> {
-        let mut stored: BTreeMap<CameraId, Vec<_>> = BTreeMap::new();
-        for row in self.store.ledger_load()? {
-            stored.entry(row.camera).or_default().extend(rows::from_stored(&row, self.store.role()));
-        }
-        let mut ledgers = BTreeMap::new();
-        for camera in cameras {
-            let rows = stored.remove(&camera.id).unwrap_or_default();
-            // What was stored is settled up to its last step, or to where frames were on their way; only what came later
-            // must be asked of the disks.
-            let on_its_way = |row: &&Row| row.state == State::Unknown { reason: UnknownReason::NotYet };
-            let from = rows.iter().find(on_its_way).or(rows.last()).map_or(WallTime::MIN, |row| row.from);
-            let window = Span { from, to: WallTime::MAX };
-            let mut held = Vec::new();
-            for stretch in self.store.held(camera.id, StreamId::MAIN, window)? {
-                let gap = stretch.gap_before.filter(|_| rows.is_empty());
-                held.extend(gap.and_then(|gap| {
-                    Some((Span::new(gap.from, stretch.span.from)?, State::Gap { reason: gap.reason }))
-                }));
-                let state = State::Held {
-                    origin: stretch.origin,
-                    recorder: stretch.recorder,
-                    replaces: stretch.replaces,
-                };
-                held.push((stretch.span, state));
-            }
-            let schedule =
-                Schedule::new(camera.schedule.iter().map(|span| (span.from_minute, span.to_minute)));
-            let mut ledger = Ledger::restore(rows, held, alive, self.clock.wall(), &schedule);
-            for (id, stream, span) in &self.recovery.vanished {
-                if (*id, *stream) == (camera.id, StreamId::MAIN) {
-                    // As the bookkeeper does while the node runs: without a retention time, space is the retention.
-                    let oldest =
-                        camera.retention.map(|age| self.clock.wall().plus(-ticks_from_duration(age)));
-                    let early = oldest.is_some_and(|oldest| span.to > oldest);
-                    let gap = State::Gap { reason: GapReason::Overwritten };
-                    ledger.overwritten(*span, if early { gap } else { State::Expired });
-                }
-            }
-            ledgers.insert(camera.id, ledger);
-        }
-        Ok(ledgers)
     }
 }
 
@@ -441,28 +395,6 @@ fn open(config: &RecorderConfig, clock: Clock, cameras: Arc<Registry>) -> Result
     Ok((store, recovery, events, bookkeeper))
 }
 
-/// Waits until what the ended tasks of `cameras` queued is on disk or lost. A disk that hangs must not hold up more;
-/// what it has not taken is found missing at the next start.
-async fn settle(cameras: &[Arc<CameraState>]) {
-    let settled = async {
-        for camera in cameras {
-            while camera.pending() > 0 {
-                camera.progressed().await;
-            }
-        }
-    };
-    if tokio::time::timeout(SETTLE_MAX, settled).await.is_err() {
-        tracing::warn!("records still wait for their disk");
-    }
-}
-
-/// Whether a session under one configuration is none under the other.
-fn needs_session(before: &CameraConfig, after: &CameraConfig) -> bool {
-    let session =
-        |camera: &CameraConfig| CameraConfig { name: String::new(), retention: None, ..camera.clone() };
-    session(before) != session(after)
-}
-
 /// A camera's configuration with the recorder's retention where it has none of its own.
 fn effective(camera: &CameraConfig, config: &RecorderConfig) -> CameraConfig {
     CameraConfig { retention: camera.retention.or(config.retention), ..camera.clone() }
@@ -482,62 +414,5 @@ fn needs_restart(old: &RecorderConfig, new: &RecorderConfig) -> Vec<&'static str
     .collect()
 }
 
-/// Enters ledgers and heartbeat every second, expires footage, watches the wall clock.
-async fn keep_books(inner: Arc<Inner>, mut stopped: watch::Receiver<bool>) {
-    let mut steps = StepWatch::new();
-    let mut retention_at = inner.clock.mono();
-    loop {
-        tokio::select! {
-            _ = stopped.changed() => return,
-            () = tokio::time::sleep(BOOKS_INTERVAL) => {}
-        }
-        let now = inner.clock.mono();
-        if let Some(ticks) = steps.look(now, inner.clock.wall()) {
-            let seconds = ticks / TICKS_PER_SECOND;
-            let text = format!(
-                "the recorder's clock was set by {seconds} s; footage already recorded keeps its times"
-            );
-            inner.events.add(inner.clock.wall(), EventCode::ClockStepped, Subject::Node, text);
-        }
-        let expire = now >= retention_at;
-        if expire {
-            retention_at = now + RETENTION_INTERVAL;
-        }
-        let books = Arc::clone(&inner);
-        let entered = tokio::task::spawn_blocking(move || {
-            if expire {
-                expire_footage(&books);
-            }
-            enter_ledgers(&books);
-        });
-        if let Err(error) = entered.await {
-            tracing::error!(%error, "keeping the books failed");
-        }
-    }
-}
-
-fn expire_footage(inner: &Inner) {
-    for camera in inner.cameras.all() {
-        if let Some(retention) = camera.config().retention {
-            let before = inner.clock.wall().plus(-ticks_from_duration(retention));
-            // What is really deleted is heard through the bookkeeper: protected footage stays held.
-            inner.store.expire(camera.id, before);
-        }
-    }
-}
-
-fn enter_ledgers(inner: &Inner) {
-    for camera in inner.cameras.all() {
-        let changed = camera.ledger().changed_rows();
-        let Some((from, rows)) = changed else { continue };
-        let rows: Vec<_> = rows.iter().map(|row| rows::to_stored(camera.id, row)).collect();
-        if let Err(error) = inner.store.ledger_replace(camera.id, from, &rows) {
-            // Entered again with the next change; the footage itself does not depend on it.
-            tracing::error!(camera = %camera.id, %error, "ledger not stored");
-            camera.ledger().touched(from);
-        }
-    }
-    if let Err(error) = inner.store.heartbeat(inner.clock.wall()) {
-        tracing::error!(%error, "heartbeat not stored");
-    }
-}
+#[cfg(test)]
+mod tests;

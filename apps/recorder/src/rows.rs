@@ -1,6 +1,6 @@
 //! Ledger steps as the store keeps them: a kind and a reason, one byte each.
 
-use keepwatch_model::{CameraId, GapReason, Origin, RoleId, State, UnknownReason};
+use keepwatch_model::{CameraId, GapReason, Origin, RoleId, State, StreamId, UnknownReason};
 use keepwatch_recording::ledger::Row;
 use keepwatch_store::LedgerRow;
 
@@ -11,7 +11,7 @@ const UNSCHEDULED: u8 = 4;
 const UNKNOWN: u8 = 5;
 
 /// A step as it is stored. Of held footage the origin is kept; which recorder it was stands in the records.
-pub(crate) fn to_stored(camera: CameraId, row: &Row) -> LedgerRow {
+pub(crate) fn to_stored(camera: CameraId, stream: StreamId, row: &Row) -> LedgerRow {
     let (kind, reason) = match row.state {
         State::Held { origin, .. } => (HELD, origin.code()),
         State::Gap { reason } => (GAP, reason.code()),
@@ -22,7 +22,7 @@ pub(crate) fn to_stored(camera: CameraId, row: &Row) -> LedgerRow {
         State::Unknown { reason: UnknownReason::NotConfigured } => (UNKNOWN, 3),
         State::Unknown { reason: UnknownReason::ClockStepped } => (UNKNOWN, 4),
     };
-    LedgerRow { camera, from: row.from, to: None, kind, reason }
+    LedgerRow { camera, stream, from: row.from, to: None, kind, reason }
 }
 
 /// The step of a stored row; `None` when a later version wrote what this one does not know.
@@ -66,12 +66,16 @@ mod tests {
         states.extend(GapReason::ALL.map(|reason| State::Gap { reason }));
         for state in states {
             let row = Row { from: WallTime::from_ticks(5), state };
-            let stored = to_stored("cam1".parse().unwrap(), &row);
+            let stored = to_stored("cam1".parse().unwrap(), StreamId::SUB, &row);
             assert_eq!(from_stored(&stored, role), Some(row));
         }
         let unknown = LedgerRow {
             kind: 99,
-            ..to_stored("a".parse().unwrap(), &Row { from: WallTime::MIN, state: State::Expired })
+            ..to_stored(
+                "a".parse().unwrap(),
+                StreamId::MAIN,
+                &Row { from: WallTime::MIN, state: State::Expired },
+            )
         };
         assert_eq!(from_stored(&unknown, role), None);
     }

@@ -56,6 +56,12 @@ event_codes! {
     RecordingStarted = "recording_started", Info;
     /// A camera is not being recorded.
     RecordingStopped = "recording_stopped", Critical;
+    /// The sub stream of a camera reaches the disk.
+    SubStreamStarted = "sub_stream_started", Info;
+    /// The sub stream of a camera is not being recorded; its main stream is another matter.
+    SubStreamStopped = "sub_stream_stopped", Warning;
+    /// Something that a camera offers cannot be recorded, and is left out.
+    TrackLeftOut = "track_left_out", Warning;
     /// The camera changed its parameter sets; no frame was lost.
     ParametersChanged = "parameters_changed", Info;
     /// The camera's timestamps jumped; no frame was lost.

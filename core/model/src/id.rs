@@ -17,6 +17,9 @@ pub enum IdError {
     /// The text is not 32 hexadecimal digits, with or without the hyphens of a UUID.
     #[error("{0:?} is not a UUID")]
     Role(String),
+    /// The text names no stream.
+    #[error("{0:?} is not a stream: write main or sub")]
+    Stream(String),
 }
 
 /// A camera's configured name in paths, files and the API: 1 to 31 of `a-z 0-9 . _ -`.
@@ -87,6 +90,28 @@ impl StreamId {
 
     /// The second stream, with pictures that are smaller and easier to decode.
     pub const SUB: Self = Self(1);
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::MAIN => f.pad("main"),
+            Self::SUB => f.pad("sub"),
+            Self(number) => fmt::Display::fmt(&number, f),
+        }
+    }
+}
+
+impl FromStr for StreamId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        match text {
+            "main" => Ok(Self::MAIN),
+            "sub" => Ok(Self::SUB),
+            _ => Err(IdError::Stream(text.chars().take(64).collect())),
+        }
+    }
 }
 
 /// The place of a track in its stream, in the order the camera announced them.
@@ -160,6 +185,14 @@ mod tests {
         for bad in ["", ".", "..", "-a", "Cam", "a/b", "a b", "ü", &"x".repeat(32)] {
             assert!(bad.parse::<CameraId>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_stream_is_named() {
+        for stream in [StreamId::MAIN, StreamId::SUB] {
+            assert_eq!(stream.to_string().parse(), Ok(stream));
+        }
+        assert!("0".parse::<StreamId>().is_err());
     }
 
     #[test]

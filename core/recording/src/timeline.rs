@@ -169,6 +169,13 @@ impl Timeline {
         Some(WallTime::from_ticks(self.ticks(pts).saturating_add(self.offset_ticks()?)))
     }
 
+    /// How far the camera's clock is ahead of the recorder's, in ticks, by its last sender report and the least delayed
+    /// arrival; `None` before the first of both.
+    pub fn clock_offset(&self) -> Option<i64> {
+        let (pts, camera) = self.report?;
+        Some(camera.ticks_since(self.arrival_time(pts)?))
+    }
+
     /// Begins a time line whose first picture is at `pts` and came at `now`, after `seam` if the camera was recorded
     /// before. Its label is never before the seam's, and as far behind it as time has really passed, whatever the
     /// wall clock was set to meanwhile.

@@ -6,6 +6,7 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+pub mod client;
 pub mod device;
 pub mod lexical;
 pub mod metadata;

@@ -280,17 +280,19 @@ impl Store {
         self.shared().pool.lent_bytes()
     }
 
-    /// Replaces the lines of a camera's ledger that begin at `from` or later.
+    /// Replaces the lines of a stream's ledger that begin at `from` or later; whose `rows` are said to be does not
+    /// matter.
     pub fn ledger_replace(
         &self,
         camera: CameraId,
+        stream: StreamId,
         from: WallTime,
         rows: &[LedgerRow],
     ) -> Result<(), StoreError> {
-        self.shared().index.ledger_replace(camera, from, rows)
+        self.shared().index.ledger_replace(camera, stream, from, rows)
     }
 
-    /// All lines of all ledgers, by camera and label.
+    /// All lines of all ledgers, by camera, stream and label.
     pub fn ledger_load(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.shared().index.ledger_load()
     }

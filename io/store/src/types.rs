@@ -380,11 +380,13 @@ pub struct Protection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProtectionId(pub i64);
 
-/// One line of a camera's ledger, as kept for it; the codes are the caller's.
+/// One line of a stream's ledger, as kept for it; the codes are the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerRow {
     /// Whose.
     pub camera: CameraId,
+    /// Of which stream.
+    pub stream: StreamId,
     /// First label.
     pub from: WallTime,
     /// First label after; `None` while it is open.

@@ -4,12 +4,13 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::{Program, Site};
+use crate::{Namespace, Program, Site};
 
 /// How long cameras take to start at most: an encoder each, on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -31,13 +32,27 @@ impl Cameras {
 
     /// Starts `count` cameras on a free port of `address`, such as `127.0.0.1` or `[::1]`.
     pub fn start(site: &Site, count: usize, address: &str) -> Result<Self> {
+        Self::start_as(site, count, address, |command| command)
+    }
+
+    /// Starts them in a namespace that has `address`.
+    pub fn start_in(site: &Site, count: usize, address: &str, namespace: &Namespace) -> Result<Self> {
+        Self::start_as(site, count, address, |command| namespace.command(&command))
+    }
+
+    fn start_as(
+        site: &Site,
+        count: usize,
+        address: &str,
+        place: impl FnOnce(Command) -> Command,
+    ) -> Result<Self> {
         let control = site.path().join("cameras.sock");
         let count = count.to_string();
         let listen = format!("{address}:0");
         let mut command =
             site.command(["lab", "cameras", "--count", &count, "--listen", &listen, "--control"]);
         command.arg(&control);
-        let program = Program::start(command, site.path().join("cameras.log"))?;
+        let program = Program::start(place(command), site.path().join("cameras.log"))?;
         let ready = program.json(START_PATIENCE)?;
         let address = ready["listening"].as_str().context("no address")?.parse()?;
         let ids = ready["cameras"].as_array().context("no cameras")?;

@@ -1,7 +1,9 @@
 //! A client of HTTP/1.1 (RFC 9112), as small as the tests allow: one connection for one request.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,9 +15,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A server, and a login to it.
 #[derive(Clone, Debug)]
 pub struct Http {
-    address: SocketAddr,
+    place: Place,
     token: Option<String>,
 }
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At an address.
+    Address(SocketAddr),
+    /// At a Unix socket, which is reached from every network namespace and knows its user without a login.
+    Socket(PathBuf),
+}
+
+/// A connection to either.
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 /// What a server answers.
 #[derive(Clone, Debug)]
@@ -29,14 +44,14 @@ pub struct Answer {
 }
 
 impl Http {
-    /// The server at `address`, without a login.
-    pub const fn new(address: SocketAddr) -> Self {
-        Self { address, token: None }
+    /// The server at `place`, without a login.
+    pub const fn new(place: Place) -> Self {
+        Self { place, token: None }
     }
 
     /// Where it is.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    pub const fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Logs in and stays so.
@@ -55,11 +70,10 @@ impl Http {
 
     /// Sends one request.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
-        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = self.place.connect()?;
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut request =
-            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.place.host());
         if let Some(token) = &self.token {
             request.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
@@ -71,6 +85,30 @@ impl Http {
         request.push_str(&body);
         stream.write_all(request.as_bytes())?;
         Answer::read(&mut BufReader::new(stream)).with_context(|| format!("{method} {path}"))
+    }
+}
+
+impl Place {
+    fn connect(&self) -> Result<Box<dyn Stream>> {
+        match self {
+            Self::Address(address) => {
+                let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                Ok(Box::new(stream))
+            }
+            Self::Socket(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                Ok(Box::new(stream))
+            }
+        }
+    }
+
+    fn host(&self) -> String {
+        match self {
+            Self::Address(address) => address.to_string(),
+            Self::Socket(_) => "localhost".to_owned(),
+        }
     }
 }
 
@@ -93,7 +131,7 @@ impl Answer {
         self.json()
     }
 
-    fn read(stream: &mut BufReader<TcpStream>) -> Result<Self> {
+    fn read(stream: &mut BufReader<Box<dyn Stream>>) -> Result<Self> {
         let mut line = String::new();
         stream.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -119,7 +157,7 @@ impl Answer {
     }
 }
 
-fn read_chunks(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> Result<()> {
+fn read_chunks(stream: &mut BufReader<Box<dyn Stream>>, body: &mut Vec<u8>) -> Result<()> {
     let mut line = String::new();
     loop {
         line.clear();

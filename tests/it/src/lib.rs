@@ -7,14 +7,16 @@
 mod cameras;
 mod http;
 mod movie;
+mod namespace;
 mod node;
 mod peer;
 mod program;
 mod site;
 
 pub use cameras::Cameras;
-pub use http::{Answer, Http};
+pub use http::{Answer, Http, Place};
 pub use movie::{Movie, Picture};
+pub use namespace::{Namespace, Network, namespaces};
 pub use node::{CoverageLine, Node};
 pub use peer::{GstCamera, GstOptions};
 pub use program::{Output, Program, processes_with, run, wait_until};

@@ -1,13 +1,15 @@
 //! A running recorder, asked the way an operator or a client would.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use keepwatch_model::{Span, WallTime};
 use serde_json::Value;
 
-use crate::{Cameras, Http, Program, Site, wait_until};
+use crate::http::Place;
+use crate::{Cameras, Http, Namespace, Program, Site, wait_until};
 
 /// The administrator's password in all tests.
 const PASSWORD: &str = "not a secret in a test";
@@ -58,14 +60,27 @@ impl Node {
 
     /// Starts a node with the configuration that was written, and logs in when it can be reached.
     pub fn start(site: &Site) -> Result<Self> {
-        let mut command = site.command(["run", "--ready-line", "--config", "keepwatch.toml"]);
-        command.env("KEEPWATCH_ADMIN_PASSWORD", PASSWORD).env("RUST_LOG", "info");
-        let program = Program::start(command, site.path().join("node.log"))?;
+        let program = Program::start(Self::command(site), site.path().join("node.log"))?;
         let ready = program.json(START_PATIENCE)?;
         let address = ready["listening"][0].as_str().context("it says no address")?.parse()?;
-        let mut http = Http::new(address);
+        let mut http = Http::new(Place::Address(address));
         http.login("admin", PASSWORD)?;
         Ok(Self { program, http })
+    }
+
+    /// Starts it in a namespace, where its addresses cannot be reached from here but its socket can.
+    pub fn start_in(site: &Site, namespace: &Namespace) -> Result<Self> {
+        let command = namespace.command(&Self::command(site));
+        let program = Program::start(command, site.path().join("node.log"))?;
+        program.json(START_PATIENCE)?;
+        Ok(Self { program, http: Http::new(Place::Socket(site.data().join("keepwatch.sock"))) })
+    }
+
+    /// The command that starts one.
+    pub fn command(site: &Site) -> Command {
+        let mut command = site.command(["run", "--ready-line", "--config", "keepwatch.toml"]);
+        command.env("KEEPWATCH_ADMIN_PASSWORD", PASSWORD).env("RUST_LOG", "info");
+        command
     }
 
     /// Its process.
@@ -88,6 +103,11 @@ impl Node {
     /// A camera as the API shows it.
     pub fn camera(&self, id: &str) -> Result<Value> {
         self.http.get(&format!("/api/v1/cameras/{id}"))
+    }
+
+    /// The events that were logged, the newest first, as the API shows them.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        Ok(self.http.get("/api/v1/events")?["items"].as_array().context("no events")?.clone())
     }
 
     /// End of what a camera has on disk.

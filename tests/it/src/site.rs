@@ -36,10 +36,7 @@ impl Site {
     /// A place for a user without privileges: `nobody` when root runs the tests.
     pub fn unprivileged() -> Result<Self> {
         let mut site = Self::new()?;
-        // SAFETY: geteuid(2) takes nothing and cannot fail.
-        #[expect(unsafe_code, reason = "std has no geteuid")]
-        let root = unsafe { libc::geteuid() } == 0;
-        if root {
+        if is_root() {
             // The build directory may be closed to others.
             let copy = site.path().join("keepwatch");
             std::fs::copy(&site.program, &copy)?;
@@ -90,6 +87,15 @@ impl Site {
     /// Runs a command of the binary to its end.
     pub fn run<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Output> {
         run(&mut self.command(arguments), COMMAND_PATIENCE)
+    }
+}
+
+/// Whether root runs the tests.
+pub(crate) fn is_root() -> bool {
+    // SAFETY: geteuid(2) takes nothing and cannot fail.
+    #[expect(unsafe_code, reason = "std has no geteuid")]
+    unsafe {
+        libc::geteuid() == 0
     }
 }
 

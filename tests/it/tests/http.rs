@@ -13,7 +13,7 @@ fn health_is_open_and_everything_else_asks_for_a_login() {
     let node = Node::recording(&site, &cameras).unwrap();
     let from = node.first_label("cam1").unwrap();
 
-    let stranger = Http::new(node.http().address());
+    let stranger = Http::new(node.http().place().clone());
     let health = stranger.get("/api/v1/health").unwrap();
     assert!(health["status"] == "ok" || health["status"] == "degraded", "{health}");
     for path in [

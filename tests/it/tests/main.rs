@@ -1,9 +1,11 @@
 //! Proof: the real binary against real input. One program, so that it is linked once.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod cable;
 mod check;
 mod crash;
 mod demo;
+mod disks;
 mod foreign_camera;
 mod frames;
 mod http;

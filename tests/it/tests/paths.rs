@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keepwatch_it::{Cameras, Movie, Node, Site};
+use keepwatch_it::{Cameras, Movie, Node, Place, Site};
 use keepwatch_model::{Span, TICKS_PER_SECOND};
 
 use crate::shared;
@@ -17,7 +17,7 @@ fn everything_works_with_spaces_without_privileges_and_over_ipv6() {
     let checked = site.run(["check", "keepwatch.toml"]).unwrap().success().unwrap();
     assert!(checked.contains("1 cameras, 1 disks"), "{checked}");
     let mut node = Node::start(&site).unwrap();
-    assert!(node.http().address().is_ipv6());
+    assert!(matches!(node.http().place(), Place::Address(address) if address.is_ipv6()));
     assert!(cameras.url("cam1").starts_with("rtsp://[::1]:"));
     let owner = std::fs::read_to_string(format!("/proc/{}/status", node.program().id())).unwrap();
     assert!(!owner.contains("\nUid:\t0\t"), "the node must not run as root here");

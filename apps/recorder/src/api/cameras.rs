@@ -5,21 +5,46 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use keepwatch_model::{CameraId, GapReason, WallTime};
+use keepwatch_model::{CameraId, GapReason, TICKS_PER_SECOND, WallTime};
 use keepwatch_web::Problem;
 use serde::Serialize;
 
 use super::{Page, query};
-use crate::{CameraState, Connection, Node};
+use crate::{CameraState, Connection, Learned, Node, StreamState};
 
 /// A camera whose last durable record is older than this is not being recorded, whatever its session says: twice
 /// the longest record and its way to the disk.
 const DURABLE_AGE_MAX: Duration = Duration::from_secs(6);
 
+/// A camera; what is said of it as a whole is said of its main stream.
 #[derive(Serialize)]
 pub(super) struct Camera {
     id: CameraId,
     name: String,
+    #[serde(flatten)]
+    main: Stream,
+    /// Its streams, the main one first.
+    streams: Vec<NamedStream>,
+}
+
+#[derive(Serialize)]
+struct NamedStream {
+    /// `main` or `sub`.
+    stream: String,
+    #[serde(flatten)]
+    stream_state: Stream,
+    /// What is recorded, the video first.
+    tracks: Vec<&'static str>,
+    /// What the camera offers and is not recorded, and why.
+    left_out: Vec<String>,
+    /// The certificate that it showed; `null` without TLS.
+    certificate: Option<String>,
+    /// How far its clock is ahead of the recorder's, by its sender reports.
+    clock_offset_ms: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct Stream {
     /// Whether its frames reach the disk: measured there, not at the connection.
     recording: bool,
     /// End of what is on disk; `null` when nothing is.
@@ -37,14 +62,40 @@ pub(super) struct Camera {
     durable_bytes: u64,
 }
 
-/// Whether frames of `camera` reach the disk.
-pub(super) fn is_recording(node: &Node, camera: &CameraState) -> bool {
-    let fresh = camera.durable_at().is_some_and(|at| node.clock().mono().since(at) < DURABLE_AGE_MAX);
-    fresh && camera.connection().0 == Connection::Recording
+/// Whether frames of `stream` reach the disk.
+pub(super) fn is_recording(node: &Node, stream: &StreamState) -> bool {
+    let fresh = stream.durable_at().is_some_and(|at| node.clock().mono().since(at) < DURABLE_AGE_MAX);
+    fresh && stream.connection().0 == Connection::Recording
 }
 
 fn show(node: &Node, camera: &CameraState) -> Camera {
-    let (connection, since, words) = camera.connection();
+    Camera {
+        id: camera.id,
+        name: camera.config().name.clone(),
+        main: show_stream(node, camera.main()),
+        streams: camera.streams().map(|stream| show_named(node, stream)).collect(),
+    }
+}
+
+fn show_named(node: &Node, stream: &StreamState) -> NamedStream {
+    let Learned { tracks, left_out, certificate } = stream.learned();
+    NamedStream {
+        stream: stream.id.to_string(),
+        stream_state: show_stream(node, stream),
+        tracks,
+        left_out,
+        certificate,
+        clock_offset_ms: stream.clock_offset_ticks().map(milliseconds),
+    }
+}
+
+/// Ticks as milliseconds, to the nearest.
+fn milliseconds(ticks: i64) -> i64 {
+    ticks.saturating_add(TICKS_PER_SECOND / 2_000).div_euclid(TICKS_PER_SECOND / 1_000)
+}
+
+fn show_stream(node: &Node, stream: &StreamState) -> Stream {
+    let (connection, since, words) = stream.connection();
     let (connection, reason) = match connection {
         Connection::Unwanted => ("unwanted", None),
         Connection::Waiting(reason) => ("waiting", Some(reason)),
@@ -57,12 +108,10 @@ fn show(node: &Node, camera: &CameraState) -> Camera {
         (Some(reason), None) => Some(reason.sentence().to_owned()),
         (None, words) => words,
     };
-    let counters = camera.counters();
-    Camera {
-        id: camera.id,
-        name: camera.config().name.clone(),
-        recording: is_recording(node, camera),
-        durable_until: camera.ledger().held_until(),
+    let counters = stream.counters();
+    Stream {
+        recording: is_recording(node, stream),
+        durable_until: stream.ledger().held_until(),
         connection,
         since,
         reason,

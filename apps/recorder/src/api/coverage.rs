@@ -27,6 +27,8 @@ pub(super) struct CoverageQuery {
     buckets: Option<u32>,
     /// Where the last page ended.
     cursor: Option<WallTime>,
+    /// `main` or `sub`; the main stream when left out.
+    stream: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -121,6 +123,7 @@ pub(super) async fn coverage(
     Query(query): Query<CoverageQuery>,
 ) -> Result<Json<Page<Item>>, Problem> {
     let camera = query::camera(&node, &id)?;
+    let stream = query::stream(&camera, query.stream.as_deref())?;
     let now = node.clock().wall();
     let day = keepwatch_model::Span { from: now.plus(-86_400 * TICKS_PER_SECOND), to: now };
     let mut window = query.window.or(day)?;
@@ -128,8 +131,8 @@ pub(super) async fn coverage(
         window.from = window.from.max(cursor).min(window.to.plus(-1));
     }
     let absent = query::blocking({
-        let (node, id) = (node.clone(), camera.id);
-        move || node.absent(id, window)
+        let (node, camera, stream) = (node.clone(), camera.id, stream.id);
+        move || node.absent(camera, stream, window)
     })
     .await?
     .map_err(|error| query::index_failed(&error))?;
@@ -138,10 +141,10 @@ pub(super) async fn coverage(
             let detail = format!("buckets must be 1 to {BUCKETS_MAX}, not {buckets}");
             return Err(Problem::bad_request("buckets_invalid", detail));
         }
-        let overview = camera.ledger().buckets(window, now, &absent, buckets);
+        let overview = stream.ledger().buckets(window, now, &absent, buckets);
         return Ok(Json(Page::whole(overview.into_iter().map(Item::from).collect())));
     }
-    let mut items = camera.ledger().items(window, now, &absent);
+    let mut items = stream.ledger().items(window, now, &absent);
     let next = items.get(ITEMS_MAX).map(|item| item.span.from.to_string());
     items.truncate(ITEMS_MAX);
     Ok(Json(Page { items: items.into_iter().map(Item::from).collect(), next }))

@@ -12,9 +12,10 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use hyper::body::Frame;
-use keepwatch_model::{EventCode, Subject};
+use keepwatch_model::{EventCode, StreamId, Subject};
 use keepwatch_store::ReadError;
 use keepwatch_web::{Identity, Problem};
+use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -27,32 +28,43 @@ const PIECES_MAX: usize = 2;
 /// A client that takes nothing for so long is given up, so that others have its place.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+#[derive(Deserialize)]
+pub(super) struct ExportQuery {
+    #[serde(flatten)]
+    window: WindowQuery,
+    /// `main` or `sub`; the main stream when left out.
+    stream: Option<String>,
+}
+
 /// `GET /api/v1/cameras/{id}/export.mp4?from=&to=`
 pub(super) async fn export(
     State(node): State<Node>,
     Extension(identity): Extension<Identity>,
     Path(id): Path<String>,
-    Query(window): Query<WindowQuery>,
+    Query(query): Query<ExportQuery>,
 ) -> Result<Response, Problem> {
     let camera = query::camera(&node, &id)?;
-    let window = window.required()?;
+    let stream = query::stream(&camera, query.stream.as_deref())?.id;
+    let window = query.window.required()?;
     let place = node.export_place().ok_or_else(|| {
         let detail = format!("{EXPORTS_MAX} exports are being made; wait for one to end, or cancel it");
         Problem::unavailable("exports_busy", detail).retry_after(Duration::from_secs(10))
     })?;
     let export = query::blocking({
         let (node, camera) = (node.clone(), camera.clone());
-        move || Export::plan(node.store(), camera.id, &camera.config().name, window)
+        move || Export::plan(node.store(), camera.id, stream, &camera.config().name, window)
     })
     .await?
     .map_err(|error| problem(&error))?;
-    let text = format!("{} exported footage from {} to {}", identity.user, window.from, window.to);
+    let what = if stream == StreamId::MAIN { "footage" } else { "footage of the sub stream" };
+    let text = format!("{} exported {what} from {} to {}", identity.user, window.from, window.to);
     node.add_event(EventCode::FootageExported, Subject::Camera(camera.id), text);
     let length = export.file_bytes();
-    let name = format!("{}-{}.mp4", camera.id, window.from).replace(':', "");
+    let suffix = if stream == StreamId::MAIN { String::new() } else { format!("-{stream}") };
+    let name = format!("{}{suffix}-{}.mp4", camera.id, window.from).replace(':', "");
     let disposition = HeaderValue::try_from(format!("attachment; filename=\"{name}\""))
         .map_err(|_| Problem::internal("the file name cannot be sent"))?;
-    let mut response = Response::new(stream(node, export, place));
+    let mut response = Response::new(body(node, export, place));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
@@ -76,7 +88,7 @@ impl HttpBody for Pieces {
     }
 }
 
-fn stream(node: Node, export: Export, place: OwnedSemaphorePermit) -> Body {
+fn body(node: Node, export: Export, place: OwnedSemaphorePermit) -> Body {
     let (pieces, received) = mpsc::channel(PIECES_MAX);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use keepwatch_model::{CameraId, Span, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{CameraId, IdError, Span, StreamId, TICKS_PER_SECOND, WallTime};
 use keepwatch_web::Problem;
 use serde::Deserialize;
 
-use crate::{CameraState, Node};
+use crate::{CameraState, Node, StreamState};
 
 /// Longest window that is answered: a hundred years, far from where labels end.
 const WINDOW_TICKS_MAX: i64 = 100 * 366 * 86_400 * TICKS_PER_SECOND;
@@ -65,6 +65,21 @@ pub(super) fn camera(node: &Node, id: &str) -> Result<Arc<CameraState>, Problem>
     found.ok_or_else(|| {
         let shown: String = id.chars().take(64).collect();
         Problem::not_found("camera_unknown", format!("no camera {shown:?}; GET /api/v1/cameras lists them"))
+    })
+}
+
+/// The stream of a query, the main one when it names none.
+pub(super) fn stream(camera: &CameraState, name: Option<&str>) -> Result<Arc<StreamState>, Problem> {
+    let id = match name {
+        None => StreamId::MAIN,
+        Some(name) => name
+            .parse()
+            .map_err(|error: IdError| Problem::bad_request("stream_invalid", error.to_string()))?,
+    };
+    camera.stream(id).cloned().ok_or_else(|| {
+        let detail =
+            format!("camera {} has no {id} stream; GET /api/v1/cameras lists what it has", camera.id);
+        Problem::not_found("stream_unknown", detail)
     })
 }
 

@@ -74,10 +74,9 @@ impl From<DiskStatus> for Disk {
 
 /// `GET /api/v1/health`
 pub(super) async fn health(State(node): State<Node>) -> Json<Health> {
-    let well = node
-        .cameras()
-        .iter()
-        .all(|camera| camera.connection().0 == Connection::Unwanted || is_recording(&node, camera));
+    let well = node.cameras().iter().all(|camera| {
+        camera.main().connection().0 == Connection::Unwanted || is_recording(&node, camera.main())
+    });
     Json(Health { status: if well { "ok" } else { "degraded" } })
 }
 
@@ -91,7 +90,7 @@ pub(super) async fn status(State(node): State<Node>) -> Json<Status> {
         started: node.started(),
         now: node.clock().wall(),
         cameras: cameras.len(),
-        recording: cameras.iter().filter(|camera| is_recording(&node, camera)).count(),
+        recording: cameras.iter().filter(|camera| is_recording(&node, camera.main())).count(),
         frame_to_disk_p99_ms: node.frame_to_disk_p99_ms(),
         recovery: RecoveryStatus {
             clean: recovery.clean,

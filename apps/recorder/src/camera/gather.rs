@@ -5,95 +5,47 @@
 //! record ends and what its labels are is decided by `core/recording`; this carries it out, into the store's open
 //! record, the ledger and the event log.
 
-use std::collections::BTreeMap;
+mod beside;
+mod output;
+mod tell;
+mod track;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keepwatch_media::depacketize::Sample;
 use keepwatch_model::{
-    EventCode, GapReason, MonoTime, Origin, Span, State, StreamId, Subject, TICKS_PER_SECOND, TrackConfig,
-    WallTime,
+    CodecKind, EventCode, GapReason, MonoTime, Origin, Span, State, TICKS_PER_SECOND, TrackConfig, WallTime,
 };
 use keepwatch_recording::pace::{PAUSE_TICKS_MAX, Pace};
 use keepwatch_recording::slicer::Slicer;
 use keepwatch_recording::timeline::{Begin, Report, Seam, Timeline};
 use keepwatch_store::{
-    CameraTime, CommitError, GapBefore, PushError, RecordMeta, RunId, Store, StreamWriter, TRACKS_MAX,
-    TimeQuality,
+    CameraTime, CommitError, GapBefore, PushError, RecordMeta, RunId, TRACKS_MAX, TimeQuality,
 };
 use tokio::sync::mpsc;
 
-use super::state::CameraState;
-use crate::clock::Clock;
-use crate::events::Events;
+use self::beside::{Beside, Put};
+pub(crate) use self::output::{Ending, Output, Signal};
+use self::tell::Told;
+use self::track::Track;
+use super::context::Context;
+use super::stream::StreamState;
 
 /// Frames that cannot be decoded are waited through for so long before an operator hears of it.
 const KEY_FRAME_WAIT: Duration = Duration::from_secs(5);
-/// Events of one kind about one camera's session are told at most once in this time.
-const EVENT_INTERVAL: Duration = Duration::from_secs(60);
-
-/// What a camera's footage needs and what outlives its sessions.
-pub(crate) struct Output {
-    pub(crate) store: Store,
-    pub(crate) writer: StreamWriter,
-    /// Where the last run ended; `None` before the first.
-    pub(crate) seam: Option<Seam>,
-}
-
-impl Output {
-    /// The output of `camera`, behind what is already held of it.
-    pub(crate) fn new(store: &Store, camera: &CameraState) -> Self {
-        let held_until = camera.ledger().held_until();
-        Self {
-            store: store.clone(),
-            writer: store.writer(camera.id, StreamId::MAIN),
-            seam: held_until.map(|label| Seam { label, camera: None, at: None, unbroken: false }),
-        }
-    }
-}
-
-/// What the session's supervisor must know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
-    /// The dial succeeded and pictures were asked for.
-    Connected,
-    /// Pictures come, but none to start decoding at.
-    KeyFrameMissing,
-    /// The store does not take what comes.
-    StoreRefused(GapReason),
-}
-
-/// What follows a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// Footage that should be there.
-    Missing(GapReason),
-    /// Nothing that anyone asked for.
-    Unscheduled,
-}
-
-impl Ending {
-    /// Enters into the ledger of `camera` what follows from `at` on.
-    pub(crate) fn enter(self, camera: &CameraState, at: WallTime) {
-        let mut ledger = camera.ledger();
-        match self {
-            Self::Missing(reason) => ledger.missing_from(at, reason),
-            Self::Unscheduled => ledger.unscheduled_from(at),
-        }
-    }
-}
+/// Position of the video among the tracks of a session: the one that records are cut by.
+const VIDEO: usize = 0;
 
 /// One session's samples on their way into records.
 pub(crate) struct Gather<'a> {
-    camera: &'a CameraState,
-    events: &'a Events,
-    clock: Clock,
+    context: &'a Context,
+    stream: &'a StreamState,
     output: &'a mut Output,
     signals: mpsc::Sender<Signal>,
     tracks: Vec<Track>,
-    /// Position of the video track.
-    video: usize,
+    metadata: Beside,
     slicer: Slicer,
     run: Option<Run>,
     /// The latest picture in the order they are shown, and how long a frame lasts; survives the end of a run.
@@ -108,18 +60,7 @@ pub(crate) struct Gather<'a> {
     batch: (MonoTime, WallTime),
     /// When the last picture came.
     pictured: MonoTime,
-    /// When each kind of event was last told, and how often it happened since.
-    told: BTreeMap<EventCode, (MonoTime, u32)>,
-}
-
-struct Track {
-    config: TrackConfig,
-    timeline: Timeline,
-    /// A sender report that came before the first sample, with its RTP time still wrapped.
-    early_report: Option<(u32, WallTime)>,
-    last_timestamp: Option<i64>,
-    /// First sample in the open record.
-    first_in_record: Option<i64>,
+    told: Told,
 }
 
 struct Run {
@@ -138,31 +79,21 @@ struct Run {
 }
 
 impl<'a> Gather<'a> {
-    /// Gathers the samples of `tracks`, of which `video` is the one that records are cut by.
+    /// Gathers the samples of `tracks`, the video first.
     pub(crate) fn new(
-        camera: &'a CameraState,
-        events: &'a Events,
-        clock: Clock,
+        context: &'a Context,
+        stream: &'a StreamState,
         output: &'a mut Output,
         signals: mpsc::Sender<Signal>,
         tracks: &[TrackConfig],
-        video: usize,
     ) -> Self {
-        let tracks = tracks.iter().take(TRACKS_MAX).map(|config| Track {
-            config: config.clone(),
-            timeline: Timeline::new(config.clock_rate),
-            early_report: None,
-            last_timestamp: None,
-            first_in_record: None,
-        });
         Self {
-            camera,
-            events,
-            clock,
+            context,
+            stream,
             output,
             signals,
-            tracks: tracks.collect(),
-            video,
+            tracks: tracks.iter().take(TRACKS_MAX).map(Track::new).collect(),
+            metadata: Beside::default(),
             slicer: Slicer::default(),
             run: None,
             pace: None,
@@ -171,12 +102,12 @@ impl<'a> Gather<'a> {
             undecodable_since: None,
             batch: (MonoTime::ZERO, WallTime::default()),
             pictured: MonoTime::ZERO,
-            told: BTreeMap::new(),
+            told: Told::default(),
         }
     }
 
-    pub(crate) fn camera(&self) -> &'a CameraState {
-        self.camera
+    pub(crate) fn stream(&self) -> &'a StreamState {
+        self.stream
     }
 
     /// A whole sample of `track` came at `now`.
@@ -185,27 +116,31 @@ impl<'a> Gather<'a> {
         let Some(place) = self.tracks.get_mut(track) else { return };
         place.last_timestamp = Some(sample.timestamp);
         if sample.lost_packets > 0 {
-            self.camera.counters().lost_packets.fetch_add(u64::from(sample.lost_packets), Ordering::Relaxed);
+            self.stream.counters().lost_packets.fetch_add(u64::from(sample.lost_packets), Ordering::Relaxed);
         }
-        if track == self.video {
-            self.video(now, wall, sample);
-        } else {
-            self.audio(wall, track, sample);
+        match place.config.kind {
+            _ if track == VIDEO => self.video(now, wall, sample),
+            CodecKind::Metadata => self.document(wall, track, sample),
+            CodecKind::H264
+            | CodecKind::H265
+            | CodecKind::Jpeg
+            | CodecKind::Pcmu
+            | CodecKind::Pcma
+            | CodecKind::Aac => self.audio(now, wall, track, sample),
         }
     }
 
     /// The camera says that RTP time `rtp` of `track` is `camera_time`.
     pub(crate) fn sender_report(&mut self, now: MonoTime, track: usize, rtp: u32, camera_time: WallTime) {
         let Some(place) = self.tracks.get_mut(track) else { return };
-        let pts = place.last_timestamp.map(|last| near(rtp, last));
-        let Some(pts) = pts.filter(|pts| !place.timeline.jumps(*pts, self.batch.1)) else {
-            // Nothing to hold it against yet, or timestamps are about to jump: the next sample will tell.
-            place.early_report = Some((rtp, camera_time));
+        let Some(report) = place.sender_report(rtp, camera_time, self.batch.1) else { return };
+        if track != VIDEO {
             return;
-        };
-        if let Report::Stepped(ticks) = place.timeline.sender_report(pts, camera_time)
-            && track == self.video
-        {
+        }
+        if let Some(ticks) = place.timeline.clock_offset() {
+            self.stream.set_clock_offset(ticks);
+        }
+        if let Report::Stepped(ticks) = report {
             // Camera time begins a new epoch; the pictures go on, and the label with them.
             self.end_run(None);
             let seconds = ticks as f64 / TICKS_PER_SECOND as f64;
@@ -229,14 +164,14 @@ impl<'a> Gather<'a> {
                 seam.unbroken = false;
                 seam.label
             }
-            Some(_) | None => self.clock.wall(),
+            Some(_) | None => self.context.clock.wall(),
         };
-        ending.enter(self.camera, at);
+        ending.enter(self.stream, at);
     }
 
     fn video(&mut self, now: MonoTime, wall: WallTime, sample: &Sample<'_>) {
         let pts = sample.timestamp;
-        let Some(track) = self.tracks.get_mut(self.video) else { return };
+        let Some(track) = self.tracks.get_mut(VIDEO) else { return };
         let jumps = track.timeline.jumps(pts, wall);
         // What ends the run is asked before the parameters may: they must not hide a loss.
         if jumps {
@@ -256,13 +191,10 @@ impl<'a> Gather<'a> {
             self.end_run(Some(GapReason::CameraSilent));
         }
         if let Some(config) = sample.config_changed {
-            self.reconfigure(now, config);
+            self.reconfigure(now, VIDEO, config);
         }
-        if let Some(track) = self.tracks.get_mut(self.video) {
-            if let Some((rtp, camera_time)) = track.early_report.take() {
-                track.timeline.sender_report(near(rtp, pts), camera_time);
-            }
-            track.timeline.arrived(pts, wall);
+        if let Some(track) = self.tracks.get_mut(VIDEO) {
+            track.arrived(pts, wall);
         }
         if self.run.is_some() && self.slicer.cuts_before(pts, sample.key, sample.data.len()) {
             self.commit(pts);
@@ -304,36 +236,40 @@ impl<'a> Gather<'a> {
 
     fn push_video(&mut self, now: MonoTime, sample: &Sample<'_>) {
         let pts = sample.timestamp;
-        let mut pushed = self.output.writer.push(self.video, pts, sample.key, sample.data);
+        let mut pushed = self.output.writer.push(VIDEO, pts, sample.key, sample.data);
         if pushed == Err(PushError::RecordFull) && self.slicer.is_open() {
             self.commit(pts);
-            pushed = self.output.writer.push(self.video, pts, sample.key, sample.data);
+            pushed = self.output.writer.push(VIDEO, pts, sample.key, sample.data);
         }
         match pushed {
             Ok(()) => {}
             Err(PushError::Backlog(reason)) => return self.refused(reason),
             Err(PushError::RecordFull) => return self.refused(GapReason::StreamUnusable),
         }
-        let (Some(run), Some(track)) = (&mut self.run, self.tracks.get_mut(self.video)) else { return };
+        let (Some(run), Some(track)) = (&mut self.run, self.tracks.get_mut(VIDEO)) else { return };
         if track.first_in_record.is_none() {
             track.first_in_record = Some(pts);
             run.record_min_pts = pts;
         }
         run.record_min_pts = run.record_min_pts.min(pts);
         run.reorders |= self.pace.is_some_and(|pace| pts < pace.max_pts);
+        let opened = !self.slicer.is_open();
         self.slicer.joined(now, pts, sample.key, sample.data.len());
-        self.camera.counters().frames.fetch_add(1, Ordering::Relaxed);
+        if opened {
+            self.record_waiting();
+        }
+        self.stream.counters().frames.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn audio(&mut self, wall: WallTime, index: usize, sample: &Sample<'_>) {
+    fn audio(&mut self, now: MonoTime, wall: WallTime, index: usize, sample: &Sample<'_>) {
+        if let Some(config) = sample.config_changed {
+            self.reconfigure(now, index, config);
+        }
         let Some(track) = self.tracks.get_mut(index) else { return };
         if track.timeline.jumps(sample.timestamp, wall) {
             track.timeline.forget();
         }
-        if let Some((rtp, camera_time)) = track.early_report.take() {
-            track.timeline.sender_report(near(rtp, sample.timestamp), camera_time);
-        }
-        track.timeline.arrived(sample.timestamp, wall);
+        track.arrived(sample.timestamp, wall);
         // Sound follows the picture: it joins the open record and never opens one.
         if !self.slicer.is_open() {
             return;
@@ -347,18 +283,56 @@ impl<'a> Gather<'a> {
         }
     }
 
-    fn reconfigure(&mut self, now: MonoTime, config: &TrackConfig) {
-        let Some(track) = self.tracks.get_mut(self.video) else { return };
+    /// A metadata document: it goes into the open record, or waits for the next.
+    fn document(&mut self, wall: WallTime, index: usize, sample: &Sample<'_>) {
+        let Some(track) = self.tracks.get_mut(index) else { return };
+        if track.timeline.jumps(sample.timestamp, wall) {
+            track.timeline.forget();
+        }
+        track.arrived(sample.timestamp, wall);
+        let put = if self.slicer.is_open() {
+            self.record_document(index, sample.timestamp, sample.data)
+        } else {
+            self.metadata.wait(sample.timestamp, sample.data)
+        };
+        if put == Put::Dropped {
+            self.stream.counters().bad_packets.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn record_document(&mut self, index: usize, pts: i64, document: &[u8]) -> Put {
+        let put = self.metadata.put(&mut self.output.writer, index, pts, document);
+        if let (Put::Recorded, Some(track)) = (put, self.tracks.get_mut(index)) {
+            track.first_in_record.get_or_insert(pts);
+        }
+        put
+    }
+
+    /// A record was opened: documents that waited for one go into it.
+    fn record_waiting(&mut self) {
+        let Some(index) = self.tracks.iter().position(|track| track.config.kind == CodecKind::Metadata)
+        else {
+            return;
+        };
+        for (pts, document) in self.metadata.take_waiting() {
+            self.record_document(index, pts, &document);
+        }
+    }
+
+    fn reconfigure(&mut self, now: MonoTime, index: usize, config: &TrackConfig) {
+        let Some(track) = self.tracks.get_mut(index) else { return };
         if track.config == *config {
             return;
         }
         // Learned from the stream because the description had none: nothing changed.
         let learned = track.config.config.is_empty();
         track.config = config.clone();
-        if !learned && self.run.is_some() {
+        if self.run.is_some() {
             self.end_run(None);
-            let text = "the camera changed its picture parameters; no frame was lost".into();
-            self.event(now, EventCode::ParametersChanged, text);
+            if !learned {
+                let text = "the camera changed its parameters; no frame was lost".into();
+                self.event(now, EventCode::ParametersChanged, text);
+            }
         }
     }
 
@@ -371,8 +345,7 @@ impl<'a> Gather<'a> {
         }
         // A committed record may have found no disk and ended the run itself.
         if let Some(run) = self.run.take() {
-            let camera =
-                self.tracks.get(self.video).and_then(|track| track.timeline.camera_time(pace.end_pts()));
+            let camera = self.tracks.get(VIDEO).and_then(|track| track.timeline.camera_time(pace.end_pts()));
             if let Some(label) = run.label_until {
                 let at = Some(self.pictured + keepwatch_model::duration_from_ticks(pace.frame_ticks));
                 self.output.seam = Some(Seam { label, camera, at, unbroken: true });
@@ -384,7 +357,7 @@ impl<'a> Gather<'a> {
             && self.broken.is_none()
         {
             seam.unbroken = false;
-            self.camera.ledger().missing_from(seam.label, reason);
+            self.stream.ledger().missing_from(seam.label, reason);
             self.broken = broken;
         }
     }
@@ -393,7 +366,7 @@ impl<'a> Gather<'a> {
     fn forget_times(&mut self) {
         self.pace = None;
         self.slicer.forget();
-        if let Some(track) = self.tracks.get_mut(self.video) {
+        if let Some(track) = self.tracks.get_mut(VIDEO) {
             track.timeline.forget();
         }
     }
@@ -404,15 +377,16 @@ impl<'a> Gather<'a> {
             return;
         }
         self.slicer.closed();
+        self.metadata.closed();
         let Some(run) = &mut self.run else { return };
-        let Some(video) = self.tracks.get_mut(self.video) else { return };
+        let Some(video) = self.tracks.get_mut(VIDEO) else { return };
         let end_pts = match self.pace {
             Some(pace) if run.reorders => pace.end_pts(),
             Some(_) | None => next_pts,
         };
         let (from, gap_before) = match run.label_until {
             Some(label) => (label, None),
-            None => begin(self.camera, &mut video.timeline, run, self.output.seam, self.broken),
+            None => begin(self.stream, &mut video.timeline, run, self.output.seam, self.broken),
         };
         let timeline = &video.timeline;
         let label = |pts| timeline.label(pts).unwrap_or_default();
@@ -424,12 +398,9 @@ impl<'a> Gather<'a> {
             .map(|span| CameraTime { span, quality: TimeQuality::SenderReport });
         let mut track_labels = [from; TRACKS_MAX];
         for (index, (place, track)) in track_labels.iter_mut().zip(&self.tracks).enumerate() {
-            if let (Some(pts), Some(video)) = (track.first_in_record, self.tracks.get(self.video)) {
-                let label = if index == self.video {
-                    video.timeline.label(pts)
-                } else {
-                    sound_label(track, pts, video)
-                };
+            if let (Some(pts), Some(video)) = (track.first_in_record, self.tracks.get(VIDEO)) {
+                let label =
+                    if index == VIDEO { video.timeline.label(pts) } else { track.label_beside(pts, video) };
                 *place = label.unwrap_or_default();
             }
         }
@@ -452,23 +423,23 @@ impl<'a> Gather<'a> {
         for track in &mut self.tracks {
             track.first_in_record = None;
         }
-        if let Some(video) = self.tracks.get_mut(self.video) {
+        if let Some(video) = self.tracks.get_mut(VIDEO) {
             video.timeline.cut(end_pts);
         }
-        self.camera.queued();
+        self.stream.queued();
         match self.output.writer.commit(meta) {
             Ok(()) => {}
             Err(CommitError::NoDisk(reason)) => {
-                self.camera.unqueued();
-                self.camera.ledger().lost(Span { from, to }, reason);
+                self.stream.unqueued();
+                self.stream.ledger().lost(Span { from, to }, reason);
                 self.refused(reason);
             }
             Err(error @ (CommitError::Empty | CommitError::Meta | CommitError::Closed)) => {
-                self.camera.unqueued();
-                tracing::error!(camera = %self.camera.id, %error, "record refused");
+                self.stream.unqueued();
+                tracing::error!(camera = %self.stream.camera, stream = %self.stream.id, %error, "record refused");
                 let ending = error == CommitError::Closed;
                 let reason = if ending { GapReason::RecorderDown } else { GapReason::StreamUnusable };
-                self.camera.ledger().lost(Span { from, to }, reason);
+                self.stream.ledger().lost(Span { from, to }, reason);
             }
         }
     }
@@ -485,28 +456,17 @@ impl<'a> Gather<'a> {
         let _ = self.signals.try_send(signal);
     }
 
-    /// Tells of `code`, unless it was told a moment ago; then it is counted and told with the next.
-    fn event(&mut self, now: MonoTime, code: EventCode, mut text: String) {
-        if let Some((last, silent)) = self.told.get_mut(&code) {
-            let since = now.since(*last);
-            if since < EVENT_INTERVAL {
-                *silent = silent.saturating_add(1);
-                return;
-            }
-            if *silent > 0 {
-                text = format!("{text}; {silent} times more since {:.0} s ago", since.as_secs_f64());
-            }
+    /// Tells of `code`, unless it was told a moment ago.
+    fn event(&mut self, now: MonoTime, code: EventCode, text: String) {
+        if let Some(text) = self.told.sentence(now, code, text) {
+            self.context.tell(self.stream, self.batch.1, code, text);
         }
-        self.told.insert(code, (now, 0));
-        let at = self.batch.1;
-        tracing::info!(camera = %self.camera.id, %code, ?now, "{text}");
-        self.events.add(at, code, Subject::Camera(self.camera.id), text);
     }
 
     /// The wall clock at `now`, read once per batch.
     fn wall(&mut self, now: MonoTime) -> WallTime {
         if self.batch.0 != now {
-            self.batch = (now, self.clock.wall());
+            self.batch = (now, self.context.clock.wall());
         }
         self.batch.1
     }
@@ -515,7 +475,7 @@ impl<'a> Gather<'a> {
 /// Places the run whose first record is being closed: returns the label it begins with and the gap before it, and
 /// tells the ledger.
 fn begin(
-    camera: &CameraState,
+    stream: &StreamState,
     timeline: &mut Timeline,
     run: &Run,
     seam: Option<Seam>,
@@ -526,7 +486,7 @@ fn begin(
         Some(label) => Begin { label, passed_until: None },
         None => timeline.begin(pts, run.began, seam),
     };
-    let mut ledger = camera.ledger();
+    let mut ledger = stream.ledger();
     let Some(seam) = seam else {
         ledger.recording_from(placed.label);
         return (placed.label, None);
@@ -552,21 +512,6 @@ fn begin(
     let until = placed.passed_until.unwrap_or(first);
     let gap = reason.filter(|_| seam.label < until).map(|reason| GapBefore { from: seam.label, reason });
     (first, gap)
-}
-
-/// The label of a sample of `track`, on the label line of `video`: by camera time where both tracks have sender reports,
-/// else by arrival. Sound has a clock of its own and is not counted by the picture's.
-fn sound_label(track: &Track, pts: i64, video: &Track) -> Option<WallTime> {
-    let (sound, picture) = (&track.timeline, &video.timeline);
-    let by_camera = sound.camera_time(pts).and_then(|camera| picture.pts_at_camera_time(camera));
-    let by_arrival = || Some(picture.pts(sound.arrival_time(pts)?.ticks_since(picture.arrival_time(0)?)));
-    by_camera.or_else(by_arrival).and_then(|pts| picture.label(pts))
-}
-
-/// The time whose low 32 bits are `rtp` that is nearest to `reference`.
-fn near(rtp: u32, reference: i64) -> i64 {
-    let low = u32::try_from(reference & 0xffff_ffff).expect("masked to 32 bits");
-    reference.saturating_add(i64::from(rtp.wrapping_sub(low).cast_signed()))
 }
 
 #[cfg(test)]

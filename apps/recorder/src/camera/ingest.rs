@@ -41,7 +41,7 @@ impl<'a> Ingest<'a> {
     }
 
     fn count_bad_packet(&self) {
-        self.gather.camera().counters().bad_packets.fetch_add(1, Ordering::Relaxed);
+        self.gather.stream().counters().bad_packets.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,72 +1,54 @@
-//! The task of one camera: runs its [`Session`] machine and carries out what it decides.
+//! The task of one stream: runs its [`Session`] machine and carries out what it decides.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use keepwatch_model::{
-    EventCode, GapReason, Machine, MonoTime, Subject, TrackConfig, WallTime, duration_from_ticks,
-};
+use keepwatch_model::{EventCode, GapReason, Machine, MonoTime, StreamId, WallTime, duration_from_ticks};
 use keepwatch_recording::schedule::Schedule;
 use keepwatch_recording::session::{Action, Event, Session, State};
-use keepwatch_rtsp::client::{self, ClientConfig, ClientError};
-use keepwatch_store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::gather::{Ending, Gather, Output, Signal};
-use super::ingest::Ingest;
-use super::state::{CameraState, Connection};
-use crate::clock::Clock;
-use crate::config::CameraSource;
-use crate::events::Events;
+use super::connect::{Outcome, connect};
+use super::context::Context;
+use super::gather::{Ending, Output, Signal};
+use super::state::CameraState;
+use super::stream::{Connection, StreamState};
 
 /// Signals of a session that may wait; they repeat themselves.
 const SIGNALS_MAX: usize = 8;
 /// Longest sleep without a look at the schedule: a wall clock that is set must not leave a camera unrecorded.
 const SCHEDULE_LOOK: Duration = Duration::from_secs(30);
 
-/// Longest farewell to a camera that is hung up.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
-
-/// A running camera.
-pub(crate) struct CameraTask {
+/// A running stream.
+pub(crate) struct StreamTask {
     stop: watch::Sender<Option<Ending>>,
     handle: JoinHandle<()>,
 }
 
-impl CameraTask {
-    /// Starts the camera, behind what is already held of it.
-    pub(crate) fn start(camera: Arc<CameraState>, events: Arc<Events>, clock: Clock, store: Store) -> Self {
+impl StreamTask {
+    /// Starts `stream` of `camera`, behind what is already held of it.
+    pub(crate) fn start(context: Context, camera: Arc<CameraState>, stream: Arc<StreamState>) -> Self {
         let (stop, stopped) = watch::channel(None);
-        let handle = tokio::spawn(Driver::new(camera, events, clock, store).run(stopped));
+        let handle = tokio::spawn(Driver::new(context, camera, stream).run(stopped));
         Self { stop, handle }
     }
 
-    /// Ends the camera; what it has received is queued for the disk when this returns.
+    /// Ends the stream; what it has received is queued for the disk when this returns.
     pub(crate) async fn stop(self, ending: Ending) {
         self.stop.send_replace(Some(ending));
         if let Err(error) = self.handle.await {
-            tracing::error!(%error, "camera task ended badly");
+            tracing::error!(%error, "the task of a stream ended badly");
         }
     }
 }
 
-/// What a connection came to.
-struct Outcome {
-    output: Output,
-    reason: GapReason,
-    /// In the words of the device or the system; `None` when it was told to end.
-    detail: Option<String>,
-}
-
 struct Driver {
+    context: Context,
     camera: Arc<CameraState>,
-    events: Arc<Events>,
-    clock: Clock,
+    stream: Arc<StreamState>,
     schedule: Schedule,
     session: Session,
-    store: Store,
     /// `None` while a connection has it.
     output: Option<Output>,
     connection: Option<Dialled>,
@@ -85,21 +67,24 @@ struct Dialled {
 }
 
 impl Driver {
-    fn new(camera: Arc<CameraState>, events: Arc<Events>, clock: Clock, store: Store) -> Self {
-        let output = Output::new(&store, &camera);
+    fn new(context: Context, camera: Arc<CameraState>, stream: Arc<StreamState>) -> Self {
+        let output = Output::new(&context.store, &stream);
         let schedule =
             Schedule::new(camera.config().schedule.iter().map(|span| (span.from_minute, span.to_minute)));
-        let seed =
-            camera.id.as_str().bytes().fold(clock.wall().ticks().cast_unsigned(), |seed, byte| {
+        let seed = camera
+            .id
+            .as_str()
+            .bytes()
+            .chain([stream.id.0])
+            .fold(context.clock.wall().ticks().cast_unsigned(), |seed, byte| {
                 seed.rotate_left(8) ^ u64::from(byte)
             });
         Self {
+            context,
             camera,
-            events,
-            clock,
+            stream,
             schedule,
             session: Session::new(seed),
-            store,
             output: Some(output),
             connection: None,
             redial: false,
@@ -112,7 +97,7 @@ impl Driver {
     async fn run(mut self, mut stopped: watch::Receiver<Option<Ending>>) {
         self.follow_schedule();
         if self.session.state() == State::Unwanted {
-            self.camera.ledger().unscheduled_from(self.clock.wall());
+            self.stream.ledger().unscheduled_from(self.context.clock.wall());
         }
         loop {
             let wake = self.next_wake();
@@ -124,7 +109,7 @@ impl Driver {
                 }
                 outcome = finished(&mut self.connection) => self.connection_ended(outcome),
                 Some(signal) = self.signals.1.recv() => self.signal(signal),
-                () = self.camera.progressed() => self.look_at_progress(),
+                () = self.stream.progressed() => self.look_at_progress(),
                 () = tokio::time::sleep_until(wake.into()) => {
                     self.look_at_progress();
                     self.follow_schedule();
@@ -136,34 +121,37 @@ impl Driver {
 
     /// Hangs up and waits until what was received is queued.
     async fn stop(mut self, ending: Ending) {
-        if self.connection.is_some() {
-            self.cancel(ending);
-            finished(&mut self.connection).await;
-        } else {
-            ending.enter(&self.camera, self.clock.wall());
+        self.cancel(ending);
+        let obeyed = match &self.connection {
+            Some(_) => finished(&mut self.connection).await.is_some_and(|outcome| outcome.was_told()),
+            None => false,
+        };
+        // A connection that ended by itself at the same moment knew nothing of this ending.
+        if !obeyed {
+            ending.enter(&self.stream, self.context.clock.wall());
         }
     }
 
     fn next_wake(&self) -> Instant {
-        let now = self.clock.mono();
+        let now = self.context.clock.mono();
         let mut wait = SCHEDULE_LOOK;
         if let Some((at, _)) = self.session.deadline() {
             wait = wait.min(at.since(now));
         }
-        let wall = self.clock.wall();
+        let wall = self.context.clock.wall();
         if let Some(change) = self.schedule.next_change(wall) {
             wait = wait.min(duration_from_ticks(change.ticks_since(wall)));
         }
-        self.clock.instant(now + wait)
+        self.context.clock.instant(now + wait)
     }
 
     fn follow_schedule(&mut self) {
-        let wanted = self.schedule.is_open(self.clock.wall());
+        let wanted = self.schedule.is_open(self.context.clock.wall());
         if wanted == (self.session.state() == State::Unwanted) {
             let event = if wanted { Event::Wanted } else { Event::Unwanted };
             if wanted {
                 // Until the first picture. Nobody is told of the time a dial takes, only of one that fails.
-                self.camera.ledger().missing_from(self.clock.wall(), GapReason::ConnectionLost);
+                self.stream.ledger().missing_from(self.context.clock.wall(), GapReason::ConnectionLost);
             }
             self.step(|session, now, out| session.handle(now, event, out));
         }
@@ -180,12 +168,12 @@ impl Driver {
 
     /// Tells the machine of records that reached the disk, or that wait for it too long.
     fn look_at_progress(&mut self) {
-        let durable = self.camera.durable_at();
+        let durable = self.stream.durable_at();
         if durable > self.durable_seen {
             self.durable_seen = durable;
             self.step(|session, now, out| session.handle(now, Event::Durable, out));
-        } else if self.camera.pending() > 0
-            && self.session.deadline().is_some_and(|(at, _)| at <= self.clock.mono())
+        } else if self.stream.pending() > 0
+            && self.session.deadline().is_some_and(|(at, _)| at <= self.context.clock.mono())
         {
             // The camera does its part: its records wait for the disk.
             let event = Event::StoreRefused(GapReason::DiskSlow);
@@ -196,17 +184,21 @@ impl Driver {
     fn connection_ended(&mut self, outcome: Option<Outcome>) {
         // A fault in handling one session must not cost the camera: it begins anew behind what is held.
         let outcome = outcome.unwrap_or_else(|| Outcome {
-            output: Output::new(&self.store, &self.camera),
+            output: Output::new(&self.context.store, &self.stream),
             reason: GapReason::StreamUnusable,
             detail: Some("the session ended by a fault of the recorder; its log says more".to_owned()),
         });
-        let cancelled = self.connection.take().is_some_and(|dialled| dialled.cancel.borrow().is_some());
+        let cancelled = self.connection.take().and_then(|dialled| *dialled.cancel.borrow());
+        if let (Some(ending), false) = (cancelled, outcome.was_told()) {
+            // It ended by itself at the moment it was told to.
+            ending.enter(&self.stream, self.context.clock.wall());
+        }
         self.output = Some(outcome.output);
         if let Some(detail) = outcome.detail {
-            tracing::info!(camera = %self.camera.id, reason = ?outcome.reason, "{detail}");
-            self.camera.set_detail(detail);
+            tracing::info!(camera = %self.camera.id, stream = %self.stream.id, reason = ?outcome.reason, "{detail}");
+            self.stream.set_detail(detail);
         }
-        if !cancelled {
+        if cancelled.is_none() {
             let event = Event::Ended(outcome.reason);
             self.step(|session, now, out| session.handle(now, event, out));
         }
@@ -218,9 +210,9 @@ impl Driver {
     /// Lets the machine decide, carries out its actions and shows where it stands.
     fn step(&mut self, decide: impl FnOnce(&mut Session, MonoTime, &mut Vec<Action>)) {
         let mut actions = Vec::new();
-        decide(&mut self.session, self.clock.mono(), &mut actions);
+        decide(&mut self.session, self.context.clock.mono(), &mut actions);
         for action in actions {
-            tracing::debug!(camera = %self.camera.id, ?action, "session");
+            tracing::debug!(camera = %self.camera.id, stream = %self.stream.id, ?action, "session");
             self.carry_out(action);
         }
         self.show();
@@ -237,7 +229,7 @@ impl Driver {
             Action::NotWanted => {
                 // A connection that is being closed tells the ledger from when on, itself.
                 if self.connection.is_none() {
-                    self.camera.ledger().unscheduled_from(self.clock.wall());
+                    self.stream.ledger().unscheduled_from(self.context.clock.wall());
                 }
                 self.missing = None;
             }
@@ -246,9 +238,9 @@ impl Driver {
     }
 
     fn missing_for(&mut self, reason: GapReason) {
-        let now = self.clock.wall();
+        let now = self.context.clock.wall();
         {
-            let mut ledger = self.camera.ledger();
+            let mut ledger = self.stream.ledger();
             // While frames are on their way, the end of the session settles from when on they are missing.
             if !ledger.is_recording() {
                 ledger.missing_from(now, reason);
@@ -264,23 +256,31 @@ impl Driver {
             reason.sentence(),
             reason.remedy()
         );
-        self.event(EventCode::RecordingStopped, text);
+        let code = match self.stream.id {
+            StreamId::MAIN => EventCode::RecordingStopped,
+            StreamId(_) => EventCode::SubStreamStopped,
+        };
+        self.event(code, text);
     }
 
     fn recording(&mut self) {
         let text = match self.missing.take() {
             Some((since, reason)) => {
-                let seconds = self.clock.wall().ticks_since(since) / keepwatch_model::TICKS_PER_SECOND;
+                let seconds =
+                    self.context.clock.wall().ticks_since(since) / keepwatch_model::TICKS_PER_SECOND;
                 format!("recorded again after {seconds} s: {}", reason.sentence())
             }
             None => "recorded".to_owned(),
         };
-        self.event(EventCode::RecordingStarted, text);
+        let code = match self.stream.id {
+            StreamId::MAIN => EventCode::RecordingStarted,
+            StreamId(_) => EventCode::SubStreamStarted,
+        };
+        self.event(code, text);
     }
 
     fn event(&self, code: EventCode, text: String) {
-        tracing::info!(camera = %self.camera.id, %code, "{text}");
-        self.events.add(self.clock.wall(), code, Subject::Camera(self.camera.id), text);
+        self.context.tell(&self.stream, self.context.clock.wall(), code, text);
     }
 
     fn show(&self) {
@@ -292,7 +292,7 @@ impl Driver {
             State::Connected { .. } => Connection::Connected(reason),
             State::Recording { .. } => Connection::Recording,
         };
-        self.camera.set_connection(connection, self.clock.wall());
+        self.stream.set_connection(connection, self.context.clock.wall());
     }
 
     fn cancel(&self, ending: Ending) {
@@ -307,10 +307,15 @@ impl Driver {
             return;
         };
         let (cancel, cancelled) = watch::channel(None);
-        let camera = Arc::clone(&self.camera);
-        let events = Arc::clone(&self.events);
-        let task =
-            tokio::spawn(connect(camera, events, self.clock, output, cancelled, self.signals.0.clone()));
+        let dial = connect(
+            self.context.clone(),
+            Arc::clone(&self.camera),
+            Arc::clone(&self.stream),
+            output,
+            cancelled,
+            self.signals.0.clone(),
+        );
+        let task = tokio::spawn(dial);
         self.connection = Some(Dialled { task, cancel });
     }
 }
@@ -323,120 +328,5 @@ async fn finished(connection: &mut Option<Dialled>) -> Option<Outcome> {
             .inspect_err(|error| tracing::error!(%error, "a camera's connection ended badly"))
             .ok(),
         None => std::future::pending().await,
-    }
-}
-
-/// Dials, plays and records until the session ends or is cancelled.
-async fn connect(
-    camera: Arc<CameraState>,
-    events: Arc<Events>,
-    clock: Clock,
-    mut output: Output,
-    mut cancelled: watch::Receiver<Option<Ending>>,
-    signals: mpsc::Sender<Signal>,
-) -> Outcome {
-    let dialled = tokio::select! {
-        dialled = dial(&camera) => dialled,
-        ending = cancellation(&mut cancelled) => {
-            ending.enter(&camera, clock.wall());
-            return Outcome { output, reason: reason_of(ending), detail: None };
-        }
-    };
-    let (session, tracks, video) = match dialled {
-        Ok(dialled) => dialled,
-        Err((reason, detail)) => return Outcome { output, reason, detail: Some(detail) },
-    };
-    camera.counters().sessions.fetch_add(1, Ordering::Relaxed);
-    let _ = signals.send(Signal::Connected).await;
-    let gather = Gather::new(&camera, &events, clock, &mut output, signals, &tracks, video);
-    let mut ingest = match Ingest::new(&tracks, gather) {
-        Ok(ingest) => ingest,
-        Err(error) => {
-            return Outcome { output, reason: GapReason::StreamUnusable, detail: Some(error.to_string()) };
-        }
-    };
-    let stop = ingest.stop_flag();
-    let (ending, detail) = {
-        let run = session.run(&mut ingest, || clock.mono());
-        tokio::pin!(run);
-        tokio::select! {
-            end = &mut run => (Ending::Missing(GapReason::ConnectionLost), Some(end.reason.to_string())),
-            ending = cancellation(&mut cancelled) => {
-                // The camera is told, so that it has a session free again; one that does not listen is left.
-                stop.store(true, Ordering::Relaxed);
-                let _ = tokio::time::timeout(FAREWELL_MAX, run).await;
-                (ending, None)
-            }
-        }
-    };
-    ingest.finish(clock.mono(), ending);
-    Outcome { output, reason: reason_of(ending), detail }
-}
-
-/// Connects and asks for pictures. Returns the session, its tracks and which of them is the video.
-async fn dial(
-    camera: &CameraState,
-) -> Result<(client::Session, Vec<TrackConfig>, usize), (GapReason, String)> {
-    let Some(config) = client_config(camera) else {
-        let detail = "the camera has not told where its streams are".to_owned();
-        return Err((GapReason::ConnectionLost, detail));
-    };
-    let fail = |error: ClientError| (reason_of_error(&error), error.to_string());
-    let described = client::connect(&config).await.map_err(fail)?;
-    let offered = &described.presentation().tracks;
-    let first = |video: bool| {
-        offered
-            .iter()
-            .position(|track| track.config.as_ref().is_ok_and(|config| config.kind.is_video() == video))
-    };
-    let Some(video) = first(true) else {
-        let detail = "the camera offers no H.264 video; set it to H.264".to_owned();
-        return Err((GapReason::StreamUnusable, detail));
-    };
-    let audio = first(false).filter(|_| camera.config().audio);
-    let chosen: Vec<usize> = std::iter::once(video).chain(audio).collect();
-    let tracks = chosen.iter().filter_map(|track| offered.get(*track)?.config.clone().ok()).collect();
-    let session = described.play(&chosen).await.map_err(fail)?;
-    Ok((session, tracks, 0))
-}
-
-async fn cancellation(cancelled: &mut watch::Receiver<Option<Ending>>) -> Ending {
-    match cancelled.wait_for(Option::is_some).await.map(|ending| *ending) {
-        Ok(Some(ending)) => ending,
-        // The driver is gone: the recorder ends.
-        Ok(None) | Err(_) => Ending::Missing(GapReason::RecorderDown),
-    }
-}
-
-fn reason_of(ending: Ending) -> GapReason {
-    match ending {
-        Ending::Missing(reason) => reason,
-        Ending::Unscheduled => GapReason::ConnectionLost,
-    }
-}
-
-fn client_config(camera: &CameraState) -> Option<ClientConfig> {
-    let config = camera.config();
-    let url = match &config.source {
-        CameraSource::Rtsp { url, .. } => url.clone(),
-        CameraSource::Onvif { .. } => return None,
-    };
-    Some(ClientConfig {
-        user: config.user.clone(),
-        password: config.password.clone(),
-        ..ClientConfig::new(url)
-    })
-}
-
-fn reason_of_error(error: &ClientError) -> GapReason {
-    match error {
-        ClientError::Unreachable(_) | ClientError::TimedOut(_) | ClientError::Ended { .. } => {
-            GapReason::ConnectionLost
-        }
-        ClientError::Refused { .. } | ClientError::Redirected { .. } | ClientError::Url(_) => {
-            GapReason::ConnectionRefused
-        }
-        ClientError::Unauthorized(_) => GapReason::LoginRefused,
-        ClientError::Protocol { .. } | ClientError::NoUsableTrack(_) => GapReason::StreamUnusable,
     }
 }

@@ -69,7 +69,8 @@ impl Slot {
         match self {
             Self::Device(_) => true,
             Self::Directory { container, file_system } => {
-                let above = container.parent().and_then(Path::parent).map(std::fs::metadata);
+                // By name the directory above may be none: the path may be relative, or lead through a link.
+                let above = container.parent().map(|path| std::fs::metadata(path.join("..")));
                 above.is_some_and(|above| above.is_ok_and(|above| above.dev() != *file_system))
             }
         }
@@ -100,6 +101,10 @@ impl Slot {
             }
             Self::Directory { container, .. } => {
                 let (total_bytes, free_bytes) = space(container.parent().unwrap_or(container))?;
+                if total_bytes == 0 {
+                    // It does not tell its size, so a size must be given; whether it fits will show at a write.
+                    return Ok((wanted.unwrap_or(0), u64::MAX));
+                }
                 // What is free now, without the twentieth that file systems need to stay fast.
                 Ok((wanted.unwrap_or_else(|| free_bytes.saturating_sub(total_bytes / 20)), free_bytes))
             }

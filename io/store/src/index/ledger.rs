@@ -1,6 +1,6 @@
 //! The lines of the cameras' ledgers and the heartbeat, kept for whoever decides them.
 
-use keepwatch_model::{CameraId, WallTime};
+use keepwatch_model::{CameraId, StreamId, WallTime};
 use rusqlite::params;
 
 use super::Index;
@@ -10,25 +10,27 @@ use crate::{LedgerRow, StoreError};
 const HEARTBEAT: &str = "heartbeat";
 
 impl Index {
-    /// Replaces the lines of `camera` that begin at `from` or later.
+    /// Replaces the lines of a stream that begin at `from` or later.
     pub(crate) fn ledger_replace(
         &self,
         camera: CameraId,
+        stream: StreamId,
         from: WallTime,
         rows: &[LedgerRow],
     ) -> Result<(), StoreError> {
         self.writing(|transaction| {
             transaction
-                .prepare_cached("DELETE FROM ledger WHERE camera = ?1 AND label_from >= ?2")?
-                .execute(params![camera.as_str(), from.ticks()])?;
+                .prepare_cached("DELETE FROM ledger WHERE camera = ?1 AND stream = ?2 AND label_from >= ?3")?
+                .execute(params![camera.as_str(), stream.0, from.ticks()])?;
             let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO ledger (camera, label_from, label_to, kind, reason, place) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT OR REPLACE INTO ledger (camera, stream, label_from, label_to, kind, reason, place) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?;
             for (place, row) in (0_i64..).zip(rows) {
                 let to = row.to.map(WallTime::ticks);
                 insert.execute(params![
-                    row.camera.as_str(),
+                    camera.as_str(),
+                    stream.0,
                     row.from.ticks(),
                     to,
                     row.kind,
@@ -40,19 +42,21 @@ impl Index {
         })
     }
 
-    /// All lines, by camera and label.
+    /// All lines, by camera, stream and label.
     pub(crate) fn ledger_load(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.reading(|connection| {
             let mut query = connection.prepare(
-                "SELECT camera, label_from, label_to, kind, reason FROM ledger ORDER BY camera, label_from, place",
+                "SELECT camera, stream, label_from, label_to, kind, reason FROM ledger \
+                 ORDER BY camera, stream, label_from, place",
             )?;
             let rows = query.query_map([], |row| {
                 Ok(LedgerRow {
                     camera: camera(row, 0)?,
-                    from: WallTime::from_ticks(row.get(1)?),
-                    to: row.get::<_, Option<i64>>(2)?.map(WallTime::from_ticks),
-                    kind: row.get(3)?,
-                    reason: row.get(4)?,
+                    stream: StreamId(row.get(1)?),
+                    from: WallTime::from_ticks(row.get(2)?),
+                    to: row.get::<_, Option<i64>>(3)?.map(WallTime::from_ticks),
+                    kind: row.get(4)?,
+                    reason: row.get(5)?,
                 })
             })?;
             rows.collect()

@@ -12,7 +12,8 @@ use crate::{DiskId, StoreError};
 /// The name of the index in the data directory.
 pub(crate) const INDEX_FILE: &str = "index.db";
 
-const VERSION: i32 = 1;
+/// 2: a ledger for each stream; 1 had one for each camera, that of the main stream.
+const VERSION: i32 = 2;
 
 const TABLES: &str = "
 CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -34,14 +35,27 @@ CREATE INDEX runs_by_label ON runs (camera, stream, label_from);
 CREATE TABLE protections (
     id INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, label_from INTEGER NOT NULL,
     label_to INTEGER NOT NULL, note TEXT NOT NULL);
-CREATE TABLE ledger (
-    camera TEXT NOT NULL, label_from INTEGER NOT NULL, label_to INTEGER, kind INTEGER NOT NULL,
-    reason INTEGER NOT NULL, place INTEGER NOT NULL,
-    PRIMARY KEY (camera, label_from, place)) WITHOUT ROWID;
 ";
 
-/// Tables that cannot be made anew from the disks; a rebuild carries them over.
-const KEPT_TABLES: [&str; 3] = ["facts", "protections", "ledger"];
+const LEDGER: &str = "
+CREATE TABLE ledger (
+    camera TEXT NOT NULL, stream INTEGER NOT NULL, label_from INTEGER NOT NULL, label_to INTEGER,
+    kind INTEGER NOT NULL, reason INTEGER NOT NULL, place INTEGER NOT NULL,
+    PRIMARY KEY (camera, stream, label_from, place)) WITHOUT ROWID;
+";
+
+/// From version 1 to 2: what was the camera's is the main stream's.
+const LEDGER_FROM_1: &str = "
+INSERT INTO ledger SELECT camera, 0, label_from, label_to, kind, reason, place FROM ledger_1;
+DROP TABLE ledger_1;
+";
+
+/// Tables that cannot be made anew from the disks, with their columns; a rebuild carries them over.
+const KEPT_TABLES: [(&str, &str); 3] = [
+    ("facts", "name, value"),
+    ("protections", "id, camera, label_from, label_to, note"),
+    ("ledger", "camera, stream, label_from, label_to, kind, reason, place"),
+];
 
 /// A disk that is in use by this recorder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +77,11 @@ pub(super) fn open_writable(path: &Path) -> Result<Connection, StoreError> {
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match version {
         0 => {
-            connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT"))?;
+            connection.execute_batch(&format!(
+                "BEGIN; {TABLES} {LEDGER} PRAGMA user_version = {VERSION}; COMMIT"
+            ))?;
         }
+        1 => upgrade_from_1(&connection)?,
         VERSION => {
             // Reads the roots of all tables: a damaged file shows here rather than in the middle of a recording.
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -73,6 +90,15 @@ pub(super) fn open_writable(path: &Path) -> Result<Connection, StoreError> {
         _ => return Err(StoreError::LaterIndex { path: path.to_owned(), version }),
     }
     Ok(connection)
+}
+
+/// Brings a database of version 1 up to date; all of it, or nothing when it ends half-way.
+fn upgrade_from_1(connection: &Connection) -> rusqlite::Result<()> {
+    let steps = format!(
+        "BEGIN IMMEDIATE; ALTER TABLE ledger RENAME TO ledger_1; {LEDGER} {LEDGER_FROM_1} \
+         PRAGMA user_version = {VERSION}; COMMIT"
+    );
+    connection.execute_batch(&steps)
 }
 
 /// Opens the database for reading.
@@ -155,10 +181,14 @@ impl Index {
         let connection = lock(&self.shared.connection);
         let connection = connection.as_ref().ok_or(StoreError::ReadOnly)?;
         connection.execute("ATTACH DATABASE ?1 AS old", [from.to_string_lossy()])?;
+        let version: i32 =
+            connection.query_row("PRAGMA old.user_version", [], |row| row.get(0)).unwrap_or(VERSION);
         let mut result = Ok(());
-        for table in KEPT_TABLES {
+        for (table, columns) in KEPT_TABLES {
+            let of_old = if version == 1 { columns.replace("stream", "0") } else { columns.to_owned() };
             // One that cannot be read must not cost the others.
-            let copy = format!("INSERT OR REPLACE INTO main.{table} SELECT * FROM old.{table}");
+            let copy =
+                format!("INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {of_old} FROM old.{table}");
             result = result.and(connection.execute_batch(&copy));
         }
         connection.execute_batch("DETACH DATABASE old")?;

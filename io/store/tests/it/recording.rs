@@ -171,24 +171,67 @@ fn ledgers_and_heartbeats_are_kept() {
     let site = Site::new();
     let disks = vec![site.disk("disk", 1024 * KIB)];
     let store = site.open(disks.clone());
-    let line = |from: i64, to: Option<i64>| LedgerRow {
+    let line = |stream: StreamId, from: i64, to: Option<i64>| LedgerRow {
         camera: camera("north"),
+        stream,
         from: at(from),
         to: to.map(at),
         kind: 1,
         reason: 10,
     };
+    let main = |from: i64, to: Option<i64>| line(StreamId::MAIN, from, to);
+    let north = camera("north");
     assert_eq!(store.last_heartbeat().unwrap(), None);
-    store
-        .ledger_replace(camera("north"), at(0), &[line(0, Some(5)), line(5, Some(7)), line(7, None)])
-        .unwrap();
-    store.ledger_replace(camera("north"), at(6), &[line(7, Some(9)), line(9, None)]).unwrap();
+    let first = [main(0, Some(5)), main(5, Some(7)), main(7, None)];
+    store.ledger_replace(north, StreamId::MAIN, at(0), &first).unwrap();
+    store.ledger_replace(north, StreamId::SUB, at(0), &[line(StreamId::SUB, 5, None)]).unwrap();
+    store.ledger_replace(north, StreamId::MAIN, at(6), &[main(7, Some(9)), main(9, None)]).unwrap();
     store.heartbeat(at(9)).unwrap();
     store.close();
     let store = site.open(disks);
-    let lines = [line(0, Some(5)), line(5, Some(7)), line(7, Some(9)), line(9, None)];
+    let lines =
+        [main(0, Some(5)), main(5, Some(7)), main(7, Some(9)), main(9, None), line(StreamId::SUB, 5, None)];
     assert_eq!(store.ledger_load().unwrap(), lines);
     assert_eq!(store.last_heartbeat().unwrap(), Some(at(9)));
+}
+
+/// The index of the first version had one ledger for each camera. It is the main stream's, whether the index is opened
+/// as it is or made anew.
+#[test]
+fn a_ledger_of_the_first_index_is_the_main_streams() {
+    for rebuild in [false, true] {
+        let site = Site::new();
+        let disks = vec![site.disk("disk", 1024 * KIB)];
+        site.open(disks.clone()).close();
+        let index = site.data().join("index.db");
+        let connection = rusqlite::Connection::open(&index).unwrap();
+        let as_it_was = "DROP TABLE ledger;
+            CREATE TABLE ledger (
+                camera TEXT NOT NULL, label_from INTEGER NOT NULL, label_to INTEGER, kind INTEGER NOT NULL,
+                reason INTEGER NOT NULL, place INTEGER NOT NULL,
+                PRIMARY KEY (camera, label_from, place)) WITHOUT ROWID;
+            INSERT INTO ledger VALUES ('north', 450000, NULL, 2, 3, 0);
+            PRAGMA user_version = 1;";
+        connection.execute_batch(as_it_was).unwrap();
+        drop(connection);
+        if rebuild {
+            let options = keepwatch_store::VerifyOptions { rebuild: true };
+            keepwatch_store::verify(&site.data(), &disks, options, &mut |_| {}).unwrap();
+        }
+        let store = site.open(disks);
+        let line = LedgerRow {
+            camera: camera("north"),
+            stream: StreamId::MAIN,
+            from: at(5),
+            to: None,
+            kind: 2,
+            reason: 3,
+        };
+        assert_eq!(store.ledger_load().unwrap(), [line], "rebuilt: {rebuild}");
+        let sub = LedgerRow { stream: StreamId::SUB, ..line };
+        store.ledger_replace(camera("north"), StreamId::SUB, at(0), &[sub]).unwrap();
+        assert_eq!(store.ledger_load().unwrap().len(), 2);
+    }
 }
 
 #[test]

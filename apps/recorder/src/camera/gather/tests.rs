@@ -1,22 +1,24 @@
 //! Samples go in with virtual clocks, a real store takes them, and the ledger and the disk are asked afterwards.
 
 use super::*;
-use keepwatch_model::{CodecKind, SpanSet};
+use keepwatch_model::{SpanSet, StreamId};
 use keepwatch_recording::ledger::Ledger;
-use keepwatch_store::{EventLog, StoreConfig};
+use keepwatch_store::{EventLog, EventQuery, Store, StoreConfig};
 use tempfile::TempDir;
 
 use crate::bookkeeper::Bookkeeper;
-use crate::camera::Registry;
+use crate::camera::{CameraState, Registry};
+use crate::clock::Clock;
 use crate::config::CameraConfig;
+use crate::events::Events;
 
 const FRAME: i64 = 3_600;
 const START: WallTime = WallTime::from_ticks(160_000_000_000_000);
 
 struct Bench {
     camera: Arc<CameraState>,
-    events: Arc<Events>,
-    clock: Clock,
+    stream: StreamId,
+    context: Context,
     output: Output,
     signals: (mpsc::Sender<Signal>, mpsc::Receiver<Signal>),
     _directory: TempDir,
@@ -47,34 +49,88 @@ impl Bench {
         let disk = keepwatch_store::DiskConfig::new(directory.path().join("disk"), Some(128 << 20));
         std::fs::create_dir(directory.path().join("disk")).unwrap();
         let (store, _) = Store::open(StoreConfig::new(directory.path(), vec![disk]), bookkeeper).unwrap();
-        let output = Output { writer: store.writer(camera.id, StreamId::MAIN), store, seam: None };
-        Self { camera, events, clock, output, signals: mpsc::channel(8), _directory: directory }
+        let writer = store.writer(camera.id, StreamId::MAIN);
+        let output = Output { writer, store: store.clone(), seam: None };
+        let context = Context { clock, store, events };
+        Self {
+            camera,
+            stream: StreamId::MAIN,
+            context,
+            output,
+            signals: mpsc::channel(8),
+            _directory: directory,
+        }
     }
 
     fn session(&mut self) -> Session<'_> {
-        let config = video_config(0);
-        let gather = Gather::new(
-            &self.camera,
-            &self.events,
-            self.clock,
-            &mut self.output,
-            self.signals.0.clone(),
-            std::slice::from_ref(&config),
-            0,
-        );
-        Session { gather, config }
+        self.session_of(&[video_config(0)])
+    }
+
+    /// A session with these tracks, the video first.
+    fn session_of(&mut self, tracks: &[TrackConfig]) -> Session<'_> {
+        let stream = self.camera.stream(self.stream).unwrap();
+        let signals = self.signals.0.clone();
+        let gather = Gather::new(&self.context, stream, &mut self.output, signals, tracks);
+        Session { gather, config: tracks[0].clone() }
+    }
+
+    /// What is fed from here on is the sub stream's.
+    fn go_on_with_sub(&mut self) {
+        let mut ledger = Ledger::new();
+        ledger.missing_from(START.plus(-90_000), GapReason::ConnectionLost);
+        let stream = self.camera.take_up_sub(ledger, START);
+        self.stream = stream.id;
+        self.output = Output::new(&self.context.store, stream);
+    }
+
+    /// The sentences of all events, in order.
+    fn told(&self) -> Vec<String> {
+        let log = self.context.events.log();
+        log.flush();
+        let query = EventQuery {
+            from: WallTime::MIN,
+            to: WallTime::MAX,
+            newest_first: false,
+            after: None,
+            limit: 1_000,
+        };
+        log.page(&query).unwrap().items.into_iter().map(|(_, event)| event.text).collect()
+    }
+
+    /// The samples of a track on disk: their bytes and labels.
+    fn samples_on_disk(&self, track: usize) -> Vec<(Vec<u8>, WallTime)> {
+        let mut samples = Vec::new();
+        for record in self.records() {
+            let described = &record.index().tracks[track];
+            for (number, sample) in described.samples.iter().enumerate() {
+                samples.push((record.sample(track, number).to_vec(), described.label_of(sample)));
+            }
+        }
+        samples
+    }
+
+    fn records(&self) -> Vec<keepwatch_store::Record> {
+        let everything = Span { from: WallTime::MIN, to: WallTime::MAX };
+        let store = &self.output.store;
+        let found = store.records(self.camera.id, self.stream, everything).unwrap();
+        found.iter().map(|record| store.read(record).unwrap()).collect()
     }
 
     /// Waits until all that was queued is on disk, then returns the ledger's items in frames since the start.
     fn settled(&self) -> Vec<(i64, i64, &'static str)> {
+        let stream = self.camera.stream(self.stream).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            while self.camera.pending() > 0 {
-                self.camera.progressed().await;
+            while stream.pending() > 0 {
+                stream.progressed().await;
             }
         });
+        self.items(stream)
+    }
+
+    fn items(&self, stream: &StreamState) -> Vec<(i64, i64, &'static str)> {
         let window = Span { from: START, to: START.plus(100_000 * FRAME) };
-        let items = self.camera.ledger().items(window, window.to, &SpanSet::new());
+        let items = stream.ledger().items(window, window.to, &SpanSet::new());
         let frame = |label: WallTime| (label.ticks_since(START) + FRAME / 2).div_euclid(FRAME);
         items
             .into_iter()
@@ -95,17 +151,8 @@ impl Bench {
 
     /// Frame numbers on disk, each taken from the sample's bytes, with its label, in the order of the records.
     fn on_disk(&self) -> Vec<(i64, WallTime)> {
-        let everything = Span { from: WallTime::MIN, to: WallTime::MAX };
-        let mut frames = Vec::new();
-        for record in self.output.store.records(self.camera.id, StreamId::MAIN, everything).unwrap() {
-            let record = self.output.store.read(&record).unwrap();
-            let track = &record.index().tracks[0];
-            for (number, sample) in track.samples.iter().enumerate() {
-                let bytes = record.sample(0, number);
-                frames.push((i64::from_le_bytes(bytes[..8].try_into().unwrap()), track.label_of(sample)));
-            }
-        }
-        frames
+        let number = |bytes: &[u8]| i64::from_le_bytes(bytes[..8].try_into().unwrap());
+        self.samples_on_disk(VIDEO).into_iter().map(|(bytes, label)| (number(&bytes), label)).collect()
     }
 }
 
@@ -126,6 +173,15 @@ impl Session<'_> {
         };
         self.gather.sample(now, 0, &sample);
         self.gather.idle(now);
+    }
+
+    /// A sample of another track, of which `ticks` have passed since the start, while frame `number` is on its way.
+    fn beside(&mut self, track: usize, number: i64, ticks: i64, data: &[u8]) {
+        let now = MonoTime::from_nanos(1_000_000 * u64::try_from(number * 40 + 2).unwrap());
+        self.gather.batch = (now, START.plus(number * FRAME));
+        let sample =
+            Sample { data, timestamp: ticks, key: true, lost_packets: 0, config_changed: None, mark: None };
+        self.gather.sample(now, track, &sample);
     }
 
     fn frames(&mut self, numbers: std::ops::Range<i64>) {
@@ -275,12 +331,6 @@ fn reordered_pictures_are_held_without_a_seam() {
     }
 }
 
-#[test]
-fn a_wrapped_time_is_found_again() {
-    assert_eq!(near(5, 0x1_0000_0000 - 3), 0x1_0000_0005);
-    assert_eq!(near(0xffff_fff0, 0x2_0000_0003), 0x1_ffff_fff0);
-}
-
 /// Four seconds without a picture are no frame that stands for four seconds, though no packet was lost.
 #[test]
 fn a_pause_is_a_gap_of_its_length() {
@@ -295,7 +345,7 @@ fn a_pause_is_a_gap_of_its_length() {
     );
     let last = bench.on_disk().last().unwrap().1;
     assert!(
-        bench.camera.ledger().held_until().unwrap().ticks_since(last) <= 2 * FRAME,
+        bench.camera.main().ledger().held_until().unwrap().ticks_since(last) <= 2 * FRAME,
         "nothing held in the future"
     );
 }
@@ -382,4 +432,130 @@ fn an_export_takes_along_one_group_of_pictures_at_most() {
         let records = crate::export::tests::frames_in(&bench.output.store, camera, window);
         assert!((25..=50).contains(&records), "{records} frames for 25 shown");
     }
+}
+
+fn metadata_config() -> TrackConfig {
+    TrackConfig { kind: CodecKind::Metadata, clock_rate: 90_000, channels: 0, config: Vec::new() }
+}
+
+/// Documents go into the records of the pictures, also those that come when none is open, and no record is cut by them.
+#[test]
+fn metadata_is_recorded_beside_the_pictures_and_cuts_no_record() {
+    let mut bench = Bench::new();
+    let mut session = bench.session_of(&[video_config(0), metadata_config()]);
+    session.beside(1, 0, 77, b"<early/>");
+    session.frames(0..60);
+    let flood = vec![b'x'; 300_000];
+    for _ in 0..10 {
+        session.beside(1, 59, 77 + 59 * FRAME, &flood);
+    }
+    session.frames(60..100);
+    // The camera is silent for a while: its record is closed, and a document comes.
+    session.gather.idle(MonoTime::from_nanos(60_000_000_000));
+    session.beside(1, 110, 77 + 110 * FRAME, b"<late/>");
+    session.frames(111..130);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    assert_eq!(bench.settled(), [(0, 130, "held"), (130, 100_000, "connection lost")]);
+    assert_eq!(bench.on_disk().len(), 119);
+    let documents = bench.samples_on_disk(1);
+    let shown: Vec<_> = documents.iter().map(|(bytes, _)| bytes.len()).collect();
+    assert_eq!(shown, [8, 300_000, 300_000, 300_000, 7], "a flood is bounded");
+    for (document, number) in [(0, 0), (1, 59), (4, 110)] {
+        let error = documents[document].1.ticks_since(START.plus(number * FRAME));
+        assert!(error.abs() <= FRAME, "document {document} is labelled {error} ticks off");
+    }
+    let with_metadata = bench.records().len();
+
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    session.frames(0..100);
+    session.gather.idle(MonoTime::from_nanos(60_000_000_000));
+    session.frames(111..130);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    bench.settled();
+    assert_eq!(bench.records().len(), with_metadata);
+}
+
+/// A camera that sends only key frames, as JPEG does.
+#[test]
+fn jpeg_is_recorded_in_records_of_half_a_second() {
+    let mut bench = Bench::new();
+    let jpeg =
+        TrackConfig { kind: CodecKind::Jpeg, clock_rate: 90_000, channels: 0, config: vec![2, 128, 1, 224] };
+    let mut session = bench.session_of(&[jpeg]);
+    for number in 0..100 {
+        let mut data = i64::to_le_bytes(number).to_vec();
+        data.resize(20_000, 1);
+        let now = MonoTime::from_nanos(1_000_000 * u64::try_from(number * 40 + 1).unwrap());
+        session.gather.batch = (now, START.plus(number * FRAME));
+        let timestamp = number * FRAME;
+        let sample =
+            Sample { data: &data, timestamp, key: true, lost_packets: 0, config_changed: None, mark: None };
+        session.gather.sample(now, 0, &sample);
+    }
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    assert_eq!(bench.settled(), [(0, 100, "held"), (100, 100_000, "connection lost")]);
+    assert_eq!(bench.on_disk().len(), 100);
+    assert!((7..=9).contains(&bench.records().len()), "{}", bench.records().len());
+}
+
+/// AAC whose configuration is learned from the stream: footage is never stored under an empty one.
+#[test]
+fn a_configuration_that_is_learned_late_begins_a_run_and_no_gap() {
+    let mut bench = Bench::new();
+    let aac = |config: &[u8]| TrackConfig {
+        kind: CodecKind::Aac,
+        clock_rate: 48_000,
+        channels: 2,
+        config: config.to_vec(),
+    };
+    let mut session = bench.session_of(&[video_config(0), aac(&[])]);
+    session.frames(0..30);
+    let now = MonoTime::from_nanos(1_000_000 * (30 * 40 + 1));
+    let learned = aac(&[0x11, 0x90]);
+    let sample = Sample {
+        data: &[1, 2, 3],
+        timestamp: 0,
+        key: true,
+        lost_packets: 0,
+        config_changed: Some(&learned),
+        mark: None,
+    };
+    session.gather.sample(now, 1, &sample);
+    session.frames(30..40);
+    session.beside(1, 40, 9_600, &[4, 5, 6]);
+    session.frames(41..60);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    assert_eq!(bench.settled(), [(0, 60, "held"), (60, 100_000, "connection lost")]);
+    for record in bench.records() {
+        let track = &record.index().tracks[1];
+        assert!(track.samples.is_empty() || track.config == learned);
+    }
+}
+
+/// What happens to the sub stream is entered into its own books, and into no other.
+#[test]
+fn a_sub_stream_has_books_of_its_own() {
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    session.frames(0..100);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    let main = bench.settled();
+    let durable = bench.camera.main().ledger().held_until();
+    bench.go_on_with_sub();
+    let mut session = bench.session();
+    session.frames(0..60);
+    session.frame_at(63, 63 * FRAME, 42, false);
+    session.frames(64..80);
+    session.gather.finish(Ending::Missing(GapReason::CameraSilent));
+    assert_eq!(
+        bench.settled(),
+        [(0, 60, "held"), (60, 63, "packets lost"), (63, 80, "held"), (80, 100_000, "camera silent")]
+    );
+    assert_eq!(bench.on_disk().len(), 77);
+    assert_eq!(bench.items(bench.camera.main()), main);
+    assert_eq!(bench.camera.main().ledger().held_until(), durable);
+    assert_eq!(bench.camera.main().counters().lost_packets.load(Ordering::Relaxed), 0);
+    let told = bench.told();
+    assert!(told.iter().any(|text| text.starts_with("sub stream: 42 packets were lost")), "{told:?}");
 }

@@ -1,0 +1,132 @@
+//! A running camera: a task for each of its streams, restarted only when something of theirs changed.
+
+use std::sync::Arc;
+
+use keepwatch_model::{GapReason, StreamId};
+
+use super::context::Context;
+use super::gather::Ending;
+use super::state::CameraState;
+use super::task::StreamTask;
+use crate::config::{CameraConfig, CameraSource};
+
+/// The tasks of one camera.
+pub(crate) struct CameraTask {
+    main: StreamTask,
+    /// `None` when no sub stream is wanted.
+    sub: Option<StreamTask>,
+}
+
+impl CameraTask {
+    /// Starts the streams that `camera` is to record.
+    pub(crate) fn start(context: &Context, camera: &Arc<CameraState>) -> Self {
+        let main = StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(camera.main()));
+        Self { main, sub: start_sub(context, camera) }
+    }
+
+    /// Ends all of it; what it has received is queued for the disk when this returns.
+    pub(crate) async fn stop(self, ending: Ending) {
+        let sub = async {
+            if let Some(sub) = self.sub {
+                sub.stop(ending).await;
+            }
+        };
+        tokio::join!(self.main.stop(ending), sub);
+    }
+
+    /// Goes on under a changed configuration, which `camera` already has; what does not concern a stream leaves it
+    /// alone. Returns the task and whether any stream was ended.
+    pub(crate) async fn change(
+        self,
+        context: &Context,
+        camera: &Arc<CameraState>,
+        before: &CameraConfig,
+    ) -> (Self, bool) {
+        let after = camera.config();
+        let lost = Ending::Missing(GapReason::ConnectionLost);
+        let Self { mut main, mut sub } = self;
+        let mut ended = false;
+        if main_session(before) != main_session(&after) {
+            main.stop(lost).await;
+            main = StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(camera.main()));
+            ended = true;
+        }
+        if sub_session(before) != sub_session(&after) {
+            if let Some(sub) = sub {
+                sub.stop(if after.source.has_sub() { lost } else { Ending::Unscheduled }).await;
+            }
+            sub = start_sub(context, camera);
+            ended = true;
+        }
+        (Self { main, sub }, ended)
+    }
+}
+
+fn start_sub(context: &Context, camera: &Arc<CameraState>) -> Option<StreamTask> {
+    let stream = camera.stream(StreamId::SUB).filter(|_| camera.wants(StreamId::SUB))?;
+    Some(StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(stream)))
+}
+
+/// What of a configuration concerns the session of the main stream: no name, no retention, no sub stream.
+fn main_session(config: &CameraConfig) -> CameraConfig {
+    let source = match &config.source {
+        CameraSource::Rtsp { url, .. } => CameraSource::Rtsp { url: url.clone(), sub_url: None },
+        CameraSource::Onvif { url, .. } => {
+            CameraSource::Onvif { url: url.clone(), sub: false, events: false }
+        }
+    };
+    CameraConfig { name: String::new(), retention: None, source, ..config.clone() }
+}
+
+/// What concerns the session of the sub stream; `None` when there is to be none.
+fn sub_session(config: &CameraConfig) -> Option<CameraConfig> {
+    let source = match &config.source {
+        CameraSource::Rtsp { sub_url, .. } => CameraSource::Rtsp { url: sub_url.clone()?, sub_url: None },
+        CameraSource::Onvif { url, sub: true, .. } => {
+            CameraSource::Onvif { url: url.clone(), sub: true, events: false }
+        }
+        CameraSource::Onvif { sub: false, .. } => return None,
+    };
+    Some(CameraConfig { name: String::new(), retention: None, metadata: false, source, ..config.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn camera(change: impl FnOnce(&mut CameraConfig)) -> CameraConfig {
+        let mut config = CameraConfig::new("gate".parse().unwrap(), "rtsp://h/1".parse().unwrap());
+        change(&mut config);
+        config
+    }
+
+    #[test]
+    fn a_change_touches_only_the_streams_that_it_concerns() {
+        let sub = |config: &mut CameraConfig, url: &str| {
+            let main = "rtsp://h/1".parse().unwrap();
+            config.source = CameraSource::Rtsp { url: main, sub_url: Some(url.parse().unwrap()) };
+        };
+        let before = camera(|config| sub(config, "rtsp://h/2"));
+        let touches = |after: CameraConfig| {
+            (main_session(&before) != main_session(&after), sub_session(&before) != sub_session(&after))
+        };
+        assert_eq!(touches(camera(|config| sub(config, "rtsp://h/3"))), (false, true), "another sub stream");
+        assert_eq!(touches(camera(|_| {})), (false, true), "none at all");
+        let renamed = camera(|config| {
+            sub(config, "rtsp://h/2");
+            config.name = "North gate".to_owned();
+            config.retention = Some(std::time::Duration::from_secs(60));
+        });
+        assert_eq!(touches(renamed), (false, false), "a name and a retention time");
+        let metadata = camera(|config| {
+            sub(config, "rtsp://h/2");
+            config.metadata = true;
+        });
+        assert_eq!(touches(metadata), (true, false), "metadata, which only the main stream records");
+        let login = camera(|config| {
+            sub(config, "rtsp://h/2");
+            config.user = Some("u".to_owned());
+        });
+        assert_eq!(touches(login), (true, true), "a login");
+    }
+}

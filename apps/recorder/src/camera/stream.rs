@@ -1,0 +1,215 @@
+//! One stream of a camera as everyone may know it: shared by its task, the disk writers and the API.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use keepwatch_model::{CameraId, GapReason, MonoTime, Span, State, StreamId, Subject, WallTime};
+use keepwatch_recording::ledger::Ledger;
+use keepwatch_store::{Commit, Loss};
+use tokio::sync::Notify;
+
+/// How the connection of a stream stands, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Recording is not asked for.
+    Unwanted,
+    /// Waiting to dial again, for this reason.
+    Waiting(GapReason),
+    /// Dialling.
+    Connecting,
+    /// Connected; nothing on disk yet, for this reason.
+    Connected(GapReason),
+    /// Connected and recorded.
+    Recording,
+}
+
+/// A stream's books and state.
+#[derive(Debug)]
+pub struct StreamState {
+    /// Whose it is.
+    pub camera: CameraId,
+    /// Which one.
+    pub id: StreamId,
+    ledger: Mutex<Ledger>,
+    status: Mutex<Status>,
+    /// Monotonic nanoseconds of the last commit to disk; 0 before the first.
+    durable_at_ns: AtomicU64,
+    /// Records queued and neither durable nor lost.
+    pending: AtomicU32,
+    counters: Counters,
+    progress: Notify,
+}
+
+/// What happened since the recorder started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Video frames queued for the disk.
+    pub frames: AtomicU64,
+    /// Packets that did not arrive, by sequence number.
+    pub lost_packets: AtomicU64,
+    /// Packets that could not be understood.
+    pub bad_packets: AtomicU64,
+    /// Sessions that were begun.
+    pub sessions: AtomicU64,
+    /// Bytes on disk.
+    pub durable_bytes: AtomicU64,
+}
+
+/// What the last session learned of the camera.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// What is recorded of what it offers, such as `h265` and `aac`, the video first.
+    pub tracks: Vec<&'static str>,
+    /// What it offers and is not recorded, and why.
+    pub left_out: Vec<String>,
+    /// Fingerprint of the certificate it showed; `None` without TLS.
+    pub certificate: Option<String>,
+}
+
+#[derive(Debug)]
+struct Status {
+    connection: Connection,
+    since: WallTime,
+    detail: Option<String>,
+    learned: Learned,
+    clock_offset_ticks: Option<i64>,
+}
+
+impl StreamState {
+    pub(crate) fn new(camera: CameraId, id: StreamId, ledger: Ledger, now: WallTime) -> Self {
+        Self {
+            camera,
+            id,
+            ledger: Mutex::new(ledger),
+            status: Mutex::new(Status {
+                connection: Connection::Unwanted,
+                since: now,
+                detail: None,
+                learned: Learned::default(),
+                clock_offset_ticks: None,
+            }),
+            durable_at_ns: AtomicU64::new(0),
+            pending: AtomicU32::new(0),
+            counters: Counters::default(),
+            progress: Notify::new(),
+        }
+    }
+
+    /// What events about it are about.
+    pub(crate) const fn subject(&self) -> Subject {
+        Subject::Camera(self.camera)
+    }
+
+    /// The sentence of an event about it: that of a sub stream names it.
+    pub(crate) fn sentence(&self, text: String) -> String {
+        if self.id == StreamId::MAIN { text } else { format!("{} stream: {text}", self.id) }
+    }
+
+    /// Its ledger.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What happened since the recorder started.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How the connection stands, since when, and the last error in the device's or the system's words.
+    pub fn connection(&self) -> (Connection, WallTime, Option<String>) {
+        let status = self.status();
+        (status.connection, status.since, status.detail.clone())
+    }
+
+    /// What the last session learned of the camera.
+    pub fn learned(&self) -> Learned {
+        self.status().learned.clone()
+    }
+
+    /// How far the camera's clock is ahead of the recorder's by its sender reports, in 90 kHz ticks; `None` before the
+    /// first.
+    pub fn clock_offset_ticks(&self) -> Option<i64> {
+        self.status().clock_offset_ticks
+    }
+
+    /// When the last record became durable; `None` before the first.
+    pub fn durable_at(&self) -> Option<MonoTime> {
+        match self.durable_at_ns.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(MonoTime::from_nanos(nanos)),
+        }
+    }
+
+    pub(crate) fn set_connection(&self, connection: Connection, now: WallTime) {
+        let mut status = self.status();
+        if status.connection != connection {
+            status.connection = connection;
+            status.since = now;
+        }
+        if connection == Connection::Recording {
+            status.detail = None;
+        }
+    }
+
+    pub(crate) fn set_detail(&self, detail: String) {
+        self.status().detail = Some(detail);
+    }
+
+    /// Notes what a session learned; returns what was known before.
+    pub(crate) fn learn(&self, learned: Learned) -> Learned {
+        std::mem::replace(&mut self.status().learned, learned)
+    }
+
+    pub(crate) fn set_clock_offset(&self, ticks: i64) {
+        self.status().clock_offset_ticks = Some(ticks);
+    }
+
+    /// Records that wait for the disk.
+    pub(crate) fn pending(&self) -> u32 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn queued(&self) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The store refused the record that was just counted.
+    pub(crate) fn unqueued(&self) {
+        self.settled();
+    }
+
+    /// A record reached the disk, or was lost on the way.
+    fn settled(&self) {
+        // A record whose queueing this process did not see would count below zero; there is none, so none is lost.
+        let _ =
+            self.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pending| pending.checked_sub(1));
+        self.progress.notify_one();
+    }
+
+    pub(crate) fn durable(&self, commit: &Commit, now: MonoTime) {
+        let info = &commit.info;
+        let held = State::Held { origin: info.origin, recorder: info.recorder, replaces: info.replaces };
+        self.ledger().held(info.label, held);
+        self.durable_at_ns.store(now.as_nanos().max(1), Ordering::Relaxed);
+        self.counters.durable_bytes.fetch_add(u64::from(info.media_bytes), Ordering::Relaxed);
+        self.settled();
+    }
+
+    pub(crate) fn lost(&self, loss: &Loss) {
+        self.ledger().lost(loss.info.label, loss.reason);
+        self.settled();
+    }
+
+    pub(crate) fn reclaimed(&self, span: Span, state: State) {
+        self.ledger().overwritten(span, state);
+    }
+
+    /// Waits until a record was settled since the last wait.
+    pub(crate) async fn progressed(&self) {
+        self.progress.notified().await;
+    }
+
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,85 @@
+//! The ledgers of a start: what was stored, what the disks hold beyond it, and what vanished since.
+
+use std::collections::BTreeMap;
+
+use keepwatch_model::{
+    CameraId, GapReason, Span, State, StreamId, UnknownReason, WallTime, ticks_from_duration,
+};
+use keepwatch_recording::ledger::{Ledger, Row};
+use keepwatch_recording::schedule::Schedule;
+use keepwatch_store::StoreError;
+
+use super::Inner;
+use crate::config::CameraConfig;
+use crate::rows;
+
+/// Reads the ledgers of the streams of `cameras`: of each main stream, and of each sub stream that is to be recorded or
+/// was. `alive` is when a recorder is known to have run last. Blocks.
+pub(super) fn read(
+    inner: &Inner,
+    cameras: &[CameraConfig],
+    alive: Option<WallTime>,
+) -> Result<BTreeMap<(CameraId, StreamId), Ledger>, StoreError> {
+    let store = &inner.context.store;
+    let mut stored: BTreeMap<(CameraId, StreamId), Vec<Row>> = BTreeMap::new();
+    for row in store.ledger_load()? {
+        stored.entry((row.camera, row.stream)).or_default().extend(rows::from_stored(&row, store.role()));
+    }
+    let with_footage = store.streams()?;
+    let mut ledgers = BTreeMap::new();
+    for camera in cameras {
+        for stream in [StreamId::MAIN, StreamId::SUB] {
+            let key = (camera.id, stream);
+            let rows = stored.remove(&key);
+            let wanted = stream == StreamId::MAIN || camera.source.has_sub();
+            if !wanted && rows.is_none() && !with_footage.contains(&key) {
+                continue;
+            }
+            let schedule = if wanted {
+                Schedule::new(camera.schedule.iter().map(|span| (span.from_minute, span.to_minute)))
+            } else {
+                Schedule::never()
+            };
+            let ledger = take_up(inner, camera, stream, rows.unwrap_or_default(), alive, &schedule)?;
+            ledgers.insert(key, ledger);
+        }
+    }
+    Ok(ledgers)
+}
+
+fn take_up(
+    inner: &Inner,
+    camera: &CameraConfig,
+    stream: StreamId,
+    rows: Vec<Row>,
+    alive: Option<WallTime>,
+    schedule: &Schedule,
+) -> Result<Ledger, StoreError> {
+    let now = inner.context.clock.wall();
+    // What was stored is settled up to its last step, or to where frames were on their way; only what came later must
+    // be asked of the disks.
+    let on_its_way = |row: &&Row| row.state == State::Unknown { reason: UnknownReason::NotYet };
+    let from = rows.iter().find(on_its_way).or(rows.last()).map_or(WallTime::MIN, |row| row.from);
+    let window = Span { from, to: WallTime::MAX };
+    let mut held = Vec::new();
+    for stretch in inner.context.store.held(camera.id, stream, window)? {
+        let gap = stretch.gap_before.filter(|_| rows.is_empty());
+        held.extend(gap.and_then(|gap| {
+            Some((Span::new(gap.from, stretch.span.from)?, State::Gap { reason: gap.reason }))
+        }));
+        let state =
+            State::Held { origin: stretch.origin, recorder: stretch.recorder, replaces: stretch.replaces };
+        held.push((stretch.span, state));
+    }
+    let mut ledger = Ledger::restore(rows, held, alive, now, schedule);
+    for (id, of, span) in &inner.recovery.vanished {
+        if (*id, *of) == (camera.id, stream) {
+            // As the bookkeeper does while the node runs: without a retention time, space is the retention.
+            let oldest = camera.retention.map(|age| now.plus(-ticks_from_duration(age)));
+            let early = oldest.is_some_and(|oldest| span.to > oldest);
+            let gap = State::Gap { reason: GapReason::Overwritten };
+            ledger.overwritten(*span, if early { gap } else { State::Expired });
+        }
+    }
+    Ok(ledger)
+}

@@ -1,0 +1,82 @@
+//! Which login a device wants: a UsernameToken in the envelope, HTTP digest, or both at once.
+//!
+//! Profile S devices know the first, Profile T devices the second, and some insist on both. What worked is remembered,
+//! with the challenge, so that a call costs one request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use keepwatch_media::auth::{Challenge, Credentials};
+use url::Url;
+
+use super::ClientError;
+use super::http;
+
+/// How a call carries the login.
+#[derive(Clone, Debug)]
+pub(super) enum Manner {
+    /// Not at all: there is none, or the call needs none.
+    Open,
+    /// In the envelope.
+    Token,
+    /// In the HTTP header.
+    Digest {
+        /// What the device asked.
+        challenge: Challenge,
+        /// How often its nonce was used, by all calls that go on at once.
+        count: Arc<AtomicU32>,
+        /// Whether the envelope carries a token besides.
+        token: bool,
+    },
+}
+
+impl Manner {
+    /// Whether the envelope carries a token.
+    pub(super) const fn has_token(&self) -> bool {
+        matches!(self, Self::Token | Self::Digest { token: true, .. })
+    }
+
+    /// The header for one request to `place`; `None` when the login is not in the header.
+    pub(super) fn authorization(
+        &self,
+        credentials: &Credentials,
+        method: &str,
+        place: &Url,
+        client_nonce: &str,
+    ) -> Option<String> {
+        let Self::Digest { challenge, count, .. } = self else { return None };
+        // A device that counts sees each number once. It wraps after four thousand million calls on one nonce.
+        let count = count.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        Some(challenge.answer(credentials, method, &http::target(place), client_nonce, count))
+    }
+
+    /// What to try after the device answered with these HTTP challenges; `None` when all was tried.
+    pub(super) fn challenged(&self, headers: &[String]) -> Result<Option<Self>, ClientError> {
+        let challenge = match Challenge::strongest(headers.iter().map(String::as_str)) {
+            Some(Challenge::Basic { .. }) => return Err(ClientError::PasswordInTheClear),
+            Some(challenge @ Challenge::Digest { .. }) => challenge,
+            None => return Ok(None),
+        };
+        let fresh = matches!(&challenge, Challenge::Digest { stale: true, .. });
+        let unused = Arc::new(AtomicU32::new(0));
+        Ok(match self {
+            Self::Open | Self::Token => Some(Self::Digest { challenge, count: unused, token: false }),
+            // An old nonce is no wrong password; and a device that forgets nonces does not always say that it was old.
+            Self::Digest { count, token, .. } if fresh || count.load(Ordering::Relaxed) > 1 => {
+                Some(Self::Digest { challenge, count: unused, token: *token })
+            }
+            Self::Digest { .. } => None,
+        })
+    }
+
+    /// What to try after the device answered with a SOAP fault that asks for a login; `None` when all was tried.
+    pub(super) fn faulted(&self) -> Option<Self> {
+        match self {
+            Self::Open => Some(Self::Token),
+            Self::Digest { challenge, count, token: false } => {
+                Some(Self::Digest { challenge: challenge.clone(), count: Arc::clone(count), token: true })
+            }
+            Self::Token | Self::Digest { token: true, .. } => None,
+        }
+    }
+}
