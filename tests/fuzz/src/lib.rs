@@ -17,6 +17,10 @@ pub const TARGETS: &[Target] = &[
     ("auth", rtsp::auth),
     ("configuration", configuration::file),
     ("depacketize", media::depacketize),
+    ("depacketize_aac", media::depacketize_aac),
+    ("depacketize_h265", media::depacketize_h265),
+    ("depacketize_jpeg", media::depacketize_jpeg),
+    ("depacketize_metadata", media::depacketize_metadata),
     ("h264_sample", media::h264_sample),
     ("rtcp", media::rtcp),
     ("rtp", media::rtp),
@@ -25,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     ("sdp", rtsp::sdp),
     ("sei", media::sei),
     ("sps", media::sps),
+    ("sps265", media::sps265),
     ("store", store::structures),
 ];
 

@@ -1,9 +1,12 @@
-//! The binary half: RTP, RTCP, depacketising, and the H.264 structures that are read.
+//! The binary half: RTP, RTCP, depacketising, and the structures of H.264 and H.265 that are read.
 
-use keepwatch_media::depacketize::{ACCESS_UNIT_BYTES_MAX, Depacketizer};
+use keepwatch_media::aac::AacConfig;
+use keepwatch_media::depacketize::{ACCESS_UNIT_BYTES_MAX, DOCUMENT_BYTES_MAX, Depacketizer, Sample};
 use keepwatch_media::h264::{self, DecoderConfig, Sps};
+use keepwatch_media::packetize::{Packetizer, PacketizerConfig};
 use keepwatch_media::rtcp::{self, RtcpPacket};
 use keepwatch_media::rtp::{RtpPacket, SequenceTracker, TimestampUnwrapper};
+use keepwatch_media::{h265, jpeg};
 use keepwatch_model::{CodecKind, TrackConfig};
 
 /// One RTP packet.
@@ -32,29 +35,82 @@ pub(crate) fn rtcp(data: &[u8]) {
 
 /// A session: the first byte chooses the codec, then each packet stands behind its length in two bytes.
 pub(crate) fn depacketize(data: &[u8]) {
-    let Some((kind, mut rest)) = data.split_first() else { return };
-    let video = kind & 1 == 0;
+    let Some((kind, packets)) = data.split_first() else { return };
+    let kind = if kind & 1 == 0 { CodecKind::H264 } else { CodecKind::Pcmu };
+    session(kind, packets, |sample| {
+        if kind == CodecKind::H264 {
+            assert_units(sample.data, 1);
+            if let Some(changed) = sample.config_changed {
+                assert!(DecoderConfig::parse(&changed.config).is_ok());
+            }
+        }
+    });
+}
+
+/// A session with H.265.
+pub(crate) fn depacketize_h265(data: &[u8]) {
+    session(CodecKind::H265, data, |sample| {
+        assert_units(sample.data, h265::HEADER_BYTES);
+        assert_eq!(sample.key, h265::is_key_frame(sample.data));
+        if let Some(changed) = sample.config_changed {
+            assert!(h265::DecoderConfig::parse(&changed.config).is_ok());
+        }
+    });
+}
+
+/// A session with Motion JPEG: what comes out has a size, and can be sent again unless it is no baseline picture.
+pub(crate) fn depacketize_jpeg(data: &[u8]) {
+    session(CodecKind::Jpeg, data, |sample| {
+        let Some((width, height)) = jpeg::size(sample.data) else { panic!("a picture without a size") };
+        if let Some(changed) = sample.config_changed {
+            assert_eq!(changed.config, [width.to_be_bytes(), height.to_be_bytes()].concat());
+        }
+        let mut packetizer = Packetizer::new(PacketizerConfig {
+            kind: CodecKind::Jpeg,
+            channels: 0,
+            interleaved_channel: 0,
+            payload_type: 26,
+            ssrc: 1,
+            first_sequence: 0,
+        });
+        let mut out = Vec::new();
+        if packetizer.push(0, &[sample.data], &mut out).is_err() {
+            assert!(out.is_empty());
+        }
+    });
+}
+
+/// A session with AAC at 16 kHz.
+pub(crate) fn depacketize_aac(data: &[u8]) {
+    session(CodecKind::Aac, data, |sample| assert!(sample.data.len() <= 65_535));
+}
+
+/// A session with ONVIF metadata.
+pub(crate) fn depacketize_metadata(data: &[u8]) {
+    session(CodecKind::Metadata, data, |sample| assert!(sample.data.len() <= DOCUMENT_BYTES_MAX));
+}
+
+fn assert_units(sample: &[u8], bytes_min: usize) {
+    let units: Result<Vec<&[u8]>, _> = h264::units(sample).collect();
+    let Ok(units) = units else { panic!("a sample is not a series of NAL units") };
+    assert!(units.iter().all(|unit| unit.len() >= bytes_min), "a NAL unit without a header in a sample");
+}
+
+/// Packets of `kind`, each behind its length in two bytes.
+fn session(kind: CodecKind, packets: &[u8], check: impl Fn(&Sample<'_>)) {
     let config = TrackConfig {
-        kind: if video { CodecKind::H264 } else { CodecKind::Pcmu },
-        clock_rate: if video { 90_000 } else { 8_000 },
-        channels: u8::from(!video),
-        config: Vec::new(),
+        kind,
+        clock_rate: if kind.is_audio() { 8_000 } else { 90_000 },
+        channels: u8::from(kind.is_audio()),
+        config: AacConfig::low_complexity(16_000, 1).filter(|_| kind == CodecKind::Aac).unwrap_or_default(),
     };
-    let Ok(mut depacketizer) = Depacketizer::new(&config) else {
-        panic!("an empty configuration is allowed")
-    };
-    let mut sink = |sample: keepwatch_media::depacketize::Sample<'_>| {
+    let Ok(mut depacketizer) = Depacketizer::new(&config) else { panic!("the configuration is a good one") };
+    let mut sink = |sample: Sample<'_>| {
         assert!(!sample.data.is_empty(), "a sample without data");
         assert!(sample.data.len() <= ACCESS_UNIT_BYTES_MAX);
-        if video {
-            let units: Result<Vec<&[u8]>, _> = h264::units(sample.data).collect();
-            let Ok(units) = units else { panic!("a sample is not a series of NAL units") };
-            assert!(units.iter().all(|unit| !unit.is_empty()), "an empty NAL unit in a sample");
-        }
-        if let Some(changed) = sample.config_changed {
-            assert!(DecoderConfig::parse(&changed.config).is_ok());
-        }
+        check(&sample);
     };
+    let mut rest = packets;
     while let Some((length, after)) = rest.split_first_chunk::<2>() {
         let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
         let (packet, next) = after.split_at(length);
@@ -80,6 +136,23 @@ pub(crate) fn sps(data: &[u8]) {
     }
     let _ = h264::pps_id(data);
     if let Ok(config) = DecoderConfig::parse(data) {
+        let _ = config.build();
+    }
+}
+
+/// A parameter set of H.265, or a decoder configuration.
+pub(crate) fn sps265(data: &[u8]) {
+    if let Ok(sps) = h265::Sps::parse(data) {
+        assert!(sps.width > 0 && sps.height > 0, "{sps:?}");
+        assert!(sps.codec_name().starts_with("hvc1."));
+        let (vps, pps): (&[u8], &[u8]) = (&[0x40, 1, 0x0c], &[0x44, 1, 0xc1]);
+        let config = h265::DecoderConfig { vps: vec![vps], sps: vec![data], pps: vec![pps] };
+        if let Ok(record) = config.build() {
+            assert_eq!(h265::DecoderConfig::parse(&record).as_ref(), Ok(&config));
+        }
+    }
+    let _ = (h265::pps_id(data), h265::vps_id(data), h265::is_key_frame(data));
+    if let Ok(config) = h265::DecoderConfig::parse(data) {
         let _ = config.build();
     }
 }

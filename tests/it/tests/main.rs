@@ -3,6 +3,7 @@
 
 mod cable;
 mod check;
+mod codecs;
 mod crash;
 mod demo;
 mod disks;
