@@ -2,7 +2,11 @@
 //!
 //! What is not needed to record (descriptions, feedback, extended reports) is stepped over, not parsed.
 
+mod reception;
+
 use keepwatch_model::{TICKS_PER_SECOND, WallTime};
+
+pub use reception::Reception;
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (1970).
 const NTP_TO_UNIX_SECONDS: i64 = 2_208_988_800;

@@ -1,7 +1,10 @@
 //! RTP packets (RFC 3550 §5): a view without copies, a header writer, and the two counters of a receiver.
 //!
 //! The header extension is exposed as it stands, because ONVIF replay carries recording times in it (profile
-//! 0xABAC). Nothing is re-ordered here: over TCP packets arrive in order, and a late one is told as such.
+//! 0xABAC). Nothing is re-ordered here: over TCP packets arrive in order, and a late one is told as such. Datagrams
+//! are brought into order by [`reorder`] first.
+
+pub mod reorder;
 
 /// Bytes of an RTP header without contributing sources and extension.
 pub const HEADER_BYTES: usize = 12;
