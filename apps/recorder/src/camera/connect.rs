@@ -146,12 +146,19 @@ fn client_config(camera: &CameraState, stream: StreamId) -> Option<ClientConfig>
 
 fn reason_of_error(error: &ClientError) -> GapReason {
     match error {
-        ClientError::Unreachable(_) | ClientError::TimedOut(_) | ClientError::Ended { .. } => {
-            GapReason::ConnectionLost
-        }
-        ClientError::Refused { .. } | ClientError::Redirected { .. } | ClientError::Url(_) => {
-            GapReason::ConnectionRefused
-        }
+        ClientError::Unreachable(_)
+        | ClientError::TimedOut(_)
+        | ClientError::Ended { .. }
+        | ClientError::Ports(_) => GapReason::ConnectionLost,
+        ClientError::Refused { .. }
+        | ClientError::Redirected { .. }
+        | ClientError::Url(_)
+        | ClientError::TransportRefused { .. }
+        | ClientError::Certificate { .. }
+        | ClientError::Tls(_)
+        | ClientError::ReplayUnsupported { .. }
+        | ClientError::InvalidRange
+        | ClientError::Busy => GapReason::ConnectionRefused,
         ClientError::Unauthorized(_) => GapReason::LoginRefused,
         ClientError::Protocol { .. } | ClientError::NoUsableTrack(_) => GapReason::StreamUnusable,
     }

@@ -3,25 +3,32 @@
 use std::fmt;
 use std::time::Duration;
 
+use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_media::rtsp::{DEFAULT_PORT, request_uri};
 use url::{Host, Url};
 
 use super::{ClientError, ReadInterval};
 use crate::secret::Secret;
 
-/// How the media travels. RTSP over TLS and RTP over UDP would be further ones.
+/// The port of RTSP over TLS (IANA: `rtsps`).
+const SECURE_PORT: u16 = 322;
+
+/// How live media travel; replay always comes in the RTSP connection. Whether that connection is encrypted is said
+/// by the scheme of the URL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Transport {
-    /// RTP interleaved in the RTSP connection, RFC 2326 §10.12.
+    /// RTP interleaved in the RTSP connection, RFC 2326 §10.12. What the network loses is sent again.
     #[default]
     TcpInterleaved,
+    /// RTP in datagrams. What the network loses is lost, and shows as a gap. The media are not encrypted, also
+    /// where the connection is.
+    Udp,
 }
 
 /// How to reach one stream of a camera.
 #[derive(Clone)]
 pub struct ClientConfig {
-    /// An `rtsp:` URL. A login in it is used when `user` is `None`, and is never sent as part of the URL.
+    /// An `rtsp:` or `rtsps:` URL; with the latter the connection is encrypted. A login in it is used when `user` is `None`, and is never sent as part of the URL.
     pub url: Url,
     /// The user to log in as when the server asks.
     pub user: Option<String>,
@@ -38,6 +45,13 @@ pub struct ClientConfig {
     pub user_agent: String,
     /// How the media travels.
     pub transport: Transport,
+    /// The certificate that the server of an `rtsps:` URL must show; `None` accepts any, and
+    /// [`Described::certificate`](super::Described::certificate) tells which it was. Its dates are ignored.
+    pub certificate: Option<Fingerprint>,
+    /// Bytes that the kernel may hold for the connection before the server must wait; `None` leaves it to the
+    /// kernel, which takes up to some megabytes. A replay that is throttled wants little, so that answers do not
+    /// wait behind media for long.
+    pub receive_buffer_bytes: Option<u32>,
     /// How often the socket is read while playing; may be changed then, through any clone.
     pub read_interval: ReadInterval,
 }
@@ -54,14 +68,16 @@ impl ClientConfig {
             keepalive_interval: None,
             user_agent: concat!("Keepwatch/", env!("CARGO_PKG_VERSION")).to_owned(),
             transport: Transport::TcpInterleaved,
+            certificate: None,
+            receive_buffer_bytes: None,
             read_interval: ReadInterval::default(),
         }
     }
 
     /// The host to resolve and the port.
     pub(super) fn host_and_port(&self) -> Result<(String, u16), ClientError> {
-        if self.url.scheme() != "rtsp" {
-            return Err(ClientError::Url("it must begin with rtsp://"));
+        if !matches!(self.url.scheme(), "rtsp" | "rtsps") {
+            return Err(ClientError::Url("it must begin with rtsp:// or rtsps://"));
         }
         let host = match self.url.host() {
             Some(Host::Domain("")) | None => return Err(ClientError::Url("it names no host")),
@@ -69,7 +85,13 @@ impl ClientConfig {
             Some(Host::Ipv4(address)) => address.to_string(),
             Some(Host::Ipv6(address)) => address.to_string(),
         };
-        Ok((host, self.url.port().unwrap_or(DEFAULT_PORT)))
+        let port = if self.is_secure() { SECURE_PORT } else { DEFAULT_PORT };
+        Ok((host, self.url.port().unwrap_or(port)))
+    }
+
+    /// Whether the connection is encrypted.
+    pub(super) fn is_secure(&self) -> bool {
+        self.url.scheme() == "rtsps"
     }
 
     /// The login to use; `None` when none is configured.
@@ -95,6 +117,7 @@ impl fmt::Debug for ClientConfig {
             .field("keepalive_interval", &self.keepalive_interval)
             .field("user_agent", &self.user_agent)
             .field("transport", &self.transport)
+            .field("certificate", &self.certificate)
             .field("read_interval", &self.read_interval.interval())
             .finish_non_exhaustive()
     }
@@ -166,6 +189,7 @@ mod tests {
     fn addresses_of_both_families_and_the_usual_port() {
         assert_eq!(config("rtsp://[::1]/x").host_and_port().unwrap(), ("::1".to_owned(), 554));
         assert_eq!(config("rtsp://10.0.0.1/x").host_and_port().unwrap(), ("10.0.0.1".to_owned(), 554));
+        assert_eq!(config("rtsps://cam/x").host_and_port().unwrap(), ("cam".to_owned(), 322));
         assert!(matches!(config("http://cam/").host_and_port(), Err(ClientError::Url(_))));
         assert!(matches!(config("rtsp:///x").host_and_port(), Err(ClientError::Url(_))));
     }

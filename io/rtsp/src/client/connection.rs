@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use keepwatch_media::rtsp::{Method, Response};
 use keepwatch_media::text::{Frame, Framer, write_interleaved};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::config::ClientConfig;
@@ -13,9 +11,7 @@ use super::described::protocol;
 use super::dial::dial;
 use super::dialogue::{Dialogue, Incoming};
 use super::error::{ClientError, Step};
-
-/// Bytes read at a time; answers are short.
-const READ_BYTES: usize = 8 * 1024;
+use super::link::Link;
 
 /// Media kept that came before the answer to `PLAY`: cameras begin to send first and answer then, but not with
 /// more than a key frame. What exceeds it shows as lost packets.
@@ -30,7 +26,7 @@ const EXCERPT_CHARS: usize = 200;
 
 /// A connection in its first phase.
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) link: Link,
     pub(super) framer: Framer,
     pub(super) dialogue: Dialogue,
     /// Media that came early, framed as it came, followed by bytes not yet looked at.
@@ -45,10 +41,16 @@ impl Connection {
     pub(super) async fn open(config: &ClientConfig) -> Result<Self, ClientError> {
         let (host, port) = config.host_and_port()?;
         let deadline = Instant::now() + config.timeout;
-        let stream = dial(&host, port, deadline, config.dead_peer_timeout).await?;
+        let stream = dial(&host, port, deadline, config).await?;
+        let link = if config.is_secure() {
+            let secured = Link::secured(stream, &host, config.certificate);
+            timeout_at(deadline, secured).await.map_err(|_| ClientError::TimedOut(Step::Connect))??
+        } else {
+            Link::plain(stream)
+        };
         let dialogue = Dialogue::new(config.user_agent.clone(), config.login());
         let framer = Framer::new();
-        Ok(Self { stream, framer, dialogue, tail: Vec::new(), early: 0, timeout: config.timeout })
+        Ok(Self { link, framer, dialogue, tail: Vec::new(), early: 0, timeout: config.timeout })
     }
 
     /// Sends a request, with a login if the server wants one, and returns the successful answer.
@@ -65,7 +67,7 @@ impl Connection {
             let mut bytes = Vec::with_capacity(512);
             self.dialogue.write(method.clone(), uri, headers, &mut bytes);
             let answer = timeout_at(deadline, async {
-                self.stream.write_all(&bytes).await.map_err(|error| broken(step, error))?;
+                self.link.send(&bytes).await.map_err(|error| broken(step, error))?;
                 self.answer(step).await
             });
             let response = answer.await.map_err(|_| ClientError::TimedOut(step))??;
@@ -83,8 +85,7 @@ impl Connection {
                     }
                 }
                 status => {
-                    let reason = excerpt(&response.reason);
-                    return Err(ClientError::Refused { status, reason, step });
+                    return Err(ClientError::refused(step, status, excerpt(&response.reason)));
                 }
             }
         }
@@ -99,15 +100,14 @@ impl Connection {
                     Incoming::Response(response) if response.status >= 200 => return Ok(response),
                     Incoming::Response(_) | Incoming::Neither => {}
                     Incoming::Request { answer, ends_session } => {
-                        self.stream.write_all(&answer).await.map_err(|error| broken(step, error))?;
+                        self.link.send(&answer).await.map_err(|error| broken(step, error))?;
                         if ends_session {
                             return Err(ClientError::Ended { step, source: None });
                         }
                     }
                 }
             }
-            self.tail.reserve(READ_BYTES);
-            match self.stream.read_buf(&mut self.tail).await {
+            match self.link.receive(&mut self.tail).await {
                 Ok(0) if self.framer.skipped_bytes() > 0 => {
                     return Err(protocol(step, "what the server sends is not RTSP"));
                 }

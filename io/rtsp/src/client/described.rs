@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use keepwatch_media::rtsp::{
-    self, LowerTransport, Method, Response, content_base, parse_public, parse_rtp_info, request_uri,
-    resolve_control,
-};
+use keepwatch_media::fingerprint::Fingerprint;
+use keepwatch_media::replay::{self, PlayRequest};
+use keepwatch_media::rtsp::{self, Method, content_base, parse_public, request_uri, resolve_control};
 use keepwatch_media::sdp::Presentation;
 use tokio::time::Instant;
 use url::Url;
@@ -15,7 +14,12 @@ use super::config::{ClientConfig, Transport};
 use super::connection::Connection;
 use super::error::{ClientError, Step};
 use super::keepalive::Keepalive;
-use super::session::{Channel, Counters, Session, SessionTrack};
+use super::outcome::{Counters, SessionTrack};
+use super::remote::Remote;
+use super::session::{Channel, Pace, Session, Wire};
+use super::setup::{Addresses, Offer, Way};
+use super::throttle::Throttle;
+use super::udp::Datagrams;
 
 /// What is asked for beyond the plain live stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,14 @@ impl Default for PlayOptions {
     fn default() -> Self {
         Self { range: Some("npt=0.000-".to_owned()), setup_headers: Vec::new(), play_headers: Vec::new() }
     }
+}
+
+/// What a session is to be.
+struct Wanted {
+    transport: Transport,
+    setup_headers: Vec<(String, String)>,
+    play_headers: Vec<(String, String)>,
+    pace: Pace,
 }
 
 /// A connection to a server that has told what it offers.
@@ -72,6 +84,11 @@ pub async fn connect(config: &ClientConfig) -> Result<Described, ClientError> {
 }
 
 impl Described {
+    /// The fingerprint of the certificate that the server showed; `None` without TLS.
+    pub const fn certificate(&self) -> Option<Fingerprint> {
+        self.connection.link.certificate()
+    }
+
     /// What the server offers.
     pub fn presentation(&self) -> &Presentation {
         &self.presentation
@@ -90,27 +107,72 @@ impl Described {
     ///
     /// # Errors
     /// As [`play`](Self::play).
-    pub async fn play_with(
-        mut self,
-        tracks: &[usize],
-        options: &PlayOptions,
-    ) -> Result<Session, ClientError> {
+    pub async fn play_with(self, tracks: &[usize], options: &PlayOptions) -> Result<Session, ClientError> {
+        let range = options.range.iter().map(|range| (replay::RANGE.to_owned(), range.clone()));
+        let play_headers = range.chain(options.play_headers.iter().cloned()).collect();
+        let interval = self.config.read_interval.clone();
+        let wanted = Wanted {
+            transport: self.config.transport,
+            setup_headers: options.setup_headers.clone(),
+            play_headers,
+            pace: Pace::Timed(interval),
+        };
+        self.start(tracks, wanted).await
+    }
+
+    /// Sets up `tracks` and plays recorded footage as `request` says, over the RTSP connection whatever
+    /// [`ClientConfig::transport`] says.
+    ///
+    /// Footage begins at a clean point at or before the range and may go on behind its end: the server decides, and
+    /// many do as they please. With [`RateControl::Free`](keepwatch_media::replay::RateControl::Free) it comes as
+    /// fast as it is read; [`Session::remote`] limits that, holds, and plays elsewhere. The session lasts until the
+    /// handler stops it, also when no more footage comes. The `cseq` of `request` is ignored, the session numbers
+    /// its requests.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says; [`ClientError::ReplayUnsupported`] when the server cannot replay,
+    /// [`ClientError::InvalidRange`] when it has nothing of the range.
+    pub async fn replay(self, tracks: &[usize], request: &PlayRequest) -> Result<Session, ClientError> {
+        let require = request.replay.then(|| (replay::REQUIRE.to_owned(), replay::REPLAY_FEATURE.to_owned()));
+        let wanted = Wanted {
+            transport: Transport::TcpInterleaved,
+            setup_headers: require.into_iter().collect(),
+            play_headers: request.headers(),
+            pace: Pace::Ready(Throttle::new(Instant::now())),
+        };
+        self.start(tracks, wanted).await
+    }
+
+    /// Sets up `tracks` and starts them.
+    async fn start(mut self, tracks: &[usize], wanted: Wanted) -> Result<Session, ClientError> {
         if tracks.is_empty() {
             return Err(self.no_usable_track());
         }
-        let mut channels = Vec::with_capacity(tracks.len().saturating_mul(2));
+        let ends = self.connection.link.addresses();
+        let (local, peer) = ends.map_err(|error| ended(Step::Setup, error))?;
+        let mut channels = Vec::new();
+        let mut datagrams: Option<Box<Datagrams>> = None;
         let mut session_tracks = Vec::with_capacity(tracks.len());
         let mut addresses = Vec::with_capacity(tracks.len());
         let mut timeout = None;
         for (position, offered) in tracks.iter().copied().enumerate() {
-            let address = self.track_address(offered)?;
-            let (wanted, mut headers) = self.transport(position)?;
-            headers.extend(options.setup_headers.iter().cloned());
+            let (address, clock_rate) = self.track_address(offered)?;
+            let offer = Offer::new(wanted.transport, position, local)?;
+            let mut headers = vec![("Transport".to_owned(), offer.header())];
+            headers.extend(wanted.setup_headers.iter().cloned());
             let response =
                 self.connection.ask(Step::Setup, Method::Setup, address.as_str(), &headers).await?;
-            let (rtp, rtcp, ssrc) = assigned_channels(&response, wanted)?;
-            channels.push((rtp, Channel::Rtp(position)));
-            channels.push((rtcp, Channel::Rtcp(position)));
+            let (ssrc, way) = offer.accepted(&response, peer)?;
+            match way {
+                Way::Channels(rtp, rtcp) => {
+                    channels.push((rtp, Channel::Rtp(position)));
+                    channels.push((rtcp, Channel::Rtcp(position)));
+                }
+                Way::Ports(ports, sender) => {
+                    let datagrams = datagrams.get_or_insert_with(|| Box::new(Datagrams::new(Instant::now())));
+                    datagrams.add(ports, sender, clock_rate);
+                }
+            }
             if let Some(Ok(session)) = response.headers.first("Session").map(rtsp::Session::parse) {
                 timeout =
                     timeout.or(session.timeout_s.map(|seconds| Duration::from_secs(u64::from(seconds))));
@@ -125,71 +187,49 @@ impl Described {
             |control| resolve_control(&self.base, control).map_err(|error| protocol(Step::Play, error)),
         )?;
         self.connection.dialogue.aggregate = aggregate.to_string();
-        let mut headers: Vec<_> =
-            options.range.iter().map(|range| ("Range".to_owned(), range.clone())).collect();
-        headers.extend(options.play_headers.iter().cloned());
-        let response = self.connection.ask(Step::Play, Method::Play, aggregate.as_str(), &headers).await?;
-        self.note_rtp_info(&response, &addresses, &mut session_tracks);
-        let Self { config, connection, public, .. } = self;
-        let highest = channels.iter().map(|(number, _)| *number).max().unwrap_or(0);
-        let Connection { stream, mut framer, dialogue, tail, .. } = connection;
-        framer.limit_channels(u16::from(highest).saturating_add(1));
-        let stream = stream
-            .into_std()
-            .map_err(|error| ClientError::Ended { step: Step::Play, source: Some(error) })?;
+        let response =
+            self.connection.ask(Step::Play, Method::Play, aggregate.as_str(), &wanted.play_headers).await?;
+        let Self { config, connection, base, public, .. } = self;
+        let addresses = Box::new(Addresses { base, tracks: addresses });
+        let played = addresses.played(connection.dialogue.cseq(), &response);
+        for (track, start) in session_tracks.iter_mut().zip(&played.starts) {
+            track.first_sequence = start.sequence;
+            track.first_timestamp = start.timestamp;
+        }
+        let remote = Remote::default();
+        remote.note_play(played.cseq);
+        let highest = channels.iter().map(|(number, _)| u16::from(*number)).max();
+        let Connection { link, mut framer, dialogue, tail, .. } = connection;
+        framer.limit_channels(highest.map_or(0, |highest| highest.saturating_add(1)));
+        let link = match wanted.pace {
+            Pace::Timed(_) => link.leave_runtime().map_err(|error| ended(Step::Play, error))?,
+            Pace::Ready(_) => link,
+        };
         Ok(Session {
-            stream,
+            link,
             framer,
             tail,
-            unsent: Vec::new(),
             dialogue,
             keepalive: Keepalive::new(Instant::now(), timeout, config.keepalive_interval, &public),
             channels,
+            datagrams,
+            wire: Wire::new(session_tracks.len()),
             tracks: session_tracks,
-            read_interval: config.read_interval,
+            pace: wanted.pace,
             counters: Counters::default(),
-            teardown: None,
-            over: false,
+            remote,
+            addresses,
+            played,
         })
     }
 
-    /// The address to set up a track with.
-    fn track_address(&self, offered: usize) -> Result<Url, ClientError> {
-        match self.presentation.tracks.get(offered) {
-            Some(track) if track.config.is_ok() => {
-                let control = track.control.as_deref().unwrap_or_default();
-                resolve_control(&self.base, control).map_err(|error| protocol(Step::Setup, error))
-            }
-            Some(_) | None => Err(self.no_usable_track()),
-        }
-    }
-
-    /// The transport to ask for, for the track at `position` of the session.
-    fn transport(&self, position: usize) -> Result<(rtsp::Transport, Vec<(String, String)>), ClientError> {
-        match self.config.transport {
-            Transport::TcpInterleaved => {
-                let channel = u8::try_from(position).ok().and_then(|position| position.checked_mul(2));
-                let channel = channel.ok_or_else(|| protocol(Step::Setup, "too many tracks"))?;
-                let wanted = rtsp::Transport::tcp(channel);
-                let header = ("Transport".to_owned(), wanted.to_text());
-                Ok((wanted, vec![header]))
-            }
-        }
-    }
-
-    /// Keeps what the answer to `PLAY` says of the first packets.
-    fn note_rtp_info(&self, response: &Response, addresses: &[Url], tracks: &mut [SessionTrack]) {
-        let infos: Vec<_> = response.headers.all("RTP-Info").flat_map(parse_rtp_info).collect();
-        for info in &infos {
-            let resolved = resolve_control(&self.base, &info.url).ok();
-            let position = addresses.iter().position(|address| Some(address) == resolved.as_ref());
-            // A single track needs no address, and cameras send wrong ones.
-            let position = position.or((addresses.len() == 1 && infos.len() == 1).then_some(0));
-            if let Some(track) = position.and_then(|position| tracks.get_mut(position)) {
-                track.first_sequence = info.sequence;
-                track.first_timestamp = info.timestamp;
-            }
-        }
+    /// The address to set up a track with, and the rate of its clock.
+    fn track_address(&self, offered: usize) -> Result<(Url, u32), ClientError> {
+        let track = self.presentation.tracks.get(offered).ok_or_else(|| self.no_usable_track())?;
+        let config = track.config.as_ref().map_err(|_| self.no_usable_track())?;
+        let control = track.control.as_deref().unwrap_or_default();
+        let address = resolve_control(&self.base, control).map_err(|error| protocol(Step::Setup, error))?;
+        Ok((address, config.clock_rate))
     }
 
     /// The error that lists what is offered.
@@ -211,22 +251,9 @@ impl fmt::Debug for Described {
     }
 }
 
-/// The channels of a track and its source, out of the answer to `SETUP`.
-fn assigned_channels(
-    response: &Response,
-    wanted: rtsp::Transport,
-) -> Result<(u8, u8, Option<u32>), ClientError> {
-    let stated = response.headers.first("Transport").map(rtsp::Transport::parse_all).unwrap_or_default();
-    // An answer without a usable transport header is taken as consent.
-    let transport = stated.into_iter().next().unwrap_or_else(|| wanted.clone());
-    if transport.lower != LowerTransport::Tcp {
-        return Err(protocol(
-            Step::Setup,
-            "the server wants to send over UDP, interleaved TCP was asked for",
-        ));
-    }
-    let (rtp, rtcp) = transport.interleaved.or(wanted.interleaved).unwrap_or_default();
-    Ok((rtp, rtcp, transport.ssrc))
+/// An error of the connection.
+fn ended(step: Step, error: std::io::Error) -> ClientError {
+    ClientError::Ended { step, source: Some(error) }
 }
 
 /// An error of the server's making.

@@ -66,6 +66,11 @@ impl Dialogue {
         self.cseq
     }
 
+    /// The sequence number of the request that was written last.
+    pub(super) const fn cseq(&self) -> u32 {
+        self.cseq
+    }
+
     /// Takes note of what a 401 asks for. `again` says that the request already carried a login; then only a
     /// server that calls its nonce stale is answered once more.
     pub(super) fn take_challenge(&mut self, response: &Response, again: bool) -> Result<(), &'static str> {
@@ -93,15 +98,23 @@ impl Dialogue {
 
     /// Appends a keepalive.
     pub(super) fn write_keepalive(&mut self, method: Method, out: &mut Vec<u8>) {
-        let aggregate = std::mem::take(&mut self.aggregate);
-        self.write(method, &aggregate, &[], out);
-        self.aggregate = aggregate;
+        self.write_aggregate(method, &[], out);
     }
 
     /// Appends the request that ends the session; returns its sequence number.
     pub(super) fn write_teardown(&mut self, out: &mut Vec<u8>) -> u32 {
+        self.write_aggregate(Method::Teardown, &[], out)
+    }
+
+    /// Appends a request about all tracks together; returns its sequence number.
+    pub(super) fn write_aggregate(
+        &mut self,
+        method: Method,
+        headers: &[(String, String)],
+        out: &mut Vec<u8>,
+    ) -> u32 {
         let aggregate = std::mem::take(&mut self.aggregate);
-        let cseq = self.write(Method::Teardown, &aggregate, &[], out);
+        let cseq = self.write(method, &aggregate, headers, out);
         self.aggregate = aggregate;
         cseq
     }

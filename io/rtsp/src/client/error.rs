@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use keepwatch_media::fingerprint::Fingerprint;
+
 /// A step of opening a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
@@ -14,8 +16,10 @@ pub enum Step {
     Describe,
     /// Setting up a track.
     Setup,
-    /// Starting the media.
+    /// Starting the media, or starting them elsewhere.
     Play,
+    /// Holding the media.
+    Pause,
 }
 
 impl fmt::Display for Step {
@@ -26,6 +30,7 @@ impl fmt::Display for Step {
             Self::Describe => "DESCRIBE",
             Self::Setup => "SETUP",
             Self::Play => "PLAY",
+            Self::Pause => "PAUSE",
         })
     }
 }
@@ -52,6 +57,37 @@ pub enum ClientError {
         /// What was refused.
         step: Step,
     },
+    /// The server does not send media in the way that was asked for: another
+    /// [`Transport`](super::Transport) may do.
+    #[error("the server does not send media this way: {problem}")]
+    TransportRefused {
+        /// What it said.
+        problem: String,
+    },
+    /// The server cannot replay (551), or not as asked: `Require: onvif-replay` was not understood.
+    #[error("{step} was refused: the server does not offer replay of its recordings")]
+    ReplayUnsupported {
+        /// What was refused.
+        step: Step,
+    },
+    /// The server holds nothing of the range that was asked for (457).
+    #[error("the server has no footage in the range that was asked for")]
+    InvalidRange,
+    /// The server showed another certificate than the one that is pinned.
+    #[error("the certificate has the fingerprint {seen}, which is not the one that is configured")]
+    Certificate {
+        /// The fingerprint of the one it showed.
+        seen: Fingerprint,
+    },
+    /// No TLS session could be agreed on, by what TLS says.
+    #[error("no TLS session: {0}")]
+    Tls(String),
+    /// No two ports for datagrams could be opened.
+    #[error("no ports for media over UDP: {0}")]
+    Ports(#[source] io::Error),
+    /// More is asked of a running session at once than it takes.
+    #[error("the session has more requests to make than it takes")]
+    Busy,
     /// The server wants another URL to be used; it is not followed, because it was not configured.
     #[error("the server redirects to {location:?}: configure that URL if it is right")]
     Redirected {
@@ -81,4 +117,16 @@ pub enum ClientError {
         #[source]
         source: Option<io::Error>,
     },
+}
+
+impl ClientError {
+    /// The error of an answer with `status`, by what the caller can do about it.
+    pub(super) fn refused(step: Step, status: u16, reason: String) -> Self {
+        match (status, step) {
+            (461, Step::Setup) => Self::TransportRefused { problem: format!("{status} {reason}") },
+            (457, Step::Play) => Self::InvalidRange,
+            (551, Step::Setup | Step::Play) => Self::ReplayUnsupported { step },
+            _ => Self::Refused { status, reason, step },
+        }
+    }
 }

@@ -37,11 +37,11 @@ impl ReadInterval {
         Duration::from_millis(u64::from(self.0.load(Ordering::Relaxed)))
     }
 
-    /// The first reading time after `now`.
-    pub(crate) fn next_after(&self, now: Instant) -> Instant {
+    /// The first reading time after `now`, where reading must not be rarer than every `longest`.
+    pub(crate) fn next_after(&self, now: Instant, longest: Duration) -> Instant {
         static EPOCH: OnceLock<Instant> = OnceLock::new();
         let epoch = *EPOCH.get_or_init(|| now);
-        let interval = self.interval();
+        let interval = self.interval().min(longest);
         let micros = interval.as_micros().max(1);
         let past = now.saturating_duration_since(epoch).as_micros() % micros;
         let wait = u64::try_from(micros - past).map_or(interval, Duration::from_micros);
@@ -65,11 +65,11 @@ mod tests {
     async fn sessions_that_started_apart_read_together() {
         let interval = ReadInterval::new(Duration::from_millis(100));
         let start = Instant::now();
-        let first = interval.next_after(start);
-        let second = interval.next_after(start + Duration::from_micros(1));
+        let first = interval.next_after(start, Duration::MAX);
+        let second = interval.next_after(start + Duration::from_micros(1), Duration::MAX);
         assert!(second.duration_since(first) < Duration::from_micros(2));
         assert!(first > start && first <= start + Duration::from_millis(100));
-        let after = interval.next_after(first);
+        let after = interval.next_after(first, Duration::MAX);
         assert!(after.duration_since(first) >= Duration::from_micros(99_998));
     }
 

@@ -27,6 +27,7 @@ pub(super) struct Keepalive {
     pub(super) sent: u64,
     /// Answered with anything but success.
     pub(super) refused: u64,
+    answered: u64,
 }
 
 impl Keepalive {
@@ -43,7 +44,7 @@ impl Keepalive {
             if public.contains(&Method::GetParameter) { Method::GetParameter } else { Method::Options };
         let half = session_timeout.unwrap_or(SESSION_TIMEOUT_DEFAULT) / 2;
         let interval = configured.unwrap_or_else(|| half.clamp(INTERVAL_MIN, INTERVAL_MAX));
-        Self { interval, due: now + interval, method, sent: 0, refused: 0 }
+        Self { interval, due: now + interval, method, sent: 0, refused: 0, answered: 0 }
     }
 
     /// The method to send at `now`; `None` when it is not time.
@@ -56,8 +57,14 @@ impl Keepalive {
         Some(self.method.clone())
     }
 
+    /// Keepalives that were not answered; late answers may still come.
+    pub(super) const fn awaited(&self) -> u64 {
+        self.sent.saturating_sub(self.answered)
+    }
+
     /// Takes note of an answer.
     pub(super) fn answered(&mut self, status: u16) {
+        self.answered = self.answered.saturating_add(1);
         if (200..300).contains(&status) {
             return;
         }

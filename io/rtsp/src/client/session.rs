@@ -1,21 +1,30 @@
 //! The session while media flows: a loop that costs as little as it can.
 //!
-//! The socket is taken out of the runtime's readiness queue and read on a timer, all sessions of a process at the
-//! same moment: one wake-up and one system call bring in several access units. Bytes are framed where the
-//! kernel put them, in the thread's buffer; a session keeps only the beginning of a frame whose rest is still on
+//! A live session's sockets are taken out of the runtime's readiness queue and read on a timer, all sessions of a
+//! process at the same moment: one wake-up and one system call bring in several access units. A replay, which comes
+//! as fast as it is read, is read when there is something to read and its [`Remote`] allows. Bytes are framed where
+//! the kernel put them, in the thread's buffer; a session keeps only the beginning of a frame whose rest is still on
 //! its way. Packets go straight to the handler. Nothing is decided about silence or loss.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io;
 use std::time::Duration;
 
-use keepwatch_media::text::{Frame, Framer, Message, TextError};
+use keepwatch_media::rtcp::{self, RtcpPacket};
+use keepwatch_media::rtsp::{Method, Response};
+use keepwatch_media::text::{Frame, Framer, Message};
 use keepwatch_model::{Flow, MonoTime, PacketHandler};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ReadInterval;
 use super::dialogue::{Dialogue, Incoming};
+use super::error::ClientError;
 use super::keepalive::Keepalive;
+use super::link::Link;
+use super::outcome::{Counters, EndReason, Played, SessionEnd, SessionTrack};
+use super::remote::{Command, Order, Remote};
+use super::setup::Addresses;
+use super::throttle::Throttle;
+use super::udp::Datagrams;
 use crate::scratch;
 
 /// How long the answer to `TEARDOWN` is waited for: it only matters to cameras that would otherwise count the
@@ -25,65 +34,15 @@ const TEARDOWN_WAIT: Duration = Duration::from_secs(1);
 /// How often the socket is read while waiting for that answer.
 const TEARDOWN_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Bytes that may wait to be sent before further keepalives and answers are left out: a server that takes no
-/// requests is not to be helped by more of them.
-const UNSENT_BYTES_MAX: usize = 16 * 1024;
+/// How often a replay's handler is called at least, and its keepalives looked at.
+const REPLAY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A track of a session.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SessionTrack {
-    /// Its position among the tracks of the [`Presentation`](keepwatch_media::sdp::Presentation).
-    pub offered: usize,
-    /// The synchronisation source the server announced; cameras send others all the same.
-    pub ssrc: Option<u32>,
-    /// The sequence number of the first packet as announced; often wrong.
-    pub first_sequence: Option<u16>,
-    /// The RTP timestamp that belongs to the start of the session as announced; often wrong.
-    pub first_timestamp: Option<u32>,
-}
+/// How long a track must be silent after its goodbye (RFC 3550 §6.6) to be over: cameras say goodbye for a source and
+/// go on with another.
+const GOODBYE_GRACE: Duration = Duration::from_secs(1);
 
-/// Why a session ended.
-#[derive(Debug, thiserror::Error)]
-pub enum EndReason {
-    /// The packet handler asked for it.
-    #[error("stopped")]
-    Stopped,
-    /// The server closed the connection or ended the session.
-    #[error("the server ended the session")]
-    EndedByServer,
-    /// The connection broke.
-    #[error("the connection broke: {0}")]
-    Lost(#[source] io::Error),
-    /// The server sent what cannot be followed.
-    #[error("the server broke the protocol: {0}")]
-    Protocol(#[source] TextError),
-}
-
-/// What happened on the wire during a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Bytes read.
-    pub bytes: u64,
-    /// Frames on channels that belong to no track.
-    pub unassigned_frames: u64,
-    /// How often the beginning of the next frame had to be searched for.
-    pub resynchronisations: u64,
-    /// Bytes skipped while searching.
-    pub skipped_bytes: u64,
-    /// Keepalives sent.
-    pub keepalives_sent: u64,
-    /// Keepalives answered with an error.
-    pub keepalives_refused: u64,
-}
-
-/// The end of a session.
-#[derive(Debug)]
-pub struct SessionEnd {
-    /// Why it ended.
-    pub reason: EndReason,
-    /// What happened until then.
-    pub counters: Counters,
-}
+/// Orders that may be unanswered; a server that answers none is not to be asked more.
+const PENDING_MAX: usize = 4;
 
 /// What comes on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,26 +53,56 @@ pub(super) enum Channel {
     Rtcp(usize),
 }
 
+/// When a session reads.
+#[derive(Debug)]
+pub(super) enum Pace {
+    /// Live: on a timer that all sessions share.
+    Timed(ReadInterval),
+    /// Replay: when something has come and may be read.
+    Ready(Throttle),
+}
+
+/// An order that the server has not answered.
+#[derive(Debug)]
+struct Pending {
+    cseq: u32,
+    command: Command,
+    /// Whether it was repeated with another login.
+    repeated: bool,
+}
+
 /// A session whose media flows. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) stream: TcpStream,
+    pub(super) link: Link,
     pub(super) framer: Framer,
     /// Bytes that were read and not yet framed.
     pub(super) tail: Vec<u8>,
-    /// Bytes that the socket did not take yet.
-    pub(super) unsent: Vec<u8>,
     pub(super) dialogue: Dialogue,
     pub(super) keepalive: Keepalive,
     /// Which channel carries what, few enough to be searched.
     pub(super) channels: Vec<(u8, Channel)>,
+    /// The media, where they come in datagrams.
+    pub(super) datagrams: Option<Box<Datagrams>>,
     pub(super) tracks: Vec<SessionTrack>,
-    pub(super) read_interval: ReadInterval,
+    pub(super) pace: Pace,
     pub(super) counters: Counters,
+    pub(super) remote: Remote,
+    pub(super) addresses: Box<Addresses>,
+    pub(super) played: Played,
+    pub(super) wire: Wire,
+}
+
+/// What the loop of a session keeps in mind.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    /// When each track said goodbye, if nothing came of it since.
+    goodbyes: Vec<Option<MonoTime>>,
+    pending: Vec<Pending>,
     /// The sequence number of the `TEARDOWN` that was sent.
-    pub(super) teardown: Option<u32>,
+    teardown: Option<u32>,
     /// Whether the server knows, or cannot be told, that the session is over.
-    pub(super) over: bool,
+    over: bool,
 }
 
 /// How one read ended.
@@ -124,10 +113,27 @@ enum Round {
     More,
 }
 
+impl Wire {
+    /// A session of so many tracks that has just begun.
+    pub(super) fn new(tracks: usize) -> Self {
+        Self { goodbyes: vec![None; tracks], ..Self::default() }
+    }
+}
+
 impl Session {
     /// Its tracks, in the order they were asked for: what [`PacketHandler`] calls `track` is a position here.
     pub fn tracks(&self) -> &[SessionTrack] {
         &self.tracks
+    }
+
+    /// What the server said to the `PLAY` that started it.
+    pub const fn played(&self) -> &Played {
+        &self.played
+    }
+
+    /// What steers it from outside its loop.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
     }
 
     /// Hands packets to `handler` until it says [`Flow::Stop`] or the connection ends.
@@ -142,41 +148,126 @@ impl Session {
         let mut timer = std::pin::pin!(sleep_until(Instant::now()));
         let reason = loop {
             let now = clock();
-            let round = scratch::with_read(|buffer| self.read_once(buffer, now, handler));
+            let round = scratch::with_read(|buffer| self.read_round(buffer, now, handler));
             let flow = handler.idle(now);
             let round = match (round, flow) {
-                (Err(reason), _) => break reason,
+                (Err(reason), _) => {
+                    if let Some(datagrams) = &mut self.datagrams {
+                        datagrams.end(now, handler);
+                    }
+                    break reason;
+                }
                 (Ok(_), Flow::Stop) => {
                     self.tear_down(now).await;
                     break EndReason::Stopped;
                 }
                 (Ok(round), Flow::Continue) => round,
             };
-            let now = Instant::now();
-            if let Some(method) = self.keepalive.poll(now)
-                && self.unsent.len() <= UNSENT_BYTES_MAX
-            {
-                self.dialogue.write_keepalive(method, &mut self.unsent);
-            }
-            if let Err(error) = self.flush() {
+            if let Err(error) = self.speak(now) {
                 break EndReason::Lost(error);
             }
             match round {
-                Round::Drained => {
-                    timer.as_mut().reset(self.read_interval.next_after(now));
-                    timer.as_mut().await;
-                }
+                Round::Drained => self.wait(timer.as_mut()).await,
                 Round::More => tokio::task::yield_now().await,
             }
         };
-        self.over = true;
+        self.wire.over = true;
         SessionEnd { reason, counters: self.counters() }
     }
 
-    /// Reads once, as much as fits, and hands over all whole frames.
-    fn read_once(
+    /// Waits until there is something to do.
+    async fn wait(&self, mut timer: std::pin::Pin<&mut Sleep>) {
+        let now = Instant::now();
+        match &self.pace {
+            Pace::Timed(interval) => {
+                let longest = self.datagrams.as_ref().map_or(Duration::MAX, |datagrams| datagrams.interval());
+                timer.as_mut().reset(interval.next_after(now, longest));
+                timer.await;
+            }
+            Pace::Ready(throttle) => {
+                timer.as_mut().reset(now + REPLAY_INTERVAL);
+                let ready = throttle.ready();
+                let readable = async {
+                    if ready > now {
+                        sleep_until(ready).await;
+                    }
+                    self.link.readable().await
+                };
+                // Whichever it was, and if the socket broke: the next round finds out.
+                tokio::select! {
+                    _ = readable => {}
+                    _ = self.link.writable(), if self.link.has_unsent() => {}
+                    () = self.remote.changed() => {}
+                    () = timer => {}
+                }
+            }
+        }
+    }
+
+    /// Says what there is to say: orders, a keepalive, receiver reports.
+    fn speak(&mut self, now: MonoTime) -> io::Result<()> {
+        let instant = Instant::now();
+        while self.wire.pending.len() < PENDING_MAX
+            && let Some(command) = self.remote.next()
+        {
+            self.give_order(command, false);
+        }
+        if let Some(method) = self.keepalive.poll(instant)
+            && !self.link.is_congested()
+        {
+            self.dialogue.write_keepalive(method, self.link.outbox());
+        }
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.report(instant, now, &mut self.counters);
+        }
+        self.link.flush().map(|_| ())
+    }
+
+    /// Writes the request of an order.
+    fn give_order(&mut self, command: Command, repeated: bool) {
+        let (method, headers) = match command.order {
+            Order::Play(request) => (Method::Play, request.headers()),
+            Order::Pause => (Method::Pause, Vec::new()),
+        };
+        let is_play = method == Method::Play;
+        let cseq = self.dialogue.write_aggregate(method, &headers, self.link.outbox());
+        if is_play {
+            self.remote.note_play(cseq);
+        }
+        self.wire.pending.push(Pending { cseq, command, repeated });
+    }
+
+    /// Reads once whatever the session has, and hands over all that is whole.
+    fn read_round(
         &mut self,
         buffer: &mut [u8],
+        now: MonoTime,
+        handler: &mut impl PacketHandler,
+    ) -> Result<Round, EndReason> {
+        if let Some(datagrams) = &mut self.datagrams {
+            let goodbyes = &mut self.wire.goodbyes;
+            datagrams.read(buffer, now, handler, &mut self.counters, |track, report| {
+                note_goodbye(goodbyes, track, report, now);
+            });
+        }
+        let limit = match &mut self.pace {
+            Pace::Timed(_) => usize::MAX,
+            Pace::Ready(throttle) => throttle.allowance(Instant::now(), self.remote.rate()),
+        };
+        let round = if limit > 0 { self.read_link(buffer, limit, now, handler)? } else { Round::Drained };
+        let goodbyes = &self.wire.goodbyes;
+        let over = |goodbye: &Option<MonoTime>| goodbye.is_some_and(|at| now.since(at) >= GOODBYE_GRACE);
+        if !goodbyes.is_empty() && goodbyes.iter().all(over) {
+            return Err(EndReason::EndedByServer);
+        }
+        Ok(round)
+    }
+
+    /// Reads the connection once, as much as fits, and hands over all whole frames.
+    fn read_link(
+        &mut self,
+        buffer: &mut [u8],
+        limit: usize,
         now: MonoTime,
         handler: &mut impl PacketHandler,
     ) -> Result<Round, EndReason> {
@@ -184,17 +275,18 @@ impl Session {
         let kept = self.tail.len();
         let (begin, room) = buffer.split_at_mut(kept);
         begin.copy_from_slice(&self.tail);
-        let room_bytes = room.len();
-        let (read, then) = match (&self.stream).read(room) {
-            Ok(0) => (0, Err(EndReason::EndedByServer)),
-            // A read that left room has drained the socket: asking again would only be told so.
-            Ok(read) => (read, Ok(if read == room_bytes { Round::More } else { Round::Drained })),
+        let (read, then) = match self.link.read(room, limit) {
+            Ok(filled) if filled.bytes == 0 => (0, Err(EndReason::EndedByServer)),
+            Ok(filled) => (filled.bytes, Ok(if filled.more { Round::More } else { Round::Drained })),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Ok(Round::Drained)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => (0, Ok(Round::More)),
             Err(error) => (0, Err(EndReason::Lost(error))),
         };
         if kept + read == 0 {
             return then;
+        }
+        if let Pace::Ready(throttle) = &mut self.pace {
+            throttle.spend(read);
         }
         self.counters.bytes = self.counters.bytes.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
         let filled = buffer.get(..kept + read).unwrap_or_default();
@@ -216,8 +308,14 @@ impl Session {
             match frame {
                 Frame::Interleaved { channel, data } => {
                     match self.channels.iter().find(|(number, _)| *number == channel) {
-                        Some((_, Channel::Rtp(track))) => handler.rtp(now, *track, data),
-                        Some((_, Channel::Rtcp(track))) => handler.rtcp(now, *track, data),
+                        Some((_, Channel::Rtp(track))) => {
+                            note_goodbye(&mut self.wire.goodbyes, *track, None, now);
+                            handler.rtp(now, *track, data);
+                        }
+                        Some((_, Channel::Rtcp(track))) => {
+                            note_goodbye(&mut self.wire.goodbyes, *track, Some(data), now);
+                            handler.rtcp(now, *track, data);
+                        }
                         None => {
                             self.counters.unassigned_frames =
                                 self.counters.unassigned_frames.saturating_add(1);
@@ -230,26 +328,17 @@ impl Session {
         Ok(at)
     }
 
-    /// Takes a response to a keepalive, or a request of the server.
+    /// Takes a response, or a request of the server.
     fn take_message(&mut self, message: Message) -> Result<(), EndReason> {
         match self.dialogue.take(message) {
-            Incoming::Response(response) => {
-                self.keepalive.answered(response.status);
-                if response.status == 401 {
-                    // The nonce grew old. The next keepalive uses the one that came with the refusal.
-                    let _ = self.dialogue.take_challenge(&response, false);
-                }
-                if self.teardown.is_some() && response.cseq() == self.teardown {
-                    self.over = true;
-                }
-            }
+            Incoming::Response(response) => self.take_response(&response),
             Incoming::Request { answer, ends_session } => {
-                if self.unsent.len() <= UNSENT_BYTES_MAX {
-                    self.unsent.extend_from_slice(&answer);
+                if !self.link.is_congested() {
+                    self.link.outbox().extend_from_slice(&answer);
                 }
                 if ends_session {
                     // The answer is a courtesy; what the socket does not take at once is not waited for.
-                    let _ = self.flush();
+                    let _ = self.link.flush();
                     return Err(EndReason::EndedByServer);
                 }
             }
@@ -259,56 +348,98 @@ impl Session {
         Ok(())
     }
 
-    /// Writes what the socket takes.
-    fn flush(&mut self) -> io::Result<()> {
-        while !self.unsent.is_empty() {
-            match (&self.stream).write(&self.unsent) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.unsent.drain(..written.min(self.unsent.len()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    /// Takes an answer: to an order, to the farewell, or else to a keepalive.
+    fn take_response(&mut self, response: &Response) {
+        if response.status < 200 {
+            return;
         }
-        Ok(())
+        let pending = &self.wire.pending;
+        let position = pending.iter().position(|pending| response.cseq() == Some(pending.cseq));
+        // A server that numbers its answers wrongly is understood where only one answer is awaited.
+        let position = position.or((pending.len() == 1 && self.keepalive.awaited() == 0).then_some(0));
+        let Some(position) = position else {
+            self.keepalive.answered(response.status);
+            if response.status == 401 {
+                // The nonce grew old. The next keepalive uses the one that came with the refusal.
+                let _ = self.dialogue.take_challenge(response, false);
+            }
+            if self.wire.teardown.is_some() && response.cseq() == self.wire.teardown {
+                self.wire.over = true;
+            }
+            return;
+        };
+        let Pending { cseq, command, repeated } = self.wire.pending.remove(position);
+        let step = command.order.step();
+        let result = match response.status {
+            200..=299 => Ok(self.addresses.played(cseq, response)),
+            401 => match self.dialogue.take_challenge(response, repeated) {
+                Ok(()) => return self.give_order(command, true),
+                Err(problem) => Err(ClientError::Unauthorized(problem)),
+            },
+            status => Err(ClientError::refused(step, status, response.reason.chars().take(200).collect())),
+        };
+        // Who does not wait for the answer does not need it.
+        let _ = command.answer.send(result);
     }
 
     /// Tells the server that the session is over and waits, but not long, for its answer.
     async fn tear_down(&mut self, now: MonoTime) {
-        self.teardown = Some(self.dialogue.write_teardown(&mut self.unsent));
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.end(now, &mut Nobody);
+        }
+        self.remote.limit(None);
+        self.wire.teardown = Some(self.dialogue.write_teardown(self.link.outbox()));
         let deadline = Instant::now() + TEARDOWN_WAIT;
-        while !self.over && Instant::now() < deadline {
-            let read = scratch::with_read(|buffer| self.read_once(buffer, now, &mut Nobody));
-            if read.is_err() || self.flush().is_err() {
+        while !self.wire.over && Instant::now() < deadline {
+            let read = scratch::with_read(|buffer| self.read_round(buffer, now, &mut Nobody));
+            if read.is_err() || self.link.flush().is_err() {
                 break;
             }
-            if !self.over {
+            if !self.wire.over {
                 sleep_until(Instant::now() + TEARDOWN_INTERVAL).await;
             }
         }
-        self.over = true;
+        self.wire.over = true;
     }
 
     /// What happened until now.
     fn counters(&self) -> Counters {
-        Counters {
+        let mut counters = Counters {
             resynchronisations: self.framer.resynchronisations(),
             skipped_bytes: self.framer.skipped_bytes(),
             keepalives_sent: self.keepalive.sent,
             keepalives_refused: self.keepalive.refused,
             ..self.counters
+        };
+        if let Some(datagrams) = &self.datagrams {
+            datagrams.count(&mut counters);
         }
+        counters
     }
 }
 
 impl Drop for Session {
     /// Some servers keep a session, and count it against their limit, until it is torn down or times out.
     fn drop(&mut self) {
-        if !self.over && self.teardown.is_none() {
-            self.dialogue.write_teardown(&mut self.unsent);
-            let _ = self.flush();
+        self.remote.close();
+        if !self.wire.over && self.wire.teardown.is_none() {
+            self.dialogue.write_teardown(self.link.outbox());
+            let _ = self.link.flush();
+        }
+    }
+}
+
+/// Keeps in mind that a track said goodbye, or that something came of it after all. `report` is a compound of RTCP,
+/// `None` stands for a packet of media.
+fn note_goodbye(goodbyes: &mut [Option<MonoTime>], track: usize, report: Option<&[u8]>, now: MonoTime) {
+    let Some(goodbye) = goodbyes.get_mut(track) else { return };
+    match report {
+        None => *goodbye = None,
+        Some(report) => {
+            let says_goodbye = |packet: &RtcpPacket| matches!(packet, RtcpPacket::Bye { .. });
+            if goodbye.is_none() && rtcp::packets(report).flatten().any(|packet| says_goodbye(&packet)) {
+                *goodbye = Some(now);
+            }
         }
     }
 }

@@ -254,7 +254,7 @@ async fn a_camera_that_insists_on_udp_is_refused() {
     })
     .await;
     let error = connect(&config(addr, "/")).await.unwrap().play(&[0]).await.unwrap_err();
-    assert!(matches!(error, ClientError::Protocol { step: Step::Setup, .. }), "{error:?}");
+    assert!(matches!(error, ClientError::TransportRefused { .. }), "{error:?}");
 }
 
 #[tokio::test]
