@@ -66,6 +66,10 @@ event_codes! {
     ParametersChanged = "parameters_changed", Info;
     /// The camera's timestamps jumped; no frame was lost.
     TimestampJumped = "timestamp_jumped", Warning;
+    /// The camera's clock is more than 5 s from the recorder's.
+    CameraClockOff = "camera_clock_off", Warning;
+    /// The camera's clock agrees with the recorder's again.
+    CameraClockRight = "camera_clock_right", Info;
     /// Packets of a camera did not arrive.
     PacketsLost = "packets_lost", Warning;
     /// The recorder's clock was set.

@@ -2,6 +2,7 @@
 //!
 //! - [`session`]: when a camera is connected, given up and tried again.
 //! - [`timeline`]: which UTC label and which camera time a picture gets.
+//! - [`offset`]: when a camera's clock is so far off that an operator must hear of it.
 //! - [`pace`]: how long a frame lasts, and what is a pause.
 //! - [`slicer`]: where one record ends and the next begins.
 //! - [`ledger`]: what is known of every second of a camera.
@@ -10,6 +11,7 @@
 //! Media does not pass through: these are told *that* a picture came, never the picture.
 
 pub mod ledger;
+pub mod offset;
 pub mod pace;
 pub mod schedule;
 pub mod session;

@@ -52,15 +52,24 @@ pub struct Begin {
     pub passed_until: Option<WallTime>,
 }
 
+/// Steps of the camera's clock without as many agreeing reports between them after which its reports are not believed: no
+/// clock is set so often, but some cameras report the time at which they were switched on, or any time at all.
+const STEPS_MAX: u8 = 3;
+/// So many reports in a row that agree with each other are believed again.
+const AGREEING_MIN: u8 = 3;
+
 /// What a sender report told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The first of this session.
+    /// The first that is believed, in this session or again.
     First,
-    /// It agrees with the ones before.
+    /// It agrees with the ones before, or nothing is built on it.
     Agrees,
     /// The camera's clock was set by so many ticks: a new timeline epoch begins.
     Stepped(i64),
+    /// It contradicts the ones before as those contradicted each other: until they agree, none is believed. A new
+    /// timeline epoch without camera time begins.
+    Unbelievable,
 }
 
 /// The time of one track in one session.
@@ -69,12 +78,16 @@ pub struct Timeline {
     clock_rate: u32,
     /// Where labels are counted from, once the run has begun.
     anchor: Option<Anchor>,
-    /// Last sender report.
+    /// Last sender report, believed or not.
     report: Option<(i64, WallTime)>,
+    /// Reports that contradicted the one before, up to [`STEPS_MAX`]: from there on none is believed.
+    steps: u8,
+    /// Reports in a row that agreed with the one before, up to [`AGREEING_MIN`].
+    agreeing: u8,
     /// Least of (arrival - media time) in each stretch of the last minute, oldest first.
     delays: VecDeque<Bucket>,
-    /// Last sample, to see jumps: its time and its arrival.
-    last: Option<(i64, WallTime)>,
+    /// Last sample, to see jumps: its time and its arrival by the clock that nobody sets.
+    last: Option<(i64, MonoTime)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +107,15 @@ impl Timeline {
     /// The timeline of a track whose RTP clock makes `clock_rate` ticks a second; 0 is taken as 90,000.
     pub fn new(clock_rate: u32) -> Self {
         let clock_rate = if clock_rate == 0 { 90_000 } else { clock_rate };
-        Self { clock_rate, anchor: None, report: None, delays: VecDeque::with_capacity(BUCKETS), last: None }
+        Self {
+            clock_rate,
+            anchor: None,
+            report: None,
+            steps: 0,
+            agreeing: 0,
+            delays: VecDeque::with_capacity(BUCKETS),
+            last: None,
+        }
     }
 
     /// Media time in 90 kHz ticks of an RTP time.
@@ -107,22 +128,21 @@ impl Timeline {
         scale(ticks, i64::from(self.clock_rate), TICKS_PER_SECOND)
     }
 
-    /// Whether a sample with `pts` that arrived at `arrival` (by the recorder's clock) is so far from where real
-    /// time puts it that its timestamp must have jumped. A clock of the recorder that was set looks the same and is
-    /// told apart by the caller, who compares it with the monotonic clock.
-    pub fn jumps(&self, pts: i64, arrival: WallTime) -> bool {
-        let Some((last_pts, last_arrival)) = self.last else { return false };
+    /// Whether a sample with `pts` that arrived at `now` is so far from where real time puts it after the last one that
+    /// the timestamps must have jumped.
+    pub fn jumps(&self, pts: i64, now: MonoTime) -> bool {
+        let Some((last_pts, last_now)) = self.last else { return false };
         let media = self.ticks(pts.saturating_sub(last_pts));
-        let real = arrival.ticks_since(last_arrival);
+        let real = ticks_from_duration(now.since(last_now));
         // A burst after a stall carries the time of the stall, not of the burst: late is not a jump.
         let backwards = media < -JUMP_TICKS;
-        let ahead = media > real.max(0).saturating_add(JUMP_TICKS);
+        let ahead = media > real.saturating_add(JUMP_TICKS);
         backwards || ahead
     }
 
-    /// Notes that a sample with `pts` arrived at `arrival`, for the least delay.
-    pub fn arrived(&mut self, pts: i64, arrival: WallTime) {
-        self.last = Some((pts, arrival));
+    /// Notes that a sample with `pts` arrived at `now`, which the recorder's clock calls `arrival`, for the least delay.
+    pub fn arrived(&mut self, pts: i64, now: MonoTime, arrival: WallTime) {
+        self.last = Some((pts, now));
         let media = self.ticks(pts);
         let offset_ticks = arrival.ticks().saturating_sub(media);
         match self.delays.back_mut() {
@@ -141,26 +161,49 @@ impl Timeline {
     /// Takes a sender report: RTP time `pts` is camera time `camera`. A report of zero (RFC 3550 §6.4.1: no clock)
     /// must not be passed in.
     pub fn sender_report(&mut self, pts: i64, camera: WallTime) -> Report {
-        let told = match self.camera_time(pts) {
-            None => Report::First,
-            Some(expected) => match camera.ticks_since(expected) {
-                step if step.saturating_abs() > CAMERA_STEP_TICKS => Report::Stepped(step),
-                _ => Report::Agrees,
-            },
-        };
+        let was_believed = self.is_believed();
+        let step = self.mapped(pts).map(|expected| camera.ticks_since(expected));
         self.report = Some((pts, camera));
-        told
+        match step {
+            None => Report::First,
+            Some(step) if step.saturating_abs() > CAMERA_STEP_TICKS => {
+                self.agreeing = 0;
+                self.steps = self.steps.saturating_add(1).min(STEPS_MAX);
+                match (was_believed, self.is_believed()) {
+                    (true, true) => Report::Stepped(step),
+                    (true, false) => Report::Unbelievable,
+                    (false, _) => Report::Agrees,
+                }
+            }
+            Some(_) => {
+                self.agreeing = self.agreeing.saturating_add(1).min(AGREEING_MIN);
+                if self.agreeing == AGREEING_MIN {
+                    self.steps = 0;
+                }
+                if !was_believed && self.is_believed() { Report::First } else { Report::Agrees }
+            }
+        }
     }
 
-    /// Camera time of `pts`; `None` before the first sender report.
-    pub fn camera_time(&self, pts: i64) -> Option<WallTime> {
+    /// Whether camera time is built on the sender reports.
+    fn is_believed(&self) -> bool {
+        self.steps < STEPS_MAX
+    }
+
+    /// The time that the last report gives `pts`, believed or not.
+    fn mapped(&self, pts: i64) -> Option<WallTime> {
         let (report_pts, camera) = self.report?;
         Some(camera.plus(self.ticks(pts.saturating_sub(report_pts))))
     }
 
-    /// RTP time of a camera time; `None` before the first sender report.
+    /// Camera time of `pts`; `None` before the first sender report and while they cannot be believed.
+    pub fn camera_time(&self, pts: i64) -> Option<WallTime> {
+        self.mapped(pts).filter(|_| self.is_believed())
+    }
+
+    /// RTP time of a camera time; `None` as for [`camera_time`](Self::camera_time).
     pub fn pts_at_camera_time(&self, camera: WallTime) -> Option<i64> {
-        let (report_pts, report_camera) = self.report?;
+        let (report_pts, report_camera) = self.report.filter(|_| self.is_believed())?;
         Some(report_pts.saturating_add(self.pts(camera.ticks_since(report_camera))))
     }
 
@@ -170,9 +213,9 @@ impl Timeline {
     }
 
     /// How far the camera's clock is ahead of the recorder's, in ticks, by its last sender report and the least delayed
-    /// arrival; `None` before the first of both.
+    /// arrival; `None` before the first of both and while reports cannot be believed.
     pub fn clock_offset(&self) -> Option<i64> {
-        let (pts, camera) = self.report?;
+        let (pts, camera) = self.report.filter(|_| self.is_believed())?;
         Some(camera.ticks_since(self.arrival_time(pts)?))
     }
 
@@ -250,5 +293,7 @@ fn scale(value: i64, numerator: i64, denominator: i64) -> i64 {
     i64::try_from(scaled).unwrap_or(if scaled < 0 { i64::MIN } else { i64::MAX })
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use keepwatch_media::depacketize::Sample;
 use keepwatch_model::{
-    CodecKind, EventCode, GapReason, MonoTime, Origin, Span, State, TICKS_PER_SECOND, TrackConfig, WallTime,
+    CodecKind, EventCode, GapReason, MonoTime, Origin, Span, State, StreamId, TICKS_PER_SECOND, TrackConfig,
+    WallTime,
 };
 use keepwatch_recording::pace::{PAUSE_TICKS_MAX, Pace};
 use keepwatch_recording::slicer::Slicer;
@@ -31,7 +32,7 @@ pub(crate) use self::output::{Ending, Output, Signal};
 use self::tell::Told;
 use self::track::Track;
 use super::context::Context;
-use super::stream::StreamState;
+use super::stream::{StreamState, clock_offset_event};
 
 /// Frames that cannot be decoded are waited through for so long before an operator hears of it.
 const KEY_FRAME_WAIT: Duration = Duration::from_secs(5);
@@ -120,7 +121,7 @@ impl<'a> Gather<'a> {
         }
         match place.config.kind {
             _ if track == VIDEO => self.video(now, wall, sample),
-            CodecKind::Metadata => self.document(wall, track, sample),
+            CodecKind::Metadata => self.document(now, wall, track, sample),
             CodecKind::H264
             | CodecKind::H265
             | CodecKind::Jpeg
@@ -133,19 +134,37 @@ impl<'a> Gather<'a> {
     /// The camera says that RTP time `rtp` of `track` is `camera_time`.
     pub(crate) fn sender_report(&mut self, now: MonoTime, track: usize, rtp: u32, camera_time: WallTime) {
         let Some(place) = self.tracks.get_mut(track) else { return };
-        let Some(report) = place.sender_report(rtp, camera_time, self.batch.1) else { return };
-        if track != VIDEO {
-            return;
+        let report = place.sender_report(rtp, camera_time, now);
+        if track == VIDEO {
+            self.reported(now, report);
         }
-        if let Some(ticks) = place.timeline.clock_offset() {
-            self.stream.set_clock_offset(ticks);
+    }
+
+    /// What a sender report of the pictures told.
+    fn reported(&mut self, now: MonoTime, report: Option<Report>) {
+        let (Some(report), Some(video)) = (report, self.tracks.get(VIDEO)) else { return };
+        let offset = video.timeline.clock_offset();
+        if let Some(change) = self.stream.set_clock_offset(offset)
+            && self.stream.id == StreamId::MAIN
+        {
+            let (code, text) = clock_offset_event(change);
+            self.context.tell(self.stream, self.batch.1, code, text);
         }
-        if let Report::Stepped(ticks) = report {
-            // Camera time begins a new epoch; the pictures go on, and the label with them.
-            self.end_run(None);
-            let seconds = ticks as f64 / TICKS_PER_SECOND as f64;
-            let text = format!("the camera's clock was set by {seconds:.1} s; no frame was lost");
-            self.event(now, EventCode::TimestampJumped, text);
+        match report {
+            Report::First | Report::Agrees => {}
+            Report::Stepped(ticks) => {
+                // Camera time begins a new epoch; the pictures go on, and the label with them.
+                self.end_run(None);
+                let seconds = ticks as f64 / TICKS_PER_SECOND as f64;
+                let text = format!("the camera's clock was set by {seconds:.1} s; no frame was lost");
+                self.event(now, EventCode::TimestampJumped, text);
+            }
+            Report::Unbelievable => {
+                self.end_run(None);
+                let text = "the camera's reports of its clock contradict each other and are not used; no frame was \
+                            lost, and its footage is placed by arrival";
+                self.event(now, EventCode::TimestampJumped, text.to_owned());
+            }
         }
     }
 
@@ -172,7 +191,7 @@ impl<'a> Gather<'a> {
     fn video(&mut self, now: MonoTime, wall: WallTime, sample: &Sample<'_>) {
         let pts = sample.timestamp;
         let Some(track) = self.tracks.get_mut(VIDEO) else { return };
-        let jumps = track.timeline.jumps(pts, wall);
+        let jumps = track.timeline.jumps(pts, now);
         // What ends the run is asked before the parameters may: they must not hide a loss.
         if jumps {
             self.end_run((sample.lost_packets > 0).then_some(GapReason::PacketsLost));
@@ -193,8 +212,10 @@ impl<'a> Gather<'a> {
         if let Some(config) = sample.config_changed {
             self.reconfigure(now, VIDEO, config);
         }
+        let early = self.tracks.get_mut(VIDEO).and_then(|track| track.take_early(pts));
+        self.reported(now, early);
         if let Some(track) = self.tracks.get_mut(VIDEO) {
-            track.arrived(pts, wall);
+            track.arrived(pts, now, wall);
         }
         if self.run.is_some() && self.slicer.cuts_before(pts, sample.key, sample.data.len()) {
             self.commit(pts);
@@ -266,10 +287,7 @@ impl<'a> Gather<'a> {
             self.reconfigure(now, index, config);
         }
         let Some(track) = self.tracks.get_mut(index) else { return };
-        if track.timeline.jumps(sample.timestamp, wall) {
-            track.timeline.forget();
-        }
-        track.arrived(sample.timestamp, wall);
+        track.arrived(sample.timestamp, now, wall);
         // Sound follows the picture: it joins the open record and never opens one.
         if !self.slicer.is_open() {
             return;
@@ -284,12 +302,9 @@ impl<'a> Gather<'a> {
     }
 
     /// A metadata document: it goes into the open record, or waits for the next.
-    fn document(&mut self, wall: WallTime, index: usize, sample: &Sample<'_>) {
+    fn document(&mut self, now: MonoTime, wall: WallTime, index: usize, sample: &Sample<'_>) {
         let Some(track) = self.tracks.get_mut(index) else { return };
-        if track.timeline.jumps(sample.timestamp, wall) {
-            track.timeline.forget();
-        }
-        track.arrived(sample.timestamp, wall);
+        track.arrived(sample.timestamp, now, wall);
         let put = if self.slicer.is_open() {
             self.record_document(index, sample.timestamp, sample.data)
         } else {

@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use keepwatch_model::{CameraId, GapReason, MonoTime, Span, State, StreamId, Subject, WallTime};
+use keepwatch_model::{
+    CameraId, EventCode, GapReason, MonoTime, Span, State, StreamId, Subject, TICKS_PER_SECOND, WallTime,
+};
 use keepwatch_recording::ledger::Ledger;
+use keepwatch_recording::offset::{OffsetChange, OffsetWatch};
 use keepwatch_store::{Commit, Loss};
 use tokio::sync::Notify;
 
@@ -73,6 +76,23 @@ struct Status {
     detail: Option<String>,
     learned: Learned,
     clock_offset_ticks: Option<i64>,
+    offset_watch: OffsetWatch,
+}
+
+/// The event about a change of a camera's clock against the recorder's.
+pub(crate) fn clock_offset_event(change: OffsetChange) -> (EventCode, String) {
+    match change {
+        OffsetChange::Off(ticks) => {
+            let seconds = ticks.saturating_abs() / TICKS_PER_SECOND;
+            let side = if ticks < 0 { "behind" } else { "ahead of" };
+            let text = format!(
+                "the camera's clock is {seconds} s {side} the recorder's; footage is labelled by the recorder's; set the \
+                 camera to the same time server"
+            );
+            (EventCode::CameraClockOff, text)
+        }
+        OffsetChange::Right => (EventCode::CameraClockRight, "the camera's clock is right again".to_owned()),
+    }
 }
 
 impl StreamState {
@@ -87,6 +107,7 @@ impl StreamState {
                 detail: None,
                 learned: Learned::default(),
                 clock_offset_ticks: None,
+                offset_watch: OffsetWatch::default(),
             }),
             durable_at_ns: AtomicU64::new(0),
             pending: AtomicU32::new(0),
@@ -160,8 +181,11 @@ impl StreamState {
         std::mem::replace(&mut self.status().learned, learned)
     }
 
-    pub(crate) fn set_clock_offset(&self, ticks: i64) {
-        self.status().clock_offset_ticks = Some(ticks);
+    /// Notes by how much the camera's clock is ahead; returns what is worth telling.
+    pub(crate) fn set_clock_offset(&self, ticks: Option<i64>) -> Option<OffsetChange> {
+        let mut status = self.status();
+        status.clock_offset_ticks = ticks;
+        ticks.and_then(|ticks| status.offset_watch.look(ticks))
     }
 
     /// Records that wait for the disk.

@@ -14,7 +14,7 @@ fn run(
     let mut labels = Vec::new();
     for frame in from_frame..from_frame + frames {
         let pts = frame * FRAME;
-        timeline.arrived(pts, arrival(frame));
+        timeline.arrived(pts, MonoTime::ZERO, arrival(frame));
         if !timeline.has_begun() {
             timeline.begin(pts, MonoTime::ZERO, None);
         }
@@ -58,7 +58,7 @@ fn a_drifting_camera_is_followed() {
 fn the_least_delayed_picture_places_the_run() {
     let mut timeline = Timeline::new(90_000);
     for (frame, delay) in [(0, 9_000), (1, 1_800), (2, 90), (3, 45_000)] {
-        timeline.arrived(frame * FRAME, START.plus(frame * FRAME + delay));
+        timeline.arrived(frame * FRAME, MonoTime::ZERO, START.plus(frame * FRAME + delay));
     }
     assert_eq!(timeline.begin(0, MonoTime::ZERO, None).label, START.plus(90));
 }
@@ -68,14 +68,14 @@ fn the_least_delayed_picture_places_the_run() {
 #[test]
 fn a_reconnect_is_placed_by_camera_time() {
     let mut first = Timeline::new(90_000);
-    first.arrived(0, START);
+    first.arrived(0, MonoTime::ZERO, START);
     first.sender_report(0, START.plus(77));
     let label = first.begin(0, MonoTime::ZERO, None).label;
     let seam = Seam { label: label.plus(FRAME), camera: first.camera_time(FRAME), at: None, unbroken: false };
 
     let mut second = Timeline::new(90_000);
     let missing = 40;
-    second.arrived(1_000_000, START.plus(FRAME * (missing + 1) + 30_000));
+    second.arrived(1_000_000, MonoTime::ZERO, START.plus(FRAME * (missing + 1) + 30_000));
     second.sender_report(1_000_000, START.plus(77 + FRAME * (missing + 1)));
     assert_eq!(second.begin(1_000_000, MonoTime::ZERO, Some(seam)).label, seam.label.plus(missing * FRAME));
 }
@@ -84,7 +84,7 @@ fn a_reconnect_is_placed_by_camera_time() {
 fn a_reconnect_after_the_cameras_clock_was_set_is_placed_by_arrival() {
     let seam = Seam { label: START, camera: Some(START), at: None, unbroken: false };
     let mut timeline = Timeline::new(90_000);
-    timeline.arrived(0, START.plus(90_000));
+    timeline.arrived(0, MonoTime::ZERO, START.plus(90_000));
     timeline.sender_report(0, START.plus(3_600 * TICKS_PER_SECOND));
     assert_eq!(timeline.begin(0, MonoTime::ZERO, Some(seam)).label, START.plus(90_000));
 }
@@ -93,7 +93,7 @@ fn a_reconnect_after_the_cameras_clock_was_set_is_placed_by_arrival() {
 fn no_run_begins_before_the_one_before_ended() {
     let seam = Seam { label: START, camera: None, at: None, unbroken: false };
     let mut timeline = Timeline::new(90_000);
-    timeline.arrived(0, START.plus(-3_600 * TICKS_PER_SECOND));
+    timeline.arrived(0, MonoTime::ZERO, START.plus(-3_600 * TICKS_PER_SECOND));
     assert_eq!(timeline.begin(0, MonoTime::ZERO, Some(seam)).label, START);
 }
 
@@ -110,7 +110,7 @@ fn an_outage_is_as_long_as_it_was_whatever_the_clock_was_set_to() {
         (3_600 * TICKS_PER_SECOND, START.plus(minute + 3_600 * TICKS_PER_SECOND), Some(START.plus(minute))),
     ] {
         let mut timeline = Timeline::new(90_000);
-        timeline.arrived(0, START.plus(minute + step));
+        timeline.arrived(0, MonoTime::ZERO, START.plus(minute + step));
         assert_eq!(timeline.begin(0, now, Some(seam)), Begin { label, passed_until });
     }
 }
@@ -121,7 +121,7 @@ fn an_unbroken_seam_hides_no_time() {
     let seam = Seam { label: START, camera: None, at: Some(MonoTime::ZERO), unbroken: true };
     for (seconds, label) in [(0, START), (6, START.plus(6 * TICKS_PER_SECOND))] {
         let mut timeline = Timeline::new(90_000);
-        timeline.arrived(5, START.plus(seconds * TICKS_PER_SECOND));
+        timeline.arrived(5, MonoTime::ZERO, START.plus(seconds * TICKS_PER_SECOND));
         let now = MonoTime::ZERO + std::time::Duration::from_secs(seconds.unsigned_abs());
         assert_eq!(timeline.begin(5, now, Some(seam)).label, label);
     }
@@ -142,13 +142,39 @@ fn a_camera_step_is_told_and_drift_is_not() {
 #[test]
 fn a_jump_is_seen_and_a_stall_is_not() {
     let mut timeline = Timeline::new(90_000);
-    timeline.arrived(0, START);
-    assert!(!timeline.jumps(FRAME, START.plus(FRAME)));
-    assert!(!timeline.jumps(-2 * FRAME, START.plus(FRAME)), "reordered pictures");
-    assert!(!timeline.jumps(30 * TICKS_PER_SECOND, START.plus(30 * TICKS_PER_SECOND)), "a quiet half minute");
-    assert!(!timeline.jumps(FRAME, START.plus(30 * TICKS_PER_SECOND)), "a burst after a stall");
-    assert!(timeline.jumps(149 * 3_600 * TICKS_PER_SECOND, START.plus(FRAME)));
-    assert!(timeline.jumps(-149 * 3_600 * TICKS_PER_SECOND, START.plus(FRAME)));
+    timeline.arrived(0, MonoTime::ZERO, START);
+    let soon = MonoTime::from_nanos(40_000_000);
+    let late = MonoTime::from_nanos(30_000_000_000);
+    assert!(!timeline.jumps(FRAME, soon));
+    assert!(!timeline.jumps(-2 * FRAME, soon), "reordered pictures");
+    assert!(!timeline.jumps(30 * TICKS_PER_SECOND, late), "a quiet half minute");
+    assert!(!timeline.jumps(FRAME, late), "a burst after a stall");
+    assert!(timeline.jumps(149 * 3_600 * TICKS_PER_SECOND, soon));
+    assert!(timeline.jumps(-149 * 3_600 * TICKS_PER_SECOND, soon));
+}
+
+/// Cameras that report the time at which they were switched on, or any time: three contradictions are enough, and
+/// three reports that agree are believed again.
+#[test]
+fn reports_that_contradict_each_other_are_not_believed() {
+    let frozen = |_: i64| START;
+    let wild = |report: i64| START.plus(report * 7_919 * TICKS_PER_SECOND % 100_000_007);
+    for lie in [&frozen as &dyn Fn(i64) -> WallTime, &wild] {
+        let mut timeline = Timeline::new(90_000);
+        timeline.arrived(0, MonoTime::ZERO, START);
+        let pts = |report: i64| report * 5 * TICKS_PER_SECOND;
+        let told: Vec<Report> =
+            (1..=20).map(|report| timeline.sender_report(pts(report), lie(report))).collect();
+        assert_eq!(told[0], Report::First);
+        assert!(matches!(told[1..3], [Report::Stepped(_), Report::Stepped(_)]), "{told:?}");
+        assert_eq!(told[3], Report::Unbelievable);
+        assert!(told[4..].iter().all(|told| *told == Report::Agrees), "{told:?}");
+        assert_eq!((timeline.camera_time(0), timeline.clock_offset()), (None, None));
+        let truth = |report| timeline.sender_report(pts(report), START.plus(pts(report) + 90_000));
+        let told: Vec<Report> = (21..=25).map(truth).collect();
+        assert_eq!(told[3], Report::First, "{told:?}");
+        assert_eq!(timeline.clock_offset(), Some(90_000));
+    }
 }
 
 proptest! {
@@ -157,8 +183,8 @@ proptest! {
         let mut timeline = Timeline::new(clock_rate);
         for step in 0..3 {
             let pts = pts.wrapping_mul(step + 1);
-            timeline.jumps(pts, WallTime::from_ticks(arrival));
-            timeline.arrived(pts, WallTime::from_ticks(arrival));
+            timeline.jumps(pts, MonoTime::from_nanos(report.unsigned_abs()));
+            timeline.arrived(pts, MonoTime::ZERO, WallTime::from_ticks(arrival));
             timeline.sender_report(pts, WallTime::from_ticks(report));
             let seam = Seam { label: WallTime::from_ticks(seam_label), camera: None, at: None, unbroken };
             let label = timeline.begin(pts, MonoTime::ZERO, Some(seam)).label;

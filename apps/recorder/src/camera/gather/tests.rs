@@ -559,3 +559,152 @@ fn a_sub_stream_has_books_of_its_own() {
     let told = bench.told();
     assert!(told.iter().any(|text| text.starts_with("sub stream: 42 packets were lost")), "{told:?}");
 }
+
+/// What a camera that has sender reports and sound says and sends, with clocks that are wrong on both sides.
+struct Clocks {
+    camera: fn(i64) -> i64,
+    recorder: fn(i64) -> i64,
+    /// What is added to each report by its number: a lie.
+    lie: fn(i64) -> i64,
+}
+
+const RIGHT: Clocks = Clocks { camera: |_| 0, recorder: |_| 0, lie: |_| 0 };
+
+impl Session<'_> {
+    /// Frames with sound, a sender report of both tracks every 25, by these clocks. `from` is real time in frames.
+    fn play(&mut self, numbers: std::ops::Range<i64>, rtp_offset: i64, clocks: &Clocks) {
+        for number in numbers {
+            let real = number * FRAME;
+            let now = MonoTime::from_nanos(1_000_000 * u64::try_from(number * 40 + 1).unwrap());
+            self.gather.batch = (now, START.plus(real + (clocks.recorder)(real)));
+            let mut data = number.to_le_bytes().to_vec();
+            data.resize(1_000, 7);
+            let timestamp = real + rtp_offset;
+            let key = number % 25 == 0;
+            let sample =
+                Sample { data: &data, timestamp, key, lost_packets: 0, config_changed: None, mark: None };
+            self.gather.sample(now, 0, &sample);
+            // 8 kHz, with an RTP time of its own.
+            let sound = (real + rtp_offset) * 8 / 90 + 1_234;
+            let data = number.to_le_bytes();
+            let sample = Sample {
+                data: &data,
+                timestamp: sound,
+                key: true,
+                lost_packets: 0,
+                config_changed: None,
+                mark: None,
+            };
+            self.gather.sample(now, 1, &sample);
+            if number % 25 == 5 {
+                let camera = START.plus(real + (clocks.camera)(real) + (clocks.lie)(number / 25));
+                let wrapped = |rtp: i64| u32::try_from(rtp & 0xffff_ffff).unwrap();
+                self.gather.sender_report(now, 0, wrapped(timestamp), camera);
+                self.gather.sender_report(now, 1, wrapped(sound), camera.plus((clocks.lie)(number / 25 + 7)));
+            }
+            self.gather.idle(now);
+        }
+    }
+}
+
+const HOUR: i64 = 3_600 * TICKS_PER_SECOND;
+
+/// Camera clocks off by an hour, set forth and back, drifting, or reported at random; the recorder's clock set: nothing is
+/// a gap that is none, the outage between two sessions is as long as it was, no frame is out of order, and sound stays
+/// with its pictures.
+#[test]
+fn no_clock_makes_a_gap_that_is_none() {
+    let at_frame = |number: i64| number * FRAME;
+    assert_eq!(at_frame(200), 8 * TICKS_PER_SECOND);
+    let cases: [(&str, Clocks); 9] = [
+        ("right", RIGHT),
+        ("an hour ahead", Clocks { camera: |_| HOUR, ..RIGHT }),
+        ("an hour behind", Clocks { camera: |_| -HOUR, ..RIGHT }),
+        ("set forth", Clocks { camera: |real| if real > 8 * TICKS_PER_SECOND { HOUR } else { 0 }, ..RIGHT }),
+        ("set back", Clocks { camera: |real| if real > 8 * TICKS_PER_SECOND { -HOUR } else { 0 }, ..RIGHT }),
+        ("drifting", Clocks { camera: |real| real / 2_000, recorder: |real| -real / 2_000, ..RIGHT }),
+        ("lying", Clocks { lie: |report| report * 7_919 % 1_013 * TICKS_PER_SECOND, ..RIGHT }),
+        (
+            "recorder set back",
+            Clocks { recorder: |real| if real > 8 * TICKS_PER_SECOND { -HOUR } else { 0 }, ..RIGHT },
+        ),
+        (
+            "recorder set by 1 s",
+            Clocks { recorder: |real| if real > 8 * TICKS_PER_SECOND { 90_000 } else { 0 }, ..RIGHT },
+        ),
+    ];
+    for (name, clocks) in cases {
+        let mut bench = Bench::new();
+        let pcmu = TrackConfig { kind: CodecKind::Pcmu, clock_rate: 8_000, channels: 1, config: Vec::new() };
+        for (numbers, rtp_offset) in [(0..400, 0), (450..700, 5_000_000)] {
+            let mut session = bench.session_of(&[video_config(0), pcmu.clone()]);
+            session.play(numbers, rtp_offset, &clocks);
+            session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+        }
+        let items = bench.settled();
+        let shape: Vec<_> = items.iter().map(|item| item.2).collect();
+        assert_eq!(shape, ["held", "connection lost", "held", "connection lost"], "{name}: {items:?}");
+        let outage = items[1].1 - items[1].0;
+        // A step of the recorder's clock by a second while the camera is there is steered away later.
+        let tolerance = if name == "recorder set by 1 s" { 25 } else { 3 };
+        assert!((outage - 50).abs() <= tolerance, "{name}: an outage of 50 frames is {outage}");
+        assert!((items[0].1 - items[0].0 - 400).abs() <= 2, "{name}: {items:?}");
+        let frames = bench.on_disk();
+        assert_eq!(frames.len(), 650, "{name}");
+        for pair in frames.windows(2) {
+            assert!(pair[1].0 > pair[0].0 && pair[1].1 > pair[0].1, "{name}: in order");
+        }
+        let sounds = bench.samples_on_disk(1);
+        for (bytes, label) in &sounds {
+            let number = i64::from_le_bytes(bytes[..8].try_into().unwrap());
+            let (_, picture) = frames.iter().find(|(frame, _)| *frame == number).unwrap();
+            let apart = label.ticks_since(*picture);
+            assert!(
+                apart.abs() <= TICKS_PER_SECOND,
+                "{name}: sound {number} is {apart} ticks from its picture"
+            );
+        }
+        assert!(sounds.len() >= 640, "{name}: {}", sounds.len());
+    }
+}
+
+/// The recorder's clock is set forward by an hour: the hour never was, so it is no gap.
+#[test]
+fn an_hour_that_never_was_is_no_gap() {
+    let mut bench = Bench::new();
+    let clocks = Clocks { recorder: |real| if real > 8 * TICKS_PER_SECOND { HOUR } else { 0 }, ..RIGHT };
+    for (numbers, rtp_offset) in [(0..400, 0), (450..500, 5_000_000)] {
+        let pcmu = TrackConfig { kind: CodecKind::Pcmu, clock_rate: 8_000, channels: 1, config: Vec::new() };
+        let mut session = bench.session_of(&[video_config(0), pcmu]);
+        session.play(numbers, rtp_offset, &clocks);
+        session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    }
+    while bench.camera.main().pending() > 0 {
+        std::thread::yield_now();
+    }
+    let window = Span { from: START, to: START.plus(2 * HOUR) };
+    let items = bench.camera.main().ledger().items(window, window.to, &SpanSet::new());
+    let lengths: Vec<_> = items.iter().map(|item| (item.span.ticks() / FRAME, item.state)).collect();
+    let lost = State::Gap { reason: GapReason::ConnectionLost };
+    let skipped = State::Unknown { reason: keepwatch_model::UnknownReason::ClockStepped };
+    assert!(matches!(lengths[0], (399..=401, State::Held { .. })), "{lengths:?}");
+    assert!((48..=52).contains(&lengths[1].0) && lengths[1].1 == lost, "{lengths:?}");
+    assert!((89_900..=90_100).contains(&lengths[2].0) && lengths[2].1 == skipped, "{lengths:?}");
+    assert!(matches!(lengths[3], (49..=51, State::Held { .. })), "{lengths:?}");
+}
+
+#[test]
+fn the_offset_of_a_cameras_clock_is_known_and_told_once() {
+    let mut bench = Bench::new();
+    let mut session = bench.session_of(&[video_config(0), metadata_config()]);
+    let camera = |real: i64| if real > 8 * TICKS_PER_SECOND { HOUR } else { 90 };
+    session.play(0..600, 0, &Clocks { camera, ..RIGHT });
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    bench.settled();
+    let offset = bench.camera.main().clock_offset_ticks().unwrap();
+    assert!((offset - HOUR).abs() < FRAME, "{offset}");
+    let told = bench.told();
+    let about_the_clock =
+        told.iter().filter(|text| text.contains("clock is 3600 s ahead of the recorder's")).count();
+    assert_eq!(about_the_clock, 1, "{told:?}");
+}

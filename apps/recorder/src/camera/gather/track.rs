@@ -1,6 +1,6 @@
 //! A track of a session: its configuration, its clock, and what of it is in the open record.
 
-use keepwatch_model::{TICKS_PER_SECOND, TrackConfig, WallTime};
+use keepwatch_model::{MonoTime, TICKS_PER_SECOND, TrackConfig, WallTime};
 use keepwatch_recording::timeline::{Report, Timeline};
 
 /// Sound and metadata are placed by camera time as long as it agrees this well with their arrival: a camera whose sender
@@ -29,23 +29,26 @@ impl Track {
         }
     }
 
-    /// A sample at `pts` arrived at `wall`; takes up the report that came before it.
-    pub(super) fn arrived(&mut self, pts: i64, wall: WallTime) {
-        if let Some((rtp, camera_time)) = self.early_report.take() {
-            self.timeline.sender_report(near(rtp, pts), camera_time);
+    /// Takes up the report that came before a sample at `pts`, if one did. To be asked before
+    /// [`arrived`](Self::arrived).
+    pub(super) fn take_early(&mut self, pts: i64) -> Option<Report> {
+        let (rtp, camera_time) = self.early_report.take()?;
+        Some(self.timeline.sender_report(near(rtp, pts), camera_time))
+    }
+
+    /// A sample at `pts` arrived at `now`, which the recorder's clock calls `wall`.
+    pub(super) fn arrived(&mut self, pts: i64, now: MonoTime, wall: WallTime) {
+        if self.timeline.jumps(pts, now) {
+            self.timeline.forget();
         }
-        self.timeline.arrived(pts, wall);
+        self.take_early(pts);
+        self.timeline.arrived(pts, now, wall);
     }
 
     /// The camera says that RTP time `rtp` is `camera_time`. `None` when there is nothing yet to hold it against.
-    pub(super) fn sender_report(
-        &mut self,
-        rtp: u32,
-        camera_time: WallTime,
-        wall: WallTime,
-    ) -> Option<Report> {
+    pub(super) fn sender_report(&mut self, rtp: u32, camera_time: WallTime, now: MonoTime) -> Option<Report> {
         let pts = self.last_timestamp.map(|last| near(rtp, last));
-        let Some(pts) = pts.filter(|pts| !self.timeline.jumps(*pts, wall)) else {
+        let Some(pts) = pts.filter(|pts| !self.timeline.jumps(*pts, now)) else {
             // Nothing to hold it against yet, or timestamps are about to jump: the next sample will tell.
             self.early_report = Some((rtp, camera_time));
             return None;
