@@ -182,6 +182,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Runs `server`.
+    pub(crate) fn new(server: Server) -> Self {
+        Self { addr: server.local_addr(), task: tokio::spawn(server.run()) }
+    }
+
     /// Ends it; when this returns, nothing listens any more.
     pub(crate) async fn stop(mut self) {
         self.task.abort();
@@ -198,8 +203,7 @@ impl Drop for Running {
 /// Starts a server for `studio` on an IPv6 or IPv4 loopback address.
 pub(crate) async fn serve(ip: &str, studio: Arc<Studio>) -> Running {
     let addr = SocketAddr::new(ip.parse().unwrap(), 0);
-    let server = Server::bind(addr, studio).await.unwrap();
-    Running { addr: server.local_addr(), task: tokio::spawn(server.run()) }
+    Running::new(Server::bind(addr, studio).await.unwrap())
 }
 
 /// A client configuration with short waits for `path` at `addr`.

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 mod fixture;
+mod hand;
 mod oracle;
 mod pair;
 mod script;
 mod server;
 mod sloppy;
+mod vault;

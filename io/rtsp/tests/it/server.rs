@@ -2,70 +2,14 @@
 
 use std::sync::Arc;
 
-use keepwatch_media::rtsp::Response;
-use keepwatch_media::rtsp::RtspMessage;
-use keepwatch_media::text::{Frame, Framer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 
-use crate::fixture::{Running, Studio, serve, within};
+use crate::fixture::{Running, Studio, serve};
+use crate::hand::Hand;
 
-/// A hand-driven client.
-struct Hand {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    framer: Framer,
-    base: String,
-    cseq: u32,
-    /// Media frames seen between answers.
-    frames: usize,
-}
-
-impl Hand {
-    async fn new(server: &Running) -> Self {
-        let stream = TcpStream::connect(server.addr).await.unwrap();
-        let base = format!("rtsp://{}/live/main", server.addr);
-        Self { stream, buffer: vec![], framer: Framer::new(), base, cseq: 0, frames: 0 }
-    }
-
-    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(bytes.as_ref()).await;
-    }
-
-    /// The next answer; `None` when the server closed.
-    async fn answer(&mut self) -> Option<Response> {
-        within(async {
-            loop {
-                let mut at = 0;
-                while let Some(frame) = self.framer.next(&self.buffer, &mut at).unwrap() {
-                    match frame {
-                        Frame::Text(message) => {
-                            self.buffer.drain(..at);
-                            let Ok(RtspMessage::Response(response)) = message.try_into() else { panic!() };
-                            return Some(response);
-                        }
-                        Frame::Interleaved { .. } => self.frames += 1,
-                    }
-                }
-                self.buffer.drain(..at);
-                if self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
-                    return None;
-                }
-            }
-        })
-        .await
-    }
-
-    /// Sends `METHOD /suffix` with `headers` and returns the answer.
-    async fn ask(&mut self, method: &str, suffix: &str, headers: &str) -> Response {
-        self.cseq += 1;
-        let (base, cseq) = (&self.base, self.cseq);
-        let request = format!("{method} {base}{suffix} RTSP/1.0\r\nCSeq: {cseq}\r\n{headers}\r\n");
-        self.send(request).await;
-        let response = self.answer().await.unwrap();
-        assert_eq!(response.cseq(), Some(cseq));
-        response
-    }
+/// A client of the studio's path.
+async fn hand_of(server: &Running) -> Hand {
+    Hand::at(server.addr, "/live/main").await
 }
 
 const TCP: &str = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n";
@@ -73,7 +17,7 @@ const TCP: &str = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n";
 #[tokio::test]
 async fn each_request_out_of_place_has_its_own_refusal() {
     let server = serve("::1", Arc::new(Studio::new(3))).await;
-    let mut hand = Hand::new(&server).await;
+    let mut hand = hand_of(&server).await;
     for (method, suffix, headers, status) in [
         ("OPTIONS", "", "", 200),
         ("PLAY", "", "", 455),
@@ -118,7 +62,7 @@ async fn each_request_out_of_place_has_its_own_refusal() {
     assert_eq!(hand.ask("SET_PARAMETER", "", &session).await.status, 200);
     hand.send([b"$", &[1u8, 0, 4][..], &[0x80, 201, 0, 0]].concat()).await;
     assert_eq!(hand.ask("TEARDOWN", "", &session).await.status, 200);
-    assert!(hand.frames > 0);
+    assert!(!hand.passed.is_empty());
     assert_eq!(hand.ask("PLAY", "", &session).await.status, 454);
     // The connection is as good as new.
     assert_eq!(hand.ask("DESCRIBE", "", "").await.status, 200);
@@ -129,7 +73,7 @@ async fn each_request_out_of_place_has_its_own_refusal() {
 #[tokio::test]
 async fn a_session_belongs_to_its_connection() {
     let server = serve("::1", Arc::new(Studio::new(1))).await;
-    let (mut owner, mut thief) = (Hand::new(&server).await, Hand::new(&server).await);
+    let (mut owner, mut thief) = (hand_of(&server).await, hand_of(&server).await);
     let response = owner.ask("SETUP", "/trackID=0", TCP).await;
     let session = format!("Session: {}\r\n", response.headers.first("Session").unwrap());
     for method in ["PLAY", "TEARDOWN", "GET_PARAMETER"] {
@@ -141,7 +85,7 @@ async fn a_session_belongs_to_its_connection() {
 #[tokio::test]
 async fn guessing_passwords_ends_the_connection() {
     let server = serve("::1", Arc::new(Studio { login: true, ..Studio::new(1) })).await;
-    let mut hand = Hand::new(&server).await;
+    let mut hand = hand_of(&server).await;
     assert_eq!(hand.ask("OPTIONS", "", "").await.status, 200);
     let response = hand.ask("DESCRIBE", "", "").await;
     let schemes: Vec<_> = response.headers.all("WWW-Authenticate").collect();
@@ -162,7 +106,7 @@ async fn guessing_passwords_ends_the_connection() {
 #[tokio::test]
 async fn what_is_not_rtsp_is_answered_or_cut_off() {
     let server = serve("::1", Arc::new(Studio::new(1))).await;
-    let mut hand = Hand::new(&server).await;
+    let mut hand = hand_of(&server).await;
     hand.send("DESCRIBE\r\nRTSP/1.0 200 OK\r\n\r\nOPTIONS * RTSP/1.0\r\n\r\n").await;
     assert_eq!(hand.answer().await.unwrap().status, 200);
     for endless in [
@@ -170,7 +114,7 @@ async fn what_is_not_rtsp_is_answered_or_cut_off() {
         "SET_PARAMETER * RTSP/1.0\r\nContent-Length: 9999999\r\n\r\n".to_owned(),
         "\0".repeat(2_000_000),
     ] {
-        let mut hand = Hand::new(&server).await;
+        let mut hand = hand_of(&server).await;
         hand.send(endless).await;
         assert!(hand.answer().await.is_none());
     }
@@ -180,7 +124,7 @@ async fn what_is_not_rtsp_is_answered_or_cut_off() {
 #[tokio::test]
 async fn a_client_that_asks_and_never_reads_is_not_waited_for_with_memory() {
     let server = serve("::1", Arc::new(Studio::new(1))).await;
-    let mut deaf = Hand::new(&server).await;
+    let mut deaf = hand_of(&server).await;
     let request = b"DESCRIBE rtsp://x/live/main RTSP/1.0\r\n\r\n".repeat(1_000);
     // The server stops reading, so at some point the socket takes no more; until then it must take all.
     let mut taken = 0;
@@ -189,7 +133,7 @@ async fn a_client_that_asks_and_never_reads_is_not_waited_for_with_memory() {
         taken += request.len();
         assert!(taken < 200_000_000, "requests are taken without end");
     }
-    assert_eq!(Hand::new(&server).await.ask("OPTIONS", "", "").await.status, 200);
+    assert_eq!(hand_of(&server).await.ask("OPTIONS", "", "").await.status, 200);
 }
 
 #[test]
