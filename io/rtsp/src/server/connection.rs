@@ -75,6 +75,8 @@ struct Connection {
     datagrams_due: Option<Instant>,
     /// When the client last showed that it lives.
     alive: Instant,
+    /// How long it may be silent: [`IDLE_MAX`].
+    idle_max: Duration,
     /// Whether the connection ends when all is sent.
     closing: bool,
 }
@@ -87,23 +89,9 @@ pub(super) async fn serve(
     service: Arc<dyn Service>,
     tally: Tally,
 ) {
-    let secure = config.is_some();
-    let connected = socket::prepare(&stream, DEAD_PEER_TIMEOUT)
-        .and_then(|()| Ok((stream.local_addr()?, Stream::new(stream, config)?)));
-    let (local, stream) = match connected {
-        Ok(connected) => connected,
+    let mut connection = match Connection::new(stream, peer, config, service, tally) {
+        Ok(connection) => connection,
         Err(error) => return debug!(%peer, %error, "connection ended before it began"),
-    };
-    let mut connection = Connection {
-        stream,
-        service,
-        conversation: Conversation::new(Ends { peer, local, secure }, tally),
-        framer: Framer::new(),
-        tail: Vec::new(),
-        unsent: Vec::new(),
-        datagrams_due: None,
-        alive: Instant::now(),
-        closing: false,
     };
     let end = connection.run().await;
     let dropped = connection.conversation.session().map_or(0, Session::dropped);
@@ -122,9 +110,32 @@ enum Event {
 }
 
 impl Connection {
+    fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        config: Option<Arc<ServerConfig>>,
+        service: Arc<dyn Service>,
+        tally: Tally,
+    ) -> io::Result<Self> {
+        socket::prepare(&stream, DEAD_PEER_TIMEOUT)?;
+        let ends = Ends { peer, local: stream.local_addr()?, secure: config.is_some() };
+        Ok(Self {
+            stream: Stream::new(stream, config)?,
+            service,
+            conversation: Conversation::new(ends, tally),
+            framer: Framer::new(),
+            tail: Vec::new(),
+            unsent: Vec::new(),
+            datagrams_due: None,
+            alive: Instant::now(),
+            idle_max: IDLE_MAX,
+            closing: false,
+        })
+    }
+
     /// Runs until the connection ends.
     async fn run(&mut self) -> End {
-        let mut idle = pin!(sleep_until(self.alive + HANDSHAKE_MAX));
+        let mut idle = pin!(sleep_until(self.alive + HANDSHAKE_MAX.min(self.idle_max)));
         let mut due_timer = pin!(sleep_until(self.alive));
         loop {
             if self.closing && self.is_all_sent() {
@@ -190,7 +201,7 @@ impl Connection {
 
     /// Ends the connection when the client was silent for too long, or sets the timer anew.
     fn check_idle(&self, timer: Pin<&mut Sleep>) -> Result<(), End> {
-        let wait = if self.stream.is_handshaking() { HANDSHAKE_MAX } else { IDLE_MAX };
+        let wait = if self.stream.is_handshaking() { HANDSHAKE_MAX } else { self.idle_max };
         let deadline = self.alive + wait;
         if deadline <= Instant::now() {
             return Err(End::Idle);
@@ -306,3 +317,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
