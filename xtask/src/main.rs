@@ -7,6 +7,7 @@
 mod bench;
 mod fuzz;
 mod needs;
+mod peers;
 mod process;
 mod test;
 mod tidy;
@@ -55,14 +56,11 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
-    if let Command::Needs = command {
-        return needs::list();
-    }
     let workspace = Workspace::find()?;
     match command {
         Command::Test | Command::Ci => test::run(&workspace),
         Command::Tidy => tidy::run(&workspace),
-        Command::Needs => needs::list(),
+        Command::Needs => needs::list(&workspace),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
     }

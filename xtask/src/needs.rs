@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
+use crate::peers::Peers;
 use crate::process;
+use crate::workspace::Workspace;
 
 /// Oldest Node.js that builds the web console.
 const NODE_VERSION_MIN: (u32, u32) = (20, 19);
@@ -30,6 +32,11 @@ const NEEDS: &[Need] = &[
         what: "ffmpeg and ffprobe",
         packages: &["ffmpeg"],
         found: || runs("ffmpeg", &["-version"]) && runs("ffprobe", &["-version"]),
+    },
+    Need {
+        what: "virtual environments of the system's Python",
+        packages: &["python3", "python3-venv"],
+        found: || runs("/usr/bin/python3", &["-c", "import ensurepip, venv"]),
     },
     Need {
         what: "gst-rtsp-server with x264 for the system's Python",
@@ -70,7 +77,13 @@ raise SystemExit(0 if all(Gst.ElementFactory.find(e) for e in elements) else 1)
 ";
 
 /// Makes sure that everything is there, by installing it if that is allowed.
-pub(crate) fn ensure() -> Result<()> {
+pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
+    ensure_packages()?;
+    let peers = Peers::of(workspace);
+    if peers.found() { Ok(()) } else { peers.install() }
+}
+
+fn ensure_packages() -> Result<()> {
     let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.found)()).collect();
     if missing.is_empty() {
         return Ok(());
@@ -93,7 +106,7 @@ pub(crate) fn ensure() -> Result<()> {
 }
 
 /// Prints every need and whether it is met.
-pub(crate) fn list() -> Result<()> {
+pub(crate) fn list(workspace: &Workspace) -> Result<()> {
     let mut missing = 0;
     for need in NEEDS {
         let found = (need.found)();
@@ -104,6 +117,10 @@ pub(crate) fn list() -> Result<()> {
     println!(
         "{} namespaces of mounts and of the network",
         if namespaces() { "found   " } else { "refused " }
+    );
+    let state = if Peers::of(workspace).found() { "found" } else { "absent" };
+    println!(
+        "{state:8} the Python packages of the peers (`cargo xtask test` installs them under target/peers)"
     );
     match node() {
         Some(path) => println!("found    Node.js at {} (for a change of the web console)", path.display()),

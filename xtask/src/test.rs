@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Message, TargetKind};
 
+use crate::peers::Peers;
 use crate::process;
 use crate::workspace::Workspace;
 use crate::{needs, tidy};
@@ -126,7 +127,7 @@ impl Report {
 /// Runs everything.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut report = Report::default();
-    if report.step(Stage::Prepare, "needs", needs::ensure).is_none() {
+    if report.step(Stage::Prepare, "needs", || needs::ensure(workspace)).is_none() {
         return report.close();
     }
     report
@@ -221,7 +222,8 @@ impl TestProgram {
         command
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
-            .env("KEEPWATCH_BIN", workspace.program("keepwatch"));
+            .env("KEEPWATCH_BIN", workspace.program("keepwatch"))
+            .env("KEEPWATCH_PEERS", Peers::of(workspace).folder());
         if !namespaces {
             command.env(NO_NAMESPACES, "1");
         }

@@ -2,5 +2,6 @@
 
 mod calls;
 mod fake;
+mod peers;
 mod pulling;
 mod searching;
