@@ -8,6 +8,7 @@ pub mod backend;
 mod call;
 mod events;
 mod fault;
+mod fuzz;
 mod gate;
 mod history;
 mod management;
@@ -33,6 +34,8 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 pub use backend::Backend;
+#[doc(hidden)]
+pub use fuzz::answer_requests;
 pub use origin::Reached;
 pub use server::{DeviceServer, ServeError};
 

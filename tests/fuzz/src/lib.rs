@@ -6,6 +6,7 @@
 
 mod configuration;
 mod media;
+mod onvif;
 mod rtsp;
 mod store;
 
@@ -22,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("depacketize_jpeg", media::depacketize_jpeg),
     ("depacketize_metadata", media::depacketize_metadata),
     ("h264_sample", media::h264_sample),
+    ("onvif_device", onvif::device),
     ("rtcp", media::rtcp),
     ("rtp", media::rtp),
     ("rtsp_framing", rtsp::framing),
