@@ -8,10 +8,12 @@
 
 pub mod client;
 pub mod device;
+pub mod discovery;
 pub mod lexical;
 pub mod metadata;
 pub mod namespace;
 pub mod notification;
 pub mod security;
 pub mod soap;
+mod uuid;
 pub mod xml;

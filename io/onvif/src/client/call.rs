@@ -15,6 +15,7 @@ use super::place;
 use super::tls::Tls;
 use crate::security::UsernameToken;
 use crate::soap::{self, Envelope, Fault, Header};
+use crate::uuid::{random, uuid};
 use crate::xml::{Element, Writer};
 
 /// Requests of one call: a login by each manner, an old nonce, a clock that was set, two redirections.
@@ -204,21 +205,4 @@ fn answer_of(call: &'static str, envelope: Envelope) -> Result<Element, ClientEr
 pub(super) fn now() -> WallTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     WallTime::from_unix_nanos(i128::try_from(since.as_nanos()).unwrap_or(i128::MAX))
-}
-
-fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .expect("getrandom(2) gives 16 bytes at any time after the system has started");
-    bytes
-}
-
-/// A random UUID (RFC 9562 §5.4).
-pub(super) fn uuid() -> String {
-    let mut number = u128::from_be_bytes(random());
-    number = (number & !(0xF << 76)) | (4 << 76);
-    number = (number & !(0b11 << 62)) | (0b10 << 62);
-    let digits = format!("{number:032x}");
-    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }

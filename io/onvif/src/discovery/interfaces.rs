@@ -1,0 +1,72 @@
+//! The network interfaces of this machine.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+
+use if_addrs::IfAddr;
+
+/// An interface that has an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Interface {
+    /// Its name.
+    pub(super) name: String,
+    /// Its number, as IPv6 wants it.
+    pub(super) index: u32,
+    /// Its IPv4 addresses and how many bits of each name the subnet.
+    pub(super) ipv4: Vec<(Ipv4Addr, u8)>,
+    /// Whether it has an IPv6 address.
+    pub(super) ipv6: bool,
+    /// Whether it leads to this machine itself.
+    pub(super) loopback: bool,
+}
+
+impl Interface {
+    /// Whether an address is in one of its subnets.
+    pub(super) fn reaches(&self, address: Ipv4Addr) -> bool {
+        self.ipv4.iter().any(|(own, bits)| {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(*bits))).unwrap_or(0);
+            u32::from(*own) & mask == u32::from(address) & mask
+        })
+    }
+}
+
+/// All interfaces, by name.
+pub(super) fn all() -> io::Result<Vec<Interface>> {
+    let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
+    for found in if_addrs::get_if_addrs()? {
+        let loopback = found.is_loopback();
+        let interface = interfaces.entry(found.name.clone()).or_insert_with(|| Interface {
+            name: found.name,
+            loopback,
+            ..Interface::default()
+        });
+        interface.index = found.index.unwrap_or(interface.index);
+        match found.addr {
+            IfAddr::V4(address) => interface.ipv4.push((address.ip, address.prefixlen)),
+            IfAddr::V6(_) => interface.ipv6 = true,
+        }
+    }
+    Ok(interfaces.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subnets_decide_what_an_interface_reaches() {
+        let ipv4 = vec![(Ipv4Addr::new(192, 168, 1, 5), 24), (Ipv4Addr::new(10, 0, 0, 1), 32)];
+        let interface = Interface { ipv4, ..Interface::default() };
+        for (address, reached) in [
+            ([192, 168, 1, 77], true),
+            ([192, 168, 2, 77], false),
+            ([10, 0, 0, 1], true),
+            ([10, 0, 0, 2], false),
+        ] {
+            assert_eq!(interface.reaches(address.into()), reached, "{address:?}");
+        }
+        let everywhere = Interface { ipv4: vec![(Ipv4Addr::UNSPECIFIED, 0)], ..Interface::default() };
+        assert!(everywhere.reaches(Ipv4Addr::new(8, 8, 8, 8)));
+    }
+}
