@@ -91,7 +91,7 @@ impl Caller {
         };
         let mut place = call.place.clone();
         let mut redirections = 0;
-        for _ in 0..REQUESTS_MAX {
+        for request in 0..REQUESTS_MAX {
             let reply = self.request(call, &place, &manner, &body).await?;
             if let Some(next) = redirection(&reply, &place)? {
                 redirections += 1;
@@ -106,9 +106,11 @@ impl Caller {
             let challenged = reply.status == 401;
             let faulted = fault.as_ref().is_some_and(Fault::asks_for_login);
             if challenged || faulted {
-                let next = match manner.challenged(&reply.challenges)? {
+                let next = match manner.challenged(&reply.challenges, request == 0)? {
                     Some(next) if challenged => Some(next),
-                    _ => manner.faulted(),
+                    // A digest that is refused without a word of SOAP is wrong, and a token beside it would be too.
+                    _ if faulted || matches!(manner, Manner::Open) => manner.faulted(),
+                    _ => None,
                 };
                 manner =
                     next.filter(|_| self.credentials.is_some()).ok_or_else(|| self.locked_out(call.name))?;

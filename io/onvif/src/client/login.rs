@@ -50,8 +50,13 @@ impl Manner {
         Some(challenge.answer(credentials, method, &http::target(place), client_nonce, count))
     }
 
-    /// What to try after the device answered with these HTTP challenges; `None` when all was tried.
-    pub(super) fn challenged(&self, headers: &[String]) -> Result<Option<Self>, ClientError> {
+    /// What to try after the device answered with these HTTP challenges; `None` when all was tried. `worked_before` tells
+    /// a challenge that was answered well in an earlier call from one that came in this call.
+    pub(super) fn challenged(
+        &self,
+        headers: &[String],
+        worked_before: bool,
+    ) -> Result<Option<Self>, ClientError> {
         let challenge = match Challenge::strongest(headers.iter().map(String::as_str)) {
             Some(Challenge::Basic { .. }) => return Err(ClientError::PasswordInTheClear),
             Some(challenge @ Challenge::Digest { .. }) => challenge,
@@ -62,7 +67,7 @@ impl Manner {
         Ok(match self {
             Self::Open | Self::Token => Some(Self::Digest { challenge, count: unused, token: false }),
             // An old nonce is no wrong password; and a device that forgets nonces does not always say that it was old.
-            Self::Digest { count, token, .. } if fresh || count.load(Ordering::Relaxed) > 1 => {
+            Self::Digest { token, .. } if fresh || worked_before => {
                 Some(Self::Digest { challenge, count: unused, token: *token })
             }
             Self::Digest { .. } => None,
