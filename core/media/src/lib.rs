@@ -19,6 +19,8 @@ pub mod jpeg;
 pub mod mp4;
 pub mod nal;
 pub mod packetize;
+#[cfg(test)]
+mod quirks;
 pub mod replay;
 pub mod rtcp;
 pub mod rtp;

@@ -168,6 +168,32 @@ fn what_the_writer_writes_is_understood() {
     }
 }
 
+#[test]
+fn every_coding_that_is_announced_is_understood() {
+    use crate::h265::tests::{PPS, SPS, VPS};
+    let sets = crate::h265::DecoderConfig { vps: vec![VPS], sps: vec![SPS], pps: vec![PPS] };
+    let track = |kind, clock_rate, channels, config| TrackConfig { kind, clock_rate, channels, config };
+    let aac = crate::aac::AacConfig::low_complexity(48_000, 2).unwrap();
+    for config in [
+        track(CodecKind::H265, 90_000, 0, sets.build().unwrap()),
+        track(CodecKind::H265, 90_000, 0, Vec::new()),
+        track(CodecKind::Jpeg, 90_000, 0, Vec::new()),
+        track(CodecKind::Aac, 48_000, 2, aac),
+        track(CodecKind::Pcma, 8_000, 1, Vec::new()),
+        track(CodecKind::Metadata, 90_000, 0, Vec::new()),
+    ] {
+        let payload_type = payload_type(config.kind, 3);
+        let announced = [AnnouncedTrack { config: &config, payload_type, control: "x", attributes: &[] }];
+        let read = parse(&write("camera", None, &announced)).tracks.remove(0);
+        let media = match (config.kind.is_video(), config.kind.is_audio()) {
+            (true, _) => MediaKind::Video,
+            (_, true) => MediaKind::Audio,
+            (false, false) => MediaKind::Other,
+        };
+        assert_eq!((read.media, read.payload_type, read.config), (media, payload_type, Ok(config)));
+    }
+}
+
 proptest! {
     #[test]
     fn mutated_descriptions_never_panic(position in 0usize..400, byte: u8, cut in 0usize..400, random: Vec<u8>) {
