@@ -6,10 +6,12 @@
 //! - [`pace`]: how long a frame lasts, and what is a pause.
 //! - [`slicer`]: where one record ends and the next begins.
 //! - [`ledger`]: what is known of every second of a camera.
+//! - [`fetch`]: how one range of footage is fetched from another recorder, each frame once.
 //! - [`schedule`]: when a camera is to be recorded at all.
 //!
 //! Media does not pass through: these are told *that* a picture came, never the picture.
 
+pub mod fetch;
 pub mod ledger;
 pub mod offset;
 pub mod pace;

@@ -1,0 +1,521 @@
+//! Decides what becomes of each frame of a replay, so that one range of footage is taken exactly once.
+//!
+//! A replay begins before its range, may go on behind it, may break off anywhere, repeats what was taken when it is
+//! asked again, and need not tell the truth about its times (ONVIF Streaming, "Playback"). This machine judges frames
+//! by their marks, or by RTP time where there are none; it says when to connect, from where, when to hang up, and
+//! what was missing in the end. It sees times of frames and no frames. Everything that a server can do without end is
+//! bounded.
+
+#[cfg(test)]
+mod tests;
+mod track;
+
+use std::time::Duration;
+
+use keepwatch_media::replay::{ClockRange, FrameMark};
+use keepwatch_model::{Machine, MonoTime, Span, SpanSet, TICKS_PER_SECOND, WallTime};
+
+use track::Track;
+
+/// Footage asked for behind the range: what comes of it proves that the range is over, without waiting for silence.
+const WIDENED_TICKS: i64 = 2 * TICKS_PER_SECOND;
+/// A replay that brings nothing for so long has no more, or is stuck.
+pub const IDLE_MAX: Duration = Duration::from_secs(10);
+/// The same near the end of the range, or where the server said that a section ends.
+pub const END_IDLE_MAX: Duration = Duration::from_secs(2);
+/// A replay that brings frames but none that is wanted for so long is hung up: it began somewhere else.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Frames of one replay that may come in a row without one that is wanted: the longest group of pictures, and more.
+pub const UNWANTED_MAX: u32 = 20_000;
+/// How often the times of one replay may go back.
+pub const STEPS_BACK_MAX: u32 = 16;
+/// Replays in a row that bring nothing new, until the fetch is given up.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// Replays in a row that end in silence without anything new, until the server is believed to have no more.
+const SILENT_MAX: u32 = 2;
+/// First wait after a replay broke off.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// Longest wait.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// How far the tracks of a replay lie apart at most, when it is taken up again: a track that is silent for longer
+/// does not hold up the others.
+const APART_TICKS: i64 = 10 * TICKS_PER_SECOND;
+/// Holes that are told; footage with more of them is not worth a list.
+pub const HOLES_MAX: usize = 4096;
+/// How near the end of the range silence need not last long to be judged.
+const NEAR_END_TICKS: i64 = TICKS_PER_SECOND;
+
+/// A track of a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchTrack {
+    /// Ticks of its RTP clock in a second.
+    pub clock_rate: u32,
+    /// Whether frames come at a steady pace, so that a pause is missing footage; not so for metadata.
+    pub steady: bool,
+}
+
+/// What is known of a frame when it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchFrame {
+    /// Its track, by its position in the list that the fetch was made with.
+    pub track: usize,
+    /// Its mark, if the server sends them.
+    pub mark: Option<FrameMark>,
+    /// Its RTP time in ticks of the track's clock, extended to 64 bits.
+    pub timestamp: i64,
+    /// Whether decoding can start here.
+    pub key: bool,
+    /// Packets lost before it.
+    pub lost: u32,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is wanted, and comes for the first time.
+    Take {
+        /// When it was taken, by the clock of who recorded it.
+        time: WallTime,
+    },
+    /// It lies before the range; frames of the range may need it to be decoded.
+    Lead {
+        /// When it was taken.
+        time: WallTime,
+    },
+    /// It was taken before.
+    Repeated,
+    /// It lies behind the range.
+    Beyond,
+    /// The fetch is over, waits, or has no such track.
+    Ignored,
+}
+
+/// Why a replay could not begin, or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The connection could not be made, or broke.
+    Connection,
+    /// The server ended the session, as some do at the end of their footage.
+    Closed,
+    /// The server has nothing of the range.
+    NoFootage,
+    /// Asking again would change nothing: no replay, no login, no such recording.
+    Refused,
+}
+
+/// What can happen to a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is to begin.
+    Begin,
+    /// The server agreed to play.
+    Playing {
+        /// Where it says that it begins. Frames without marks are placed by that; where a server sends neither, they
+        /// are placed as if it began where it was asked to, which it may not have done.
+        from: Option<WallTime>,
+    },
+    /// The replay could not begin, or ended without being asked to.
+    Ended(Loss),
+    /// It is no longer wanted.
+    Cancel,
+}
+
+/// What a fetch asks of its shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect, and replay this range.
+    Connect(ClockRange),
+    /// End the connection, or the attempt to make one.
+    HangUp,
+    /// It is over; [`Fetch::report`] has the rest.
+    Over(End),
+}
+
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All that the server has of the range was taken; what it has not is among the holes.
+    Complete,
+    /// The server fell silent before the end of the range, and again when it was asked again. What is left may be
+    /// missing there, or not.
+    Silent,
+    /// The server has nothing of what is left of the range, by its own word.
+    NoFootage,
+    /// Not all could be taken; asking again later may help.
+    GivenUp(GiveUp),
+    /// It was no longer wanted.
+    Cancelled,
+}
+
+/// Why a fetch was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveUp {
+    /// The server could not be reached, or broke off, again and again.
+    Connection,
+    /// The server will not.
+    Refused,
+    /// Frames came and none was wanted: the server plays other footage than it was asked for, or the same for ever.
+    OtherFootage,
+    /// Times went back again and again.
+    TimesGoBack,
+}
+
+/// What a fetch did, so far or in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Frames taken.
+    pub taken: u64,
+    /// Frames before the range.
+    pub lead: u64,
+    /// Frames that came again.
+    pub repeated: u64,
+    /// Frames behind the range.
+    pub beyond: u64,
+    /// How often times went back.
+    pub steps_back: u64,
+    /// Packets lost on the way.
+    pub lost_packets: u64,
+    /// Replays asked for.
+    pub attempts: u64,
+    /// Frames without a mark, placed by RTP time: less certain.
+    pub unmarked: u64,
+    /// What the server has nothing of, inside the range; by the first track that is steady. Of what was not reached
+    /// nothing is said.
+    pub holes: SpanSet,
+}
+
+/// Where a fetch stands.
+///
+/// ```text
+///        Begin             Playing            range over
+///  New ────────► Connecting ──────► Playing ─────────────► Over
+///                 ▲   │ Ended          │ Ended, silent, lies  ▲
+///                 │   ▼                ▼                      │ nothing new
+///                 └─ Waiting ◄─────────┴──────────────────────┘ too often
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    New,
+    Connecting,
+    Playing {
+        /// When the last frame came.
+        heard: MonoTime,
+        /// When the last one came that was wanted.
+        wanted: MonoTime,
+    },
+    Waiting {
+        until: MonoTime,
+    },
+    Over,
+}
+
+/// Fetches one range of some tracks from one server.
+#[derive(Debug)]
+pub struct Fetch {
+    range: Span,
+    tracks: Vec<Track>,
+    /// The track by which it is judged what is missing.
+    leading: usize,
+    steady: Vec<bool>,
+    state: State,
+    /// Where the replay begins.
+    begins: WallTime,
+    /// Whether this replay brought anything new.
+    progressed: bool,
+    /// Frames in a row that were not wanted.
+    unwanted: u32,
+    /// How often times went back in this replay.
+    steps_back: u32,
+    /// Replays in a row that brought nothing new, and how many of them ended in silence.
+    fruitless: u32,
+    silent: u32,
+    /// A verdict on the replay that a frame brought about; acted on at the next timeout.
+    due: Option<Due>,
+    report: Report,
+}
+
+/// What a frame brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Complete,
+    Hopeless(GiveUp),
+}
+
+impl Fetch {
+    /// A fetch of `range`, by the clock of who recorded it. The first track that is steady says what is missing.
+    pub fn new(range: Span, tracks: &[FetchTrack]) -> Self {
+        Self {
+            range,
+            tracks: tracks.iter().copied().map(Track::new).collect(),
+            leading: tracks.iter().position(|track| track.steady).unwrap_or(0),
+            steady: tracks.iter().map(|track| track.steady).collect(),
+            state: State::New,
+            begins: range.from,
+            progressed: false,
+            unwanted: 0,
+            steps_back: 0,
+            fruitless: 0,
+            silent: 0,
+            due: None,
+            report: Report::default(),
+        }
+    }
+
+    /// What it did so far.
+    pub const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Up to where the first steady track was taken; `None` before its first frame.
+    pub fn reached(&self) -> Option<WallTime> {
+        self.tracks.get(self.leading)?.end().map(|end| end.min(self.range.to))
+    }
+
+    /// Judges a frame that came at `now`. What follows of it is done by [`timeout`](Machine::timeout), which is to be
+    /// called when [`deadline`](Machine::deadline) has come, at the latest when all that had arrived was judged.
+    pub fn frame(&mut self, now: MonoTime, frame: &FetchFrame) -> Verdict {
+        let State::Playing { heard, wanted } = &mut self.state else { return Verdict::Ignored };
+        let Some(track) = self.tracks.get_mut(frame.track).filter(|_| self.due.is_none()) else {
+            return Verdict::Ignored;
+        };
+        *heard = now;
+        let (verdict, told) = track.frame(frame, self.range, self.begins);
+        let add = |count: &mut u64| *count = count.saturating_add(1);
+        match verdict {
+            Verdict::Take { .. } => {
+                *wanted = now;
+                self.progressed = true;
+                self.unwanted = 0;
+                add(&mut self.report.taken);
+            }
+            Verdict::Lead { .. } => add(&mut self.report.lead),
+            Verdict::Repeated => add(&mut self.report.repeated),
+            Verdict::Beyond => add(&mut self.report.beyond),
+            Verdict::Ignored => {}
+        }
+        if !matches!(verdict, Verdict::Take { .. }) {
+            self.unwanted = self.unwanted.saturating_add(1);
+        }
+        self.report.lost_packets = self.report.lost_packets.saturating_add(u64::from(frame.lost));
+        if frame.mark.is_none() {
+            add(&mut self.report.unmarked);
+        }
+        if told.went_back {
+            add(&mut self.report.steps_back);
+            self.steps_back = self.steps_back.saturating_add(1);
+        }
+        if frame.track == self.leading {
+            self.note_hole(verdict, told.hole);
+        }
+        self.due = if self.is_finished() {
+            Some(Due::Complete)
+        } else if self.steps_back > STEPS_BACK_MAX {
+            Some(Due::Hopeless(GiveUp::TimesGoBack))
+        } else if self.unwanted > UNWANTED_MAX {
+            Some(Due::Hopeless(GiveUp::OtherFootage))
+        } else {
+            None
+        };
+        verdict
+    }
+
+    /// Keeps in mind what is missing before a frame of the leading track.
+    fn note_hole(&mut self, verdict: Verdict, hole: Option<Span>) {
+        let Verdict::Take { time } = verdict else { return };
+        // Pictures come before those they depend on are shown: what seemed missing came after all.
+        let filled = self.report.holes.spans().iter().rfind(|hole| hole.contains(time));
+        if let Some(filled) = filled.and_then(|hole| Span::new(time, hole.to)) {
+            self.report.holes.remove(filled);
+        }
+        if let Some(hole) = hole.filter(|_| self.report.holes.spans().len() < HOLES_MAX) {
+            self.report.holes.insert(hole);
+        }
+    }
+
+    /// Whether nothing more of the range comes: all steady tracks are over. Others have had their turn then, as a
+    /// server sends tracks in the order of recording.
+    fn is_finished(&self) -> bool {
+        let mut tracks = self.tracks.iter().zip(&self.steady);
+        if self.steady.contains(&true) {
+            tracks.all(|(track, steady)| track.is_finished() || !steady)
+        } else {
+            tracks.all(|(track, _)| track.is_finished())
+        }
+    }
+
+    /// Whether the server said that a section of the leading track ends with its last frame.
+    fn section_ended(&self) -> bool {
+        self.tracks.get(self.leading).is_some_and(Track::section_ended)
+    }
+
+    /// How far the leading track is from the end of the range.
+    fn left_ticks(&self) -> i64 {
+        self.range.to.ticks_since(self.reached().unwrap_or(self.range.from))
+    }
+
+    /// How long silence must last to be judged.
+    fn idle_max(&self) -> Duration {
+        let near = self.left_ticks() <= NEAR_END_TICKS;
+        if near || self.section_ended() { END_IDLE_MAX } else { IDLE_MAX }
+    }
+
+    /// From where to ask: the clean point at or before it is where the server begins, so that what comes again is
+    /// known again.
+    fn resume(&self) -> WallTime {
+        let latest = |track: &Track| track.latest();
+        let Some(leading) = self.tracks.get(self.leading).and_then(latest) else { return self.range.from };
+        let earliest = self.tracks.iter().filter(|track| !track.is_finished()).filter_map(latest).min();
+        let from = earliest.unwrap_or(leading).max(leading.plus(-APART_TICKS)).min(leading);
+        // Pictures shown before the last one may not have come, where they depend on it.
+        from.plus(-track::REORDER_TICKS).max(self.range.from)
+    }
+
+    fn connect(&mut self, out: &mut Vec<Action>) {
+        self.begins = self.resume();
+        let range = ClockRange {
+            from: whole_millis(self.begins),
+            to: Some(whole_millis(self.range.to.plus(WIDENED_TICKS))),
+        };
+        self.report.attempts = self.report.attempts.saturating_add(1);
+        self.state = State::Connecting;
+        out.push(Action::Connect(range));
+    }
+
+    fn over(&mut self, end: End, out: &mut Vec<Action>) {
+        // Of what is left of the range it is known that the server has nothing.
+        if matches!(end, End::Complete | End::NoFootage) {
+            let from = self.reached().unwrap_or(self.range.from);
+            let left = Span::new(from, self.range.to);
+            if let Some(left) = left.filter(|left| left.ticks() > crate::pace::PAUSE_TICKS_MAX) {
+                self.report.holes.insert(left);
+            }
+        }
+        self.state = State::Over;
+        out.push(Action::Over(end));
+    }
+
+    /// A replay ended; asks for another one, unless too many brought nothing new.
+    fn retry(&mut self, now: MonoTime, why: GiveUp, out: &mut Vec<Action>) {
+        self.due = None;
+        self.unwanted = 0;
+        self.steps_back = 0;
+        if std::mem::take(&mut self.progressed) {
+            self.fruitless = 0;
+            self.silent = 0;
+        } else {
+            self.fruitless = self.fruitless.saturating_add(1);
+        }
+        if self.fruitless >= ATTEMPTS_MAX {
+            return self.over(End::GivenUp(why), out);
+        }
+        let wait = BACKOFF_MIN.saturating_mul(1 << self.fruitless.min(8)).min(BACKOFF_MAX);
+        self.state = State::Waiting { until: now + wait };
+    }
+
+    /// The replay is silent, or was ended by the server.
+    fn fall_silent(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+        // No further frame fits in.
+        let frame_ticks = self.tracks.get(self.leading).map_or(0, Track::frame_ticks);
+        if self.reached().is_some() && self.left_ticks() < frame_ticks / 2 {
+            return self.over(End::Complete, out);
+        }
+        if !self.progressed {
+            self.silent = self.silent.saturating_add(1);
+        }
+        // Asked again from the last frames on, it says the same again.
+        if self.silent > 0 && self.section_ended() {
+            return self.over(End::Complete, out);
+        }
+        if self.silent >= SILENT_MAX {
+            return self.over(End::Silent, out);
+        }
+        self.retry(now, GiveUp::Connection, out);
+    }
+}
+
+impl Machine for Fetch {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, now: MonoTime, event: Event, out: &mut Vec<Action>) {
+        match (self.state, event) {
+            (State::New, Event::Begin) => self.connect(out),
+            (State::Connecting, Event::Playing { from }) => {
+                // A server that begins behind where it was asked to is believed, one that begins long before is
+                // placed by its marks, if it has any.
+                self.begins = from.unwrap_or(self.begins);
+                self.tracks.iter_mut().for_each(Track::begin);
+                self.state = State::Playing { heard: now, wanted: now };
+            }
+            (State::Connecting | State::Playing { .. }, Event::Ended(loss)) => match (loss, self.due) {
+                (_, Some(Due::Complete)) => self.over(End::Complete, out),
+                (_, Some(Due::Hopeless(why))) => self.retry(now, why, out),
+                (Loss::Closed, None) if matches!(self.state, State::Playing { .. }) => {
+                    self.fall_silent(now, out)
+                }
+                (Loss::Connection | Loss::Closed, None) => self.retry(now, GiveUp::Connection, out),
+                (Loss::NoFootage, None) => self.over(End::NoFootage, out),
+                (Loss::Refused, None) => self.over(End::GivenUp(GiveUp::Refused), out),
+            },
+            (State::Connecting | State::Playing { .. }, Event::Cancel) => {
+                out.push(Action::HangUp);
+                self.over(End::Cancelled, out);
+            }
+            (State::New | State::Waiting { .. }, Event::Cancel) => self.over(End::Cancelled, out),
+            // Late news of a replay that was hung up, or news twice.
+            (State::New | State::Waiting { .. }, Event::Playing { .. } | Event::Ended(_))
+            | (State::Waiting { .. } | State::Connecting | State::Playing { .. }, Event::Begin)
+            | (State::Playing { .. }, Event::Playing { .. })
+            | (State::Over, Event::Begin | Event::Playing { .. } | Event::Ended(_) | Event::Cancel) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<(MonoTime, &'static str)> {
+        match self.state {
+            // How long an attempt to connect may take is known to who makes it.
+            State::New | State::Connecting | State::Over => None,
+            State::Waiting { until } => Some((until, "ask again")),
+            State::Playing { heard, .. } if self.due.is_some() => Some((heard, "the replay is decided")),
+            State::Playing { heard, wanted } => {
+                let idle = heard + self.idle_max();
+                let patience = wanted + PATIENCE;
+                Some(if idle <= patience {
+                    (idle, "nothing comes")
+                } else {
+                    (patience, "nothing wanted comes")
+                })
+            }
+        }
+    }
+
+    fn timeout(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+        if self.deadline().is_none_or(|(at, _)| now < at) {
+            return;
+        }
+        match (self.state, self.due) {
+            (State::New | State::Connecting | State::Over, _) => {}
+            (State::Waiting { .. }, _) => self.connect(out),
+            (State::Playing { .. }, Some(Due::Complete)) => {
+                out.push(Action::HangUp);
+                self.over(End::Complete, out);
+            }
+            (State::Playing { .. }, Some(Due::Hopeless(why))) => {
+                out.push(Action::HangUp);
+                self.retry(now, why, out);
+            }
+            (State::Playing { heard, .. }, None) if now.since(heard) >= self.idle_max() => {
+                out.push(Action::HangUp);
+                self.fall_silent(now, out);
+            }
+            (State::Playing { .. }, None) => {
+                out.push(Action::HangUp);
+                self.retry(now, GiveUp::OtherFootage, out);
+            }
+        }
+    }
+}
+
+/// Times that every server understands: whole milliseconds, not later.
+const fn whole_millis(time: WallTime) -> WallTime {
+    WallTime::from_ticks(time.ticks().div_euclid(90) * 90)
+}
