@@ -8,19 +8,10 @@ use keepwatch_it::{
 };
 use keepwatch_model::{Span, TICKS_PER_SECOND};
 
-use crate::shared;
+use crate::{reconfigure, shared};
 
 /// How long a start may take that is refused.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Changes the configuration of a site.
-fn reconfigure(site: &Site, from: &str, to: &str) {
-    let path = site.path().join("keepwatch.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let changed = text.replace(from, to);
-    assert_ne!(text, changed, "{from} does not stand in it");
-    std::fs::write(path, changed).unwrap();
-}
 
 /// Starts a node that must refuse to run, and returns what it says.
 fn refused(site: &Site) -> String {
@@ -244,13 +235,10 @@ fn after_a_kill_of_a_recorder_that_had_wrapped_around_coverage_says_what_the_dis
         .map(|id| {
             wait_until(&format!("end of {id}"), PATIENCE, || {
                 let lines = node.coverage(id, None)?;
-                let open = lines.iter().any(|line| {
-                    line.reason.as_deref() == Some("not_yet") && line.span.ticks() > TICKS_PER_SECOND
-                });
-                Ok((!open
-                    && lines.iter().rposition(|line| line.state == "gap")
-                        > lines.iter().rposition(|line| line.state == "held"))
-                .then_some(lines))
+                // The last record is on its way to the disk until a gap follows what is held.
+                let held = lines.iter().rposition(|line| line.state == "held");
+                let over = held.is_some_and(|at| lines.get(at + 1).is_some_and(|next| next.state == "gap"));
+                Ok(over.then_some(lines))
             })
             .unwrap()
         })

@@ -7,6 +7,7 @@ mod codecs;
 mod crash;
 mod demo;
 mod disks;
+mod faults;
 mod foreign_camera;
 mod frames;
 mod http;
@@ -14,6 +15,8 @@ mod paths;
 mod store;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use keepwatch_it::Site;
 
 /// Tests that promise a time run alone, or they would measure each other.
 static MACHINE: RwLock<()> = RwLock::new(());
@@ -26,4 +29,13 @@ fn shared() -> RwLockReadGuard<'static, ()> {
 /// For a test that promises one.
 fn alone() -> RwLockWriteGuard<'static, ()> {
     MACHINE.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Changes the configuration of a site.
+fn reconfigure(site: &Site, from: &str, to: &str) {
+    let path = site.path().join("keepwatch.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let changed = text.replace(from, to);
+    assert_ne!(text, changed, "{from} does not stand in it");
+    std::fs::write(path, changed).unwrap();
 }

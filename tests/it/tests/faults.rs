@@ -1,0 +1,237 @@
+//! Every fault of a virtual camera against recording: one recorder, a camera for each fault, and one without.
+//!
+//! What is missing must be what the fault withholds, the ledger must name it and nothing else, and the camera without
+//! a fault must not notice.
+
+use std::time::{Duration, Instant};
+
+use keepwatch_it::{Cameras, CoverageLine, Movie, Node, Site, wait_until};
+use keepwatch_model::{Span, TICKS_PER_SECOND};
+use serde_json::{Value, json};
+
+use crate::{reconfigure, shared};
+
+/// Ticks from one frame to the next.
+const FRAME: i64 = TICKS_PER_SECOND / Cameras::RATE;
+
+/// When the faults begin and end, and what is looked at, in seconds from the first label. The end lies behind the first
+/// keepalive of a session, which comes after half of 60 s.
+const BEGIN: i64 = 4;
+const HEAL: i64 = 12;
+const END: i64 = 36;
+
+/// How far a recorder may be behind its cameras on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a recorder may miss because of a fault.
+#[derive(Clone, Copy, Debug)]
+enum Missing {
+    /// Nothing.
+    Nothing,
+    /// So many frames that the camera left out without a hole in its sequence numbers: nobody can know.
+    Unnoticed(u64),
+    /// So many frames, in gaps of these reasons.
+    Frames(u64, &'static [&'static str]),
+    /// What the camera gave to no connection, in gaps of these reasons, the first of which must be there.
+    NotGiven(&'static [&'static str]),
+    /// Some frames that only the gaps count, of these reasons, the first of which must be there.
+    Some(&'static [&'static str]),
+}
+
+/// A fault and what comes of it.
+struct Case {
+    /// What is commanded at [`BEGIN`]; everything is healed at [`HEAL`].
+    faults: Vec<Value>,
+    missing: Missing,
+}
+
+fn case<const N: usize>(faults: [Value; N], missing: Missing) -> Case {
+    Case { faults: faults.into(), missing }
+}
+
+fn cases() -> Vec<Case> {
+    use Missing::{Frames, NotGiven, Nothing, Some, Unnoticed};
+    let keepalive = |answer: &str| json!({"fault": "keepalive", "answer": answer});
+    vec![
+        case([json!({"fault": "drop"})], NotGiven(&["connection_lost"])),
+        case([json!({"fault": "refuse"})], NotGiven(&["connection_refused", "connection_lost"])),
+        case([json!({"fault": "stall"})], Some(&["camera_silent", "connection_lost"])),
+        case([json!({"fault": "no_key_frames"})], Nothing),
+        case(
+            [json!({"fault": "no_key_frames"}), json!({"fault": "drop"})],
+            Some(&["key_frame_missing", "connection_lost"]),
+        ),
+        case([json!({"fault": "lose_frames", "count": 5})], Frames(5, &["packets_lost"])),
+        case([json!({"fault": "skip_frames", "count": 10})], Unnoticed(10)),
+        case([json!({"fault": "parameters", "set": "alternate"})], Nothing),
+        case([json!({"fault": "timestamp_jump", "milliseconds": 149 * 3_600_000_i64})], Nothing),
+        case([json!({"fault": "timestamp_jump", "milliseconds": -60_000})], Nothing),
+        case([json!({"fault": "clock_step", "milliseconds": 3_600_000})], Nothing),
+        case([json!({"fault": "clock_step", "milliseconds": -3_600_000})], Nothing),
+        case([json!({"fault": "clock_drift", "ppm": 500})], Nothing),
+        case([json!({"fault": "clock_drift", "ppm": -500})], Nothing),
+        // The session's keepalive comes after the healing: these stay.
+        case([keepalive("wrong_cseq")], Nothing),
+        case([keepalive("bad_request")], Nothing),
+        case([keepalive("silent")], Nothing),
+        // What goes wrong with footage of the card and with searching does not touch live pictures.
+        case(
+            [
+                json!({"fault": "ignore_rate_control"}),
+                json!({"fault": "ignore_range_end"}),
+                json!({"fault": "no_marks"}),
+                json!({"fault": "search_empty"}),
+            ],
+            Nothing,
+        ),
+        case([json!({"fault": "card", "state": "missing"})], Nothing),
+        case([json!({"fault": "card", "state": "full"})], Nothing),
+        case([json!({"fault": "card", "state": "slow"})], Nothing),
+        // The witness.
+        case([], Nothing),
+    ]
+}
+
+/// The numbers that are missing between the first and the last, as first number and count.
+fn holes(numbers: &[u64]) -> Vec<(u64, u64)> {
+    let pairs = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1);
+    pairs.map(|pair| (pair[0] + 1, pair[1] - pair[0] - 1)).collect()
+}
+
+/// What is missing without a break, and why.
+fn gaps(lines: &[CoverageLine]) -> Vec<(i64, Vec<&str>)> {
+    let mut gaps: Vec<(i64, Vec<&str>)> = Vec::new();
+    let mut before = "held";
+    for line in lines {
+        if line.state != "held" {
+            if before == "held" {
+                gaps.push((0, Vec::new()));
+            }
+            let (ticks, reasons) = gaps.last_mut().expect("one was begun");
+            *ticks += line.span.ticks();
+            reasons.push(line.reason.as_deref().unwrap_or(&line.state));
+        }
+        before = &line.state;
+    }
+    gaps
+}
+
+/// Numbers from `first` to `last` that were given to no connection of the camera.
+fn not_given(connections: &[Value], first: u64, last: u64) -> u64 {
+    let mut count = 0;
+    let mut next = first;
+    for connection in connections {
+        let (Some(from), Some(to)) = (connection["first_frame"].as_u64(), connection["last_frame"].as_u64())
+        else {
+            continue;
+        };
+        count += from.min(last + 1).saturating_sub(next);
+        next = next.max(to + 1);
+    }
+    count
+}
+
+/// Compares what is in the file with what the ledger says and with what the fault withheld.
+fn judge(case: &Case, numbers: &[u64], lines: &[CoverageLine], connections: &[Value]) -> Result<(), String> {
+    let holes = holes(numbers);
+    let gaps = gaps(lines);
+    let missing: u64 = holes.iter().map(|(_, count)| count).sum();
+    let described = format!("missing {holes:?}, gaps {gaps:?}, connections {}", Value::from(connections));
+    let wrong = |what: &str| Err(format!("{what}: {described}"));
+    if numbers.windows(2).any(|pair| pair[1] <= pair[0]) {
+        return wrong("a number twice, or out of order");
+    }
+    let reasons: &[&str] = match case.missing {
+        Missing::Nothing | Missing::Unnoticed(_) => &[],
+        Missing::Frames(_, reasons) | Missing::NotGiven(reasons) | Missing::Some(reasons) => reasons,
+    };
+    let found: Vec<&str> = gaps.iter().flat_map(|(_, reasons)| reasons.iter().copied()).collect();
+    if found.iter().any(|reason| !reasons.contains(reason))
+        || reasons.first().is_some_and(|must| !found.contains(must))
+    {
+        return wrong("another reason");
+    }
+    let expected = match case.missing {
+        Missing::Nothing => 0,
+        Missing::Unnoticed(count) | Missing::Frames(count, _) => count,
+        Missing::NotGiven(_) => match (numbers.first(), numbers.last()) {
+            (Some(first), Some(last)) => not_given(connections, *first, *last),
+            _ => return wrong("no frames"),
+        },
+        Missing::Some(_) => missing.max(1),
+    };
+    if missing != expected {
+        return wrong(&format!("{expected} frames were withheld"));
+    }
+    if matches!(case.missing, Missing::Unnoticed(_)) {
+        return Ok(());
+    }
+    if gaps.len() != holes.len() {
+        return wrong("another number of gaps than of holes");
+    }
+    for ((ticks, _), (_, count)) in gaps.iter().zip(&holes) {
+        let length = i64::try_from(*count).expect("few frames") * FRAME;
+        if (ticks - length).abs() >= FRAME / 2 {
+            return wrong(&format!("a gap of {ticks} ticks for {count} frames"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_fault_costs_the_frames_it_withholds_and_the_ledger_names_them() {
+    let _machine = shared();
+    let site = Site::new().unwrap();
+    let cases = cases();
+    let cameras = Cameras::start(&site, cases.len(), "127.0.0.1").unwrap();
+    let ids = cameras.ids();
+    let listed: Vec<_> = ids.iter().map(|id| (id.as_str(), cameras.url(id))).collect();
+    Node::configure(&site, "127.0.0.1:0", &listed).unwrap();
+    reconfigure(&site, "256 MiB", "512 MiB");
+    let node = Node::start(&site).unwrap();
+    let firsts: Vec<_> = ids.iter().map(|id| node.first_label(id).unwrap()).collect();
+    let started = Instant::now();
+    let wait = |seconds: i64| {
+        // The witness tells the time.
+        let label = firsts[ids.len() - 1].plus(seconds * TICKS_PER_SECOND);
+        node.wait_durable(&ids[ids.len() - 1], label, PATIENCE).unwrap();
+    };
+    let command = |id: &str, fault: &Value| {
+        let mut command = fault.clone();
+        command["camera"] = json!(id);
+        cameras.command(&command).unwrap();
+    };
+    wait(BEGIN);
+    for (id, case) in ids.iter().zip(&cases) {
+        case.faults.iter().for_each(|fault| command(id, fault));
+    }
+    wait(HEAL);
+    for (id, case) in ids.iter().zip(&cases) {
+        if case.faults.iter().all(|fault| fault["fault"] != "keepalive") {
+            command(id, &json!({"fault": "heal"}));
+        }
+    }
+    wait(END);
+    let mut wrong = Vec::new();
+    for ((id, case), from) in ids.iter().zip(&cases).zip(&firsts) {
+        let span = Span::new(*from, from.plus(END * TICKS_PER_SECOND)).unwrap();
+        let verdict = wait_until("the end of the window", PATIENCE, || {
+            Ok(node.durable_until(id)?.filter(|until| *until >= span.to).map(drop))
+        })
+        .map_err(|error| format!("{error:#}"))
+        .and_then(|()| {
+            let file = node.export(&site, id, span, &format!("{id}.mp4")).unwrap();
+            let pictures = Movie::pictures(&file).unwrap();
+            let shown = pictures.iter().filter(|picture| !picture.hidden);
+            let numbers: Vec<u64> = shown.filter_map(|picture| picture.number).collect();
+            let lines = node.coverage(id, Some(span)).unwrap();
+            judge(case, &numbers, &lines, &cameras.connections(id).unwrap())
+        });
+        if let Err(what) = verdict {
+            wrong.push(format!("{id} {}: {what}", Value::from(case.faults.clone())));
+        }
+    }
+    assert!(wrong.is_empty(), "after {:?}:\n{}", started.elapsed(), wrong.join("\n"));
+    assert_eq!(cameras.connections(&ids[ids.len() - 1]).unwrap().len(), 1, "the witness was left alone");
+    node.end().unwrap();
+}
