@@ -152,6 +152,21 @@ impl Ledger {
         }
     }
 
+    /// What counts as held and is not among `on_disk`, all that the disks hold: given up just before the recorder died,
+    /// and not yet entered here. Whoever asks must know that no disk is away.
+    pub fn held_beyond(&self, on_disk: &SpanSet) -> Vec<Span> {
+        self.pieces(Span { from: WallTime::MIN, to: WallTime::MAX })
+            .filter(|piece| is_held(piece.state))
+            .flat_map(|piece| on_disk.missing(piece.span).spans().to_vec())
+            .collect()
+    }
+
+    /// All of `span` was held and then overwritten, although part of it was never entered as held.
+    pub fn given_up(&mut self, span: Span, state: State) {
+        self.set(span, state);
+        self.overwritten(span, state);
+    }
+
     /// Everything before `label` has reached the end of its retention.
     pub fn expire(&mut self, label: WallTime) {
         let Some((&first, _)) = self.steps.iter().find(|(_, state)| **state != NOT_CONFIGURED) else {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use keepwatch_model::{
-    CameraId, GapReason, Span, State, StreamId, UnknownReason, WallTime, ticks_from_duration,
+    CameraId, GapReason, Span, SpanSet, State, StreamId, UnknownReason, WallTime, ticks_from_duration,
 };
 use keepwatch_recording::ledger::{Ledger, Row};
 use keepwatch_recording::schedule::Schedule;
-use keepwatch_store::StoreError;
+use keepwatch_store::{DiskState, HeldSpan, StoreError};
 
 use super::Inner;
 use crate::config::CameraConfig;
@@ -72,14 +72,41 @@ fn take_up(
         held.push((stretch.span, state));
     }
     let mut ledger = Ledger::restore(rows, held, alive, now, schedule);
+    // As the bookkeeper does while the node runs: without a retention time, space is the retention.
+    let oldest = camera.retention.map(|age| now.plus(-ticks_from_duration(age)));
+    let gone = |span: Span| match oldest {
+        Some(oldest) if span.to > oldest => State::Gap { reason: GapReason::Overwritten },
+        Some(_) | None => State::Expired,
+    };
     for (id, of, span) in &inner.recovery.vanished {
         if (*id, *of) == (camera.id, stream) {
-            // As the bookkeeper does while the node runs: without a retention time, space is the retention.
-            let oldest = camera.retention.map(|age| now.plus(-ticks_from_duration(age)));
-            let early = oldest.is_some_and(|oldest| span.to > oldest);
-            let gap = State::Gap { reason: GapReason::Overwritten };
-            ledger.overwritten(*span, if early { gap } else { State::Expired });
+            ledger.overwritten(*span, gone(*span));
         }
     }
+    let store = &inner.context.store;
+    let all_there =
+        store.disks().iter().all(|disk| matches!(disk.state, DiskState::Online | DiskState::Full));
+    if !inner.recovery.clean && all_there {
+        forget_overwritten(&mut ledger, &store.held(camera.id, stream, EVER)?, from, gone);
+    }
     Ok(ledger)
+}
+
+const EVER: Span = Span { from: WallTime::MIN, to: WallTime::MAX };
+
+/// The index and the ledger are stored apart: after a crash the one may know what was overwritten and the other not.
+/// `open` is the label from which the ledger had stored that frames were on their way.
+fn forget_overwritten(ledger: &mut Ledger, held: &[HeldSpan], open: WallTime, gone: impl Fn(Span) -> State) {
+    let mut on_disk = SpanSet::default();
+    for stretch in held {
+        on_disk.insert(stretch.span);
+    }
+    for span in ledger.held_beyond(&on_disk) {
+        // A held span grows without being stored: what grew behind one that is gone lasted until what is there.
+        let next = on_disk.spans().iter().find(|there| there.from >= span.to);
+        match next.filter(|_| span.to == open).and_then(|next| Span::new(span.from, next.from)) {
+            Some(grown) => ledger.given_up(grown, gone(grown)),
+            None => ledger.overwritten(span, gone(span)),
+        }
+    }
 }

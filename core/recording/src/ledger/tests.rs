@@ -263,3 +263,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_given_up_right_before_a_crash_does_not_come_back_as_held() {
+    let mut ledger = Ledger::new();
+    ledger.missing_from(at(0), GapReason::ConnectionLost);
+    ledger.recording_from(at(10));
+    ledger.held(span(10, 20), HELD);
+    ledger.held(span(40, 50), HELD);
+    let mut on_disk = SpanSet::default();
+    on_disk.insert(span(40, 50));
+    assert_eq!(ledger.held_beyond(&on_disk), [span(10, 20)]);
+    // It had grown up to what is held, which was not entered when the recorder died.
+    ledger.given_up(span(10, 40), State::Expired);
+    assert_eq!(ledger.held_beyond(&on_disk), []);
+    let items = ledger.items(span(0, 50), at(60), &SpanSet::default());
+    let states: Vec<_> = items.iter().map(|item| (item.span, item.state)).collect();
+    assert_eq!(states, [(span(0, 40), State::Expired), (span(40, 50), HELD)]);
+}
