@@ -55,6 +55,10 @@ fn cases() -> Vec<Case> {
     vec![
         case([json!({"fault": "drop"})], NotGiven(&["connection_lost"])),
         case([json!({"fault": "refuse"})], NotGiven(&["connection_refused", "connection_lost"])),
+        case(
+            [json!({"fault": "refuse_nth", "n": 1}), json!({"fault": "drop"})],
+            NotGiven(&["connection_refused", "connection_lost"]),
+        ),
         case([json!({"fault": "stall"})], Some(&["camera_silent", "connection_lost"])),
         case([json!({"fault": "no_key_frames"})], Nothing),
         case(
