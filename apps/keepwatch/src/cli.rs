@@ -236,9 +236,18 @@ pub(crate) struct LabCamerasOptions {
     /// Coding of the sound
     #[arg(long, value_enum, default_value_t)]
     pub(crate) audio: LabAudio,
+    /// Send ONVIF metadata: a document a second, motion that comes and goes
+    #[arg(long)]
+    pub(crate) metadata: bool,
     /// Leave the sound out, as `--audio none`
     #[arg(long, conflicts_with = "audio")]
     pub(crate) silent: bool,
+    /// Serve the streams encrypted there too, with a certificate made for it; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) tls: Option<SocketAddr>,
+    /// Make the cameras ONVIF devices, the first one there; port 0 takes free ones
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) onvif: Option<SocketAddr>,
     /// What they ask for.
     #[command(flatten)]
     pub(crate) login: LabLogin,
@@ -306,6 +315,8 @@ pub(crate) enum LabAudio {
     Pcmu,
     /// G.711 A-law
     Pcma,
+    /// AAC, a loop of 16 kHz
+    Aac,
     /// No sound
     None,
 }
@@ -316,6 +327,7 @@ impl LabAudio {
         match self {
             Self::Pcmu => Some(AudioCodec::Pcmu),
             Self::Pcma => Some(AudioCodec::Pcma),
+            Self::Aac => Some(AudioCodec::Aac),
             Self::None => None,
         }
     }

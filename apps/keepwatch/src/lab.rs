@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use keepwatch_lab::{
-    CamerasOptions, CardOptions, EncoderSettings, FrameStamp, LoadOptions, Login, SiteOptions, run_cameras,
-    run_load,
+    CamerasOptions, CardOptions, EncoderSettings, FrameStamp, LoadOptions, Login, NUMBERS_PER_CAMERA,
+    SiteOptions, read_jpeg_counter, run_cameras, run_load,
 };
-use keepwatch_model::{CameraId, Span, StreamId, WallTime};
+use keepwatch_model::{CameraId, CodecKind, Span, StreamId, WallTime};
 use keepwatch_store::Store;
 use serde::Serialize;
 use serde_json::Value;
@@ -50,6 +50,9 @@ fn cameras_options(options: LabCamerasOptions) -> anyhow::Result<CamerasOptions>
         encoder,
         gop_frames: options.gop,
         audio: if options.silent { None } else { options.audio.codec() },
+        metadata: options.metadata,
+        tls: options.tls,
+        onvif: options.onvif,
         codecs: options.codec.into_iter().map(Into::into).collect(),
         login: login(options.login)?,
         card: options.card.map(|directory| CardOptions {
@@ -123,26 +126,39 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, camera: CameraId, sample: &[u8]) {
-        let Some(stamp) = FrameStamp::find(sample) else {
+    fn add(&mut self, camera: CameraId, kind: CodecKind, sample: &[u8]) {
+        let number = if kind == CodecKind::Jpeg {
+            // The picture has no place for the camera's name: it is what the camera of this id shows.
+            number_of_jpeg(camera, sample)
+        } else {
+            FrameStamp::find(sample).map(|stamp| (stamp.camera, stamp.number))
+        };
+        let Some((stamped, number)) = number else {
             self.unstamped += 1;
             return;
         };
-        if stamp.camera != camera {
+        if stamped != camera {
             self.foreign += 1;
             return;
         }
         self.frames += 1;
         // Numbers come in order but for what was recorded twice, so the last range is nearly always the one.
-        if self.ranges.iter().rev().any(|(first, last)| (*first..=*last).contains(&stamp.number)) {
+        if self.ranges.iter().rev().any(|(first, last)| (*first..=*last).contains(&number)) {
             self.duplicates += 1;
             return;
         }
         match self.ranges.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(stamp.number) => *last = stamp.number,
-            Some(_) | None => self.ranges.push((stamp.number, stamp.number)),
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            Some(_) | None => self.ranges.push((number, number)),
         }
     }
+}
+
+/// The number of a frame of motion JPEG: what the picture shows, among the numbers of the camera with this id.
+fn number_of_jpeg(camera: CameraId, file: &[u8]) -> Option<(CameraId, u64)> {
+    let counter = read_jpeg_counter(file)?;
+    let place: u64 = camera.as_str().strip_prefix("cam")?.parse().ok()?;
+    Some((camera, NUMBERS_PER_CAMERA.checked_mul(place)?.checked_add(u64::from(counter))?))
 }
 
 /// Prints, a JSON line for each camera, which frame numbers a store holds.
@@ -161,7 +177,7 @@ fn count_frames(options: &NodeOptions) -> anyhow::Result<Outcome> {
             for (track, description) in record.index().tracks.iter().enumerate() {
                 if description.config.kind.is_video() {
                     for sample in 0..description.samples.len() {
-                        count.add(camera, record.sample(track, sample));
+                        count.add(camera, description.config.kind, record.sample(track, sample));
                     }
                 }
             }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::FrameStamp;
 use crate::card::Card;
 use crate::connections::Connections;
+use crate::documents::{self, DOCUMENT_TICKS};
 use crate::fault::{CameraControl, Condition, ParameterSet};
 use crate::feed::{Feed, FeedFrame, Variant};
 use crate::sound::Sound;
@@ -44,6 +45,8 @@ pub(crate) struct Camera {
     pub(crate) delay_ticks: i64,
     pub(crate) feed: Arc<Feed>,
     pub(crate) sound: Option<Sound>,
+    /// Whether a document goes with the pictures each second.
+    pub(crate) metadata: bool,
     pub(crate) timeline: Timeline,
     pub(crate) clock: LabClock,
     pub(crate) control: CameraControl,
@@ -64,7 +67,13 @@ impl Camera {
     pub(crate) fn tracks(&self, variant: Variant) -> Vec<TrackConfig> {
         let video = self.feed.track(variant).clone();
         let sound = self.sound.as_ref().map(|sound| sound.track().clone());
-        std::iter::once(video).chain(sound).collect()
+        let documents = self.metadata.then(documents::track);
+        std::iter::once(video).chain(sound).chain(documents).collect()
+    }
+
+    /// The position of the documents among the tracks.
+    pub(crate) fn document_track(&self) -> usize {
+        VIDEO_TRACK + 1 + usize::from(self.sound.is_some())
     }
 
     pub(crate) fn frame_due(&self, number: u64) -> Instant {
@@ -131,7 +140,7 @@ impl Camera {
         let label = playing.sound;
         playing.sound = label.plus(sound.packet_ticks());
         let data = sound.packet(label);
-        playing.entry.audio(data.len());
+        playing.entry.other(data.len());
         Some(Media {
             track: VIDEO_TRACK + 1,
             timestamp: rtp_timestamp(condition.media_time(label), sound.track().clock_rate),
@@ -142,6 +151,27 @@ impl Camera {
             lost_packets: 0,
             mark: None,
         })
+    }
+}
+
+impl Camera {
+    /// The document that is due.
+    fn document(&self, playing: &mut Playing, condition: Condition) -> Media {
+        let label = playing.document;
+        playing.document = label.plus(DOCUMENT_TICKS);
+        let capture = condition.camera_time(label);
+        let data = documents::document(self.id, label, capture);
+        playing.entry.other(data.len());
+        Media {
+            track: self.document_track(),
+            timestamp: rtp_timestamp(condition.media_time(label), VIDEO_RATE),
+            capture,
+            key: true,
+            data,
+            prefix: Bytes::new(),
+            lost_packets: 0,
+            mark: None,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use keepwatch_store::{
 pub(crate) use prefill::{Pictures, prefill};
 pub(crate) use recorder::record;
 use shelf::Shelf;
-pub(crate) use source::CardSource;
+pub(crate) use source::{CardSource, track_token};
 use tokio::sync::watch;
 
 /// Bytes of footage in memory of one card: a few seconds of a large picture.

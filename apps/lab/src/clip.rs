@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use keepwatch_media::h264;
+use keepwatch_media::h265::{DecoderConfig, UnitKind};
 use keepwatch_model::{CodecKind, TrackConfig};
 
 use crate::encoder::AccessUnit;
@@ -75,10 +76,14 @@ impl Clip {
                 units.push(AccessUnit { key: KEY_SLICES.contains(&kind), data });
             }
         }
-        // The parameter sets are learned from the stream.
-        let track =
-            TrackConfig { kind: CodecKind::H265, clock_rate: 90_000, channels: 0, config: Vec::new() };
-        Self { track, units }
+        let of = |kind| {
+            let sets = h264::annex_b_units(stream).filter(move |unit| UnitKind::of(unit) == Some(kind));
+            // The loop repeats them before each key frame.
+            sets.take(1).collect()
+        };
+        let sets = DecoderConfig { vps: of(UnitKind::Vps), sps: of(UnitKind::Sps), pps: of(UnitKind::Pps) };
+        let config = sets.build().expect("the loops are part of the program, and a test reads them");
+        Self { track: TrackConfig { kind: CodecKind::H265, clock_rate: 90_000, channels: 0, config }, units }
     }
 }
 
@@ -91,6 +96,16 @@ mod tests {
 
     fn kinds(unit: &AccessUnit) -> Vec<u8> {
         h264::units(&unit.data).map(|unit| unit.unwrap()[0] >> 1).collect()
+    }
+
+    #[test]
+    fn parameter_sets_are_announced() {
+        for (clip, size) in [(Clip::main(), (320, 180)), (Clip::alternate(), (352, 192))] {
+            let config = DecoderConfig::parse(&clip.track.config).unwrap();
+            let sps = keepwatch_media::h265::Sps::parse(config.sps[0]).unwrap();
+            assert_eq!((sps.width, sps.height), size);
+            assert_eq!((config.vps.len(), config.pps.len()), (1, 1));
+        }
     }
 
     #[test]

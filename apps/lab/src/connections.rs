@@ -24,7 +24,7 @@ pub struct Connection {
     pub frames: u64,
     /// Numbers between the first and the last that were never given: stalls, skipped frames, lateness.
     pub frames_skipped: u64,
-    /// Bytes of access units and audio, without RTP.
+    /// Bytes of access units, sound and documents, without RTP.
     pub bytes: u64,
     /// Whether it has ended.
     pub closed: bool,
@@ -92,8 +92,8 @@ impl Entry {
         });
     }
 
-    /// Counts a packet of audio.
-    pub(crate) fn audio(&self, bytes: usize) {
+    /// Counts a packet of sound or a document.
+    pub(crate) fn other(&self, bytes: usize) {
         self.change(|connection| connection.bytes += wide(bytes));
     }
 
@@ -119,7 +119,7 @@ mod tests {
         for number in [7, 8, 12] {
             entry.frame(number, 100);
         }
-        entry.audio(160);
+        entry.other(160);
         drop(entry);
         let silent = connections.open();
         let expected = Connection {

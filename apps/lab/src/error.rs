@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use keepwatch_media::h264::DecoderConfigError;
 use keepwatch_model::CameraId;
+use keepwatch_onvif::device::ServeError;
 use keepwatch_store::StoreError;
 
 /// Why a lab could not do what it was asked to.
@@ -61,6 +62,15 @@ pub enum LabError {
     /// A thread or a signal handler could not be had, or the output is closed.
     #[error("the system refused")]
     System(#[from] io::Error),
+    /// No certificate could be made.
+    #[error("cannot make a certificate")]
+    Certificate(#[from] rcgen::Error),
+    /// The certificate cannot be used.
+    #[error("the certificate cannot be used")]
+    Tls(#[from] rustls::Error),
+    /// The address of an ONVIF device cannot be bound.
+    #[error(transparent)]
+    Device(#[from] ServeError),
     /// A camera's card cannot be opened or made.
     #[error("the card of {camera} cannot be used")]
     Card {

@@ -117,6 +117,12 @@ pub enum Fault {
         #[serde(default = "yes")]
         on: bool,
     },
+    /// Whether no sender reports are sent.
+    NoSenderReports {
+        /// Whether none are.
+        #[serde(default = "yes")]
+        on: bool,
+    },
     /// Whether the device finds nothing when footage is searched for.
     SearchEmpty {
         /// Whether it does.

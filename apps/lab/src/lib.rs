@@ -7,10 +7,13 @@
 
 mod camera;
 mod card;
+mod certificate;
 mod clip;
 mod coder;
 mod connections;
 mod control;
+mod device;
+mod documents;
 mod encoder;
 mod ending;
 mod error;

@@ -33,6 +33,15 @@ struct Ready {
     listening: SocketAddr,
     /// The cameras; each is at `rtsp://LISTENING/ID`.
     cameras: Vec<String>,
+    /// The RTSP URL of the first camera where it is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secure: Option<String>,
+    /// The fingerprint of the certificate that is shown there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    /// The addresses of the ONVIF devices, in the order of the cameras.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    onvif: Vec<String>,
 }
 
 /// The line printed at the end.
@@ -52,7 +61,13 @@ async fn run(options: CamerasOptions, output: &mut (impl Write + Send)) -> Resul
     let mut endings = Endings::listen(options.until_input_closes, options.lasts)?;
     let control = options.control.as_deref().map(ControlSocket::bind).transpose()?;
     let site = VirtualSite::start(options.site).await?;
-    let ready = Ready { listening: site.addr(), cameras: site.cameras().map(String::from).collect() };
+    let ready = Ready {
+        listening: site.addr(),
+        cameras: site.cameras().map(String::from).collect(),
+        secure: site.cameras().next().and_then(|first| site.secure_url(first.as_str())),
+        fingerprint: site.fingerprint().map(|fingerprint| fingerprint.to_string()),
+        onvif: site.devices(),
+    };
     say(output, &ready)?;
     let site = Arc::new(Mutex::new(site));
     let obeying = async {

@@ -5,15 +5,19 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_model::{CameraId, StreamId, TICKS_PER_SECOND};
+use keepwatch_onvif::device::DeviceServer;
 use keepwatch_rtsp::Secret;
 use keepwatch_rtsp::server::{OpenRequest, Quirks, Refusal, Server, Service, Source};
 use tokio::task::JoinHandle;
 
 use crate::camera::Camera;
 use crate::card::{self, Card, CardOptions, CardSource, Pictures};
+use crate::certificate::Certificate;
 use crate::coder::VideoCodec;
 use crate::connections::{Connection, Connections};
+use crate::device::{CameraDevice, SiteFacts};
 use crate::encoder::EncoderSettings;
 use crate::fault::{CameraControl, Fault};
 use crate::feed::{Feed, FeedSettings};
@@ -61,6 +65,13 @@ pub struct SiteOptions {
     pub gop_frames: u32,
     /// The coding of their sound; `None` for no sound.
     pub audio: Option<AudioCodec>,
+    /// Whether they send ONVIF metadata.
+    pub metadata: bool,
+    /// Where the same streams are served encrypted (`rtsps`), with a certificate made for it; `None` for nowhere.
+    pub tls: Option<SocketAddr>,
+    /// Where the first camera is an ONVIF device; the others are at the ports behind it, or when it is 0 at ports that
+    /// the system chooses. `None` for no devices.
+    pub onvif: Option<SocketAddr>,
     /// What they ask for; `None` for nothing.
     pub login: Option<Login>,
     /// The cards that they record themselves to, replayed at `/cam1/card` and so on; `None` for no cards.
@@ -79,6 +90,9 @@ impl Default for SiteOptions {
             encoder: EncoderSettings::default(),
             gop_frames: 25,
             audio: Some(AudioCodec::default()),
+            metadata: false,
+            tls: None,
+            onvif: None,
             login: None,
             card: None,
         }
@@ -92,22 +106,49 @@ pub struct VirtualSite {
     cameras: Arc<Cameras>,
     /// `None` while the site is cut off.
     server: Option<JoinHandle<()>>,
-    /// The cameras that record themselves.
-    recorders: Vec<JoinHandle<()>>,
+    /// Cameras that record themselves, and devices that report motion.
+    tasks: Vec<JoinHandle<()>>,
+    /// The server that encrypts.
+    secure: Option<Secure>,
+    devices: Vec<DeviceServer>,
+}
+
+/// A server that encrypts.
+struct Secure {
+    addr: SocketAddr,
+    certificate: Certificate,
+    /// `None` while the site is cut off.
+    server: Option<JoinHandle<()>>,
 }
 
 impl VirtualSite {
     /// Starts the cameras; they are reachable when this returns.
     pub async fn start(options: SiteOptions) -> Result<Self, LabError> {
-        let listen = options.listen;
+        let SiteOptions { listen, tls, onvif, encoder, gop_frames, .. } = options;
+        let login = options.login.clone();
         // Encoders are tried and cards are read, which takes a moment, or filled, which takes longer.
         let cameras = tokio::task::spawn_blocking(move || Cameras::start(&options))
             .await
             .map_err(|error| LabError::System(error.into()))??;
         let cameras = Arc::new(cameras);
         let (addr, server) = serve(listen, cameras.clone()).await?;
-        let recorders = cameras.list.iter().filter_map(record_itself).collect();
-        Ok(Self { addr, cameras, server: Some(server), recorders })
+        let mut tasks: Vec<_> = cameras.list.iter().filter_map(record_itself).collect();
+        let secure = match tls {
+            Some(listen) => Some(Secure::start(listen, cameras.clone()).await?),
+            None => None,
+        };
+        let facts = SiteFacts { rtsp: addr, encoder, gop_frames, login };
+        let mut devices = Vec::new();
+        for camera in onvif.iter().flat_map(|_| &cameras.list) {
+            let device = Arc::new(CameraDevice::new(camera.clone(), facts.clone()));
+            let served = match onvif {
+                Some(first) => DeviceServer::bind(behind(first, devices.len()), device.clone()).await?,
+                None => continue,
+            };
+            devices.push(served);
+            tasks.push(tokio::spawn(device.watch()));
+        }
+        Ok(Self { addr, cameras, server: Some(server), tasks, secure, devices })
     }
 
     /// The address of the RTSP server.
@@ -123,6 +164,22 @@ impl VirtualSite {
     /// The RTSP URL of `camera`, without user and password.
     pub fn url(&self, camera: &str) -> String {
         format!("rtsp://{}/{camera}", self.addr)
+    }
+
+    /// The RTSP URL of `camera` where it is encrypted; `None` when it is nowhere.
+    pub fn secure_url(&self, camera: &str) -> Option<String> {
+        self.secure.as_ref().map(|secure| format!("rtsps://{}/{camera}", secure.addr))
+    }
+
+    /// The fingerprint of the certificate; `None` when nothing is encrypted.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.secure.as_ref().map(|secure| secure.certificate.fingerprint)
+    }
+
+    /// The addresses of the ONVIF devices, in the order of the cameras; empty when they are none.
+    pub fn devices(&self) -> Vec<String> {
+        let url = |device: &DeviceServer| format!("http://{}/onvif/device_service", device.address());
+        self.devices.iter().map(url).collect()
     }
 
     /// A handle that makes things go wrong with `camera`.
@@ -153,15 +210,22 @@ impl VirtualSite {
             // Ended by the abort: the port is free when this returns.
             let _ = server.await;
         }
+        if let Some(server) = self.secure.as_mut().and_then(|secure| secure.server.take()) {
+            server.abort();
+            let _ = server.await;
+        }
     }
 
     /// Ends all cameras, with what they recorded to their cards written.
     pub async fn close(mut self) {
         self.cut().await;
-        for recorder in self.recorders.drain(..) {
-            recorder.abort();
+        for task in self.tasks.drain(..) {
+            task.abort();
             // Ended by the abort: it lets go of the card.
-            let _ = recorder.await;
+            let _ = task.await;
+        }
+        for device in self.devices.drain(..) {
+            device.shutdown().await;
         }
     }
 
@@ -171,16 +235,58 @@ impl VirtualSite {
             let (_, server) = serve(self.addr, self.cameras.clone()).await?;
             self.server = Some(server);
         }
+        if let Some(secure) = &mut self.secure
+            && secure.server.is_none()
+        {
+            let (_, server) = serve_tls(&secure.certificate, secure.addr, self.cameras.clone()).await?;
+            secure.server = Some(server);
+        }
         Ok(())
     }
 }
 
 impl Drop for VirtualSite {
     fn drop(&mut self) {
-        for task in self.server.iter().chain(&self.recorders) {
+        let secure = self.secure.iter().filter_map(|secure| secure.server.as_ref());
+        for task in self.server.iter().chain(secure).chain(&self.tasks) {
             task.abort();
         }
     }
+}
+
+impl Secure {
+    async fn start(listen: SocketAddr, service: Arc<dyn Service>) -> Result<Self, LabError> {
+        let certificate = Certificate::make(listen.ip())?;
+        let (addr, server) = serve_tls(&certificate, listen, service).await?;
+        Ok(Self { addr, certificate, server: Some(server) })
+    }
+}
+
+impl fmt::Debug for Secure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secure({}, {})", self.addr, self.certificate.fingerprint)
+    }
+}
+
+async fn serve_tls(
+    certificate: &Certificate,
+    listen: SocketAddr,
+    service: Arc<dyn Service>,
+) -> Result<(SocketAddr, JoinHandle<()>), LabError> {
+    let server = Server::bind_tls(listen, certificate.config.clone(), service)
+        .await
+        .map_err(|source| LabError::Listen { addr: listen, source })?;
+    let addr = server.local_addr();
+    Ok((addr, tokio::spawn(server.run())))
+}
+
+/// The address of the device at place `at` when the first is at `first`.
+fn behind(first: SocketAddr, at: usize) -> SocketAddr {
+    let port = match first.port() {
+        0 => 0,
+        port => port.saturating_add(u16::try_from(at).unwrap_or(u16::MAX)),
+    };
+    SocketAddr::new(first.ip(), port)
 }
 
 /// Has a camera with a card record itself.
@@ -245,6 +351,7 @@ impl Cameras {
                     delay_ticks: delay_ticks(at, options, timeline),
                     feed: feeds[&(codec_of(at, options), at % options.encoders)].clone(),
                     sound: sound.clone(),
+                    metadata: options.metadata,
                     timeline,
                     clock,
                     control: CameraControl::new(clock),

@@ -13,7 +13,20 @@ pub enum AudioCodec {
     Pcmu,
     /// G.711 A-law, 8 kHz.
     Pcma,
+    /// AAC-LC, 16 kHz, a loop.
+    Aac,
 }
+
+/// The loop of AAC: one channel of 16 kHz in ADTS (ISO/IEC 14496-3 §1.A.2).
+const AAC_LOOP: &[u8] = include_bytes!("../assets/loop-16000.aac");
+/// Samples a second of AAC.
+const AAC_SAMPLES_PER_SECOND: u32 = 16_000;
+/// 90 kHz ticks of an access unit of AAC: 1,024 samples.
+const AAC_UNIT_TICKS: i64 = 1_024 * TICKS_PER_SECOND / 16_000;
+/// Bytes of an ADTS header without checksum.
+const ADTS_HEADER_BYTES: usize = 7;
+/// AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1): AAC-LC, 16 kHz, one channel.
+const AAC_CONFIG: [u8; 2] = [0x14, 0x08];
 
 /// Samples a second of G.711.
 const G711_SAMPLES_PER_SECOND: u32 = 8_000;
@@ -38,6 +51,7 @@ impl Sound {
         match codec {
             AudioCodec::Pcmu => Self::g711(CodecKind::Pcmu, Law::Mu),
             AudioCodec::Pcma => Self::g711(CodecKind::Pcma, Law::A),
+            AudioCodec::Aac => Self::aac(),
         }
     }
 
@@ -62,6 +76,26 @@ impl Sound {
     pub(crate) fn packet_from(&self, label: WallTime) -> WallTime {
         let past = label.ticks().rem_euclid(self.packet_ticks);
         if past == 0 { label } else { label.plus(self.packet_ticks - past) }
+    }
+
+    /// The loop of AAC, without its headers.
+    fn aac() -> Self {
+        let mut packets = Vec::new();
+        let mut rest = AAC_LOOP;
+        while let &[_, _, _, high, middle, low, _, ..] = rest {
+            // aac_frame_length: 13 bits across three bytes, the header included.
+            let length = usize::from(high & 3) << 11 | usize::from(middle) << 3 | usize::from(low) >> 5;
+            let Some((unit, after)) = rest.split_at_checked(length.max(ADTS_HEADER_BYTES)) else { break };
+            packets.push(Bytes::from_static(&unit[ADTS_HEADER_BYTES..]));
+            rest = after;
+        }
+        let track = TrackConfig {
+            kind: CodecKind::Aac,
+            clock_rate: AAC_SAMPLES_PER_SECOND,
+            channels: 1,
+            config: AAC_CONFIG.to_vec(),
+        };
+        Self { track, packets, packet_ticks: AAC_UNIT_TICKS }
     }
 
     /// One second, compressed by `law`.
@@ -89,6 +123,21 @@ impl Sound {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_loop_of_aac_is_whole() {
+        let sound = Sound::new(AudioCodec::Aac);
+        assert_eq!(sound.packets.len(), 25);
+        assert_eq!(
+            sound.packets.iter().map(|unit| unit.len() + ADTS_HEADER_BYTES).sum::<usize>(),
+            AAC_LOOP.len()
+        );
+        assert!(sound.packets.iter().all(|unit| !unit.is_empty()));
+        assert_eq!(sound.packet_ticks(), 5_760);
+        let label = WallTime::from_ticks(1 << 50);
+        let from = sound.packet_from(label);
+        assert_eq!(sound.packet(from), sound.packet(from.plus(25 * 5_760)));
+    }
 
     #[test]
     fn packets_follow_the_clock() {

@@ -6,6 +6,7 @@ use keepwatch_model::{StreamId, WallTime};
 
 use super::{Camera, Selection};
 use crate::connections::Entry;
+use crate::documents::document_from;
 use crate::fault::Condition;
 use crate::feed::{FeedFrame, Variant};
 
@@ -20,6 +21,8 @@ pub(super) struct Playing {
     number_from: u64,
     /// The label of the next packet of sound.
     pub(super) sound: WallTime,
+    /// The label of the next document.
+    pub(super) document: WallTime,
     pub(super) stalled: bool,
 }
 
@@ -32,6 +35,7 @@ impl Playing {
             frame: None,
             number_from: 0,
             sound: sound_from(camera),
+            document: document_from(camera.clock.now()),
             stalled: false,
         }
     }
@@ -41,6 +45,7 @@ impl Playing {
         self.stalled = false;
         self.number_from = camera.timeline.number_from(camera.clock.now().plus(-camera.delay_ticks));
         self.sound = sound_from(camera);
+        self.document = document_from(camera.clock.now());
         self.selection.begin_anew();
     }
 

@@ -24,6 +24,10 @@ pub(crate) struct CameraSource {
     described: Variant,
     /// `None` until the first media is asked for.
     playing: Option<Playing>,
+    /// Pictures that were handed out.
+    frames: u32,
+    /// Whether the connection broke by [`Fault::DropAfter`](crate::Fault).
+    broken: bool,
 }
 
 /// What is sent next.
@@ -31,6 +35,7 @@ pub(crate) struct CameraSource {
 enum Next {
     Picture,
     Sound,
+    Document,
 }
 
 impl CameraSource {
@@ -44,15 +49,21 @@ impl CameraSource {
             generation: condition.generation,
             described: wanted_variant(stream, condition),
             playing: None,
+            frames: 0,
+            broken: false,
             camera,
         }
     }
 
     async fn next_media(&mut self) -> Option<Media> {
-        let Self { camera, stream, watch, generation, described, playing } = self;
+        let Self { camera, stream, watch, generation, described, playing, frames, broken } = self;
         loop {
             let condition = *watch.borrow_and_update();
-            if condition.generation != *generation {
+            if condition.generation != *generation || *broken {
+                return None;
+            }
+            if condition.breaks_after(*frames) && camera.control.break_one(*frames) {
+                *broken = true;
                 return None;
             }
             let playing = playing.get_or_insert_with(|| Playing::new(camera, *stream, condition, *described));
@@ -75,8 +86,10 @@ impl CameraSource {
                             playing.frame.take().and_then(|frame| camera.picture(playing, &frame, condition))
                         }
                         Next::Sound => camera.packet(playing, condition),
+                        Next::Document => Some(camera.document(playing, condition)),
                     };
                     if media.is_some() {
+                        *frames = frames.saturating_add(u32::from(next == Next::Picture));
                         return media;
                     }
                 }
@@ -97,7 +110,8 @@ impl Camera {
             // A packet is sent when its last sample was heard.
             (self.clock.instant_of(playing.sound.plus(sound.packet_ticks())), Next::Sound)
         });
-        picture.into_iter().chain(sound).min()
+        let document = self.metadata.then(|| (self.clock.instant_of(playing.document), Next::Document));
+        picture.into_iter().chain(sound).chain(document).min()
     }
 }
 
@@ -115,6 +129,14 @@ async fn wait_for(next: Option<(Instant, Next)>) -> Next {
 impl Source for CameraSource {
     fn tracks(&self) -> Vec<TrackConfig> {
         self.camera.tracks(self.described)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    fn reports(&self) -> bool {
+        !self.watch.borrow().reportless
     }
 
     fn next(&mut self) -> NextMedia<'_> {

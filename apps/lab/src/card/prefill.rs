@@ -7,7 +7,7 @@ use keepwatch_model::{Span, WallTime};
 use tracing::debug;
 
 use super::Card;
-use super::recorder::write_sound;
+use super::recorder::write_others;
 use super::writer::{CardSample, CardWriter};
 use crate::camera::{Camera, VIDEO_TRACK};
 use crate::coder::{Coder, Turn, VideoCodec};
@@ -53,7 +53,7 @@ pub(crate) fn prefill(
         let sample = CardSample { track: VIDEO_TRACK, label: stamp.capture, key, prefix, data };
         let written = writer
             .picture(&sample)
-            .and_then(|()| write_sound(camera, &mut writer, &mut sound, shown, condition));
+            .and_then(|()| write_others(camera, &mut writer, &mut sound, shown, condition));
         if let Err(error) = written {
             debug!(%error, number, "a record is missing in the prefill");
             writer.give_up();

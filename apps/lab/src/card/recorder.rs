@@ -8,6 +8,7 @@ use tracing::debug;
 use super::Card;
 use super::writer::{CardSample, CardWriter, WriteError};
 use crate::camera::{Camera, Selection, VIDEO_TRACK, wanted_variant};
+use crate::documents::{self, document_from};
 use crate::fault::Condition;
 use crate::feed::{FeedFrame, Variant};
 
@@ -89,21 +90,27 @@ impl Tape<'_> {
         let shown = self.camera.shown_at(frame.number);
         let (prefix, data) = (self.camera.prefix(self.selection.variant(), &stamp), unit.data.clone());
         writer.picture(&CardSample { track: VIDEO_TRACK, label: stamp.capture, key, prefix, data })?;
-        write_sound(self.camera, writer, &mut self.sound, shown, condition)
+        write_others(self.camera, writer, &mut self.sound, shown, condition)
     }
 }
 
-/// Writes the sound from `next`, or from the picture that is shown at `shown` when that is long past, up to the end of
+/// Writes the documents of a picture's time, and the sound from `next`, or from the picture that is shown at `shown` when that is long past, up to the end of
 /// that picture.
-pub(super) fn write_sound(
+pub(super) fn write_others(
     camera: &Camera,
     writer: &mut CardWriter<'_>,
     next: &mut WallTime,
     shown: WallTime,
     condition: Condition,
 ) -> Result<(), WriteError> {
-    let Some(sound) = &camera.sound else { return Ok(()) };
     let end = shown.plus(camera.timeline.frame_ticks());
+    let document = document_from(shown);
+    if camera.metadata && document < end {
+        let (label, prefix) = (condition.camera_time(document), Bytes::new());
+        let data = documents::document(camera.id, document, label);
+        writer.other(&CardSample { track: camera.document_track(), label, key: true, prefix, data })?;
+    }
+    let Some(sound) = &camera.sound else { return Ok(()) };
     if end.ticks_since(*next) > 2 * camera.timeline.frame_ticks().max(sound.packet_ticks()) {
         *next = sound.packet_from(shown);
     }

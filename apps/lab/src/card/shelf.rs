@@ -47,7 +47,6 @@ impl Shelf {
     }
 
     /// The sections, ascending.
-    #[cfg(test)]
     pub(crate) fn sections(&self) -> Vec<Span> {
         let mut sections: Vec<Span> = Vec::new();
         let mut before: Option<Piece> = None;

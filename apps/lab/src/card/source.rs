@@ -41,7 +41,7 @@ pub(crate) struct CardSource {
     playing: Option<Playing>,
     /// Pictures that were handed out.
     frames: u32,
-    /// Whether the connection broke by [`Fault::DropAfter`](crate::Fault).
+    /// Whether the connection broke by a fault.
     broken: bool,
 }
 
@@ -88,6 +88,8 @@ impl CardSource {
         loop {
             let condition = *self.watch.borrow_and_update();
             if condition.generation != self.generation || condition.card == CardState::Missing {
+                // Replay that merely has no more goes on without media, so only this ends the connection.
+                self.broken = true;
                 return None;
             }
             if condition.stalled {
@@ -139,7 +141,7 @@ impl CardSource {
                 .map_or_else(|| camera.number_at(item.label), |stamp| stamp.number);
             entry.frame(number, item.data.len());
         } else {
-            entry.audio(item.data.len());
+            entry.other(item.data.len());
         }
         let rate = tracks.get(item.track).map_or(90_000, |track| track.clock_rate);
         Media {
@@ -289,6 +291,14 @@ impl Source for CardSource {
             over: false,
         });
         Ok(answer(Some(ClockRange { from: start.max(asked.from), to: asked.to })))
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    fn reports(&self) -> bool {
+        !self.watch.borrow().reportless
     }
 
     fn footage(&self) -> Option<ClockRange> {

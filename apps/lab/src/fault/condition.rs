@@ -44,6 +44,8 @@ pub(crate) struct Condition {
     pub(crate) card_outs: u64,
     /// Whether footage of the card comes without marks.
     pub(crate) unmarked: bool,
+    /// Whether no sender reports are sent.
+    pub(crate) reportless: bool,
     /// Whether searches find nothing.
     pub(crate) finds_nothing: bool,
 }
@@ -143,6 +145,7 @@ impl Condition {
                 self.card = state;
             }
             Fault::NoMarks { on } => self.unmarked = on,
+            Fault::NoSenderReports { on } => self.reportless = on,
             Fault::SearchEmpty { on } => self.finds_nothing = on,
             Fault::Heal => {
                 let Self { generation, skips, losses, card_outs, .. } = *self;

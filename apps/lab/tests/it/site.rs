@@ -121,6 +121,7 @@ async fn sound_and_sender_reports_follow_the_cameras_clock() {
             Seen::Frame(frame) => capture = Some(frame.stamp.capture),
             Seen::Sound { timestamp, bytes } => sounds.push((timestamp, bytes)),
             Seen::Report { track, at } => reports[track] = Some(at),
+            Seen::Document(_) => unreachable!("no metadata was asked for"),
         }
     }
     assert!(sounds.windows(2).all(|pair| pair[1].0 - pair[0].0 == 160 && pair[0].1 == 160));

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use keepwatch_lab::{FrameStamp, read_counter};
+use keepwatch_lab::{FrameStamp, NUMBERS_PER_CAMERA, read_counter, read_jpeg_counter};
 use keepwatch_media::depacketize::{Depacketizer, Sample};
 use keepwatch_media::rtcp::{self, RtcpPacket};
 use keepwatch_media::rtp::RtpPacket;
-use keepwatch_model::{Flow, MonoTime, PacketHandler, TrackConfig, WallTime};
+use keepwatch_model::{CodecKind, Flow, MonoTime, PacketHandler, TrackConfig, WallTime};
 use keepwatch_rtsp::client::{ClientConfig, ClientError, ReadInterval, SessionEnd, connect};
 use openh264::decoder::Decoder;
 use openh264::formats::YUVSource;
@@ -33,6 +33,7 @@ pub(crate) struct Frame {
 pub(crate) enum Seen {
     Frame(Frame),
     Sound { timestamp: i64, bytes: usize },
+    Document(String),
     Report { track: usize, at: WallTime },
 }
 
@@ -54,7 +55,8 @@ impl Viewer {
         let session = described.play(&all).await?;
         let (sender, seen) = mpsc::unbounded_channel();
         let depacketizers = tracks.iter().map(|track| Depacketizer::new(track).unwrap()).collect();
-        let mut handler = Handler { depacketizers, sender };
+        let kinds = tracks.iter().map(|track| track.kind).collect();
+        let mut handler = Handler { depacketizers, kinds, sender };
         let session = tokio::spawn(async move { session.run(&mut handler, || MonoTime::ZERO).await });
         Ok(Self { seen, session })
     }
@@ -69,7 +71,7 @@ impl Viewer {
         loop {
             match self.next().await? {
                 Seen::Frame(frame) => return Some(frame),
-                Seen::Sound { .. } | Seen::Report { .. } => {}
+                Seen::Sound { .. } | Seen::Document(_) | Seen::Report { .. } => {}
             }
         }
     }
@@ -117,6 +119,7 @@ impl Drop for Viewer {
 
 struct Handler {
     depacketizers: Vec<Depacketizer>,
+    kinds: Vec<CodecKind>,
     sender: mpsc::UnboundedSender<Seen>,
 }
 
@@ -124,18 +127,21 @@ impl PacketHandler for Handler {
     fn rtp(&mut self, _now: MonoTime, track: usize, packet: &[u8]) {
         let packet = RtpPacket::parse(packet).unwrap();
         let sender = &self.sender;
+        let kind = self.kinds[track];
         let mut sink = |sample: Sample<'_>| {
-            let seen = if track == 0 {
-                Seen::Frame(Frame {
-                    stamp: FrameStamp::find(sample.data).expect("every access unit has a stamp"),
+            let seen = match kind {
+                CodecKind::H264 | CodecKind::H265 | CodecKind::Jpeg => Seen::Frame(Frame {
+                    stamp: stamp_of(kind, sample.data),
                     timestamp: sample.timestamp,
                     key: sample.key,
                     lost_packets: sample.lost_packets,
                     config_changed: sample.config_changed.is_some(),
                     data: sample.data.to_vec(),
-                })
-            } else {
-                Seen::Sound { timestamp: sample.timestamp, bytes: sample.data.len() }
+                }),
+                CodecKind::Pcmu | CodecKind::Pcma | CodecKind::Aac => {
+                    Seen::Sound { timestamp: sample.timestamp, bytes: sample.data.len() }
+                }
+                CodecKind::Metadata => Seen::Document(String::from_utf8(sample.data.to_vec()).unwrap()),
             };
             let _ = sender.send(seen);
         };
@@ -154,6 +160,19 @@ impl PacketHandler for Handler {
 
     fn idle(&mut self, _now: MonoTime) -> Flow {
         Flow::Continue
+    }
+}
+
+/// The stamp of a frame; of JPEG, which has none, the number that the picture of the first camera shows.
+fn stamp_of(kind: CodecKind, data: &[u8]) -> FrameStamp {
+    if kind != CodecKind::Jpeg {
+        return FrameStamp::find(data).expect("every access unit has a stamp");
+    }
+    let number = read_jpeg_counter(data).expect("every picture shows its number");
+    FrameStamp {
+        camera: "cam1".parse().unwrap(),
+        number: NUMBERS_PER_CAMERA + u64::from(number),
+        capture: WallTime::MIN,
     }
 }
 

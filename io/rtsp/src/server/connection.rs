@@ -50,6 +50,9 @@ enum End {
     /// All is said: the source ended, or too many logins failed.
     #[error("closed by the server")]
     Server,
+    /// The source broke off.
+    #[error("broken off by the source")]
+    Source,
     /// Nothing was asked for a long time.
     #[error("idle")]
     Idle,
@@ -170,7 +173,8 @@ impl Connection {
                 Event::Writable | Event::Due => Ok(()),
                 Event::Session(happened) => {
                     self.take(happened);
-                    Ok(())
+                    let broken = self.conversation.session().is_some_and(Session::is_broken);
+                    if broken { Err(End::Source) } else { Ok(()) }
                 }
                 Event::Idle => self.check_idle(idle.as_mut()),
             };

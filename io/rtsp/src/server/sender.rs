@@ -127,6 +127,11 @@ impl Sender {
         self.sought |= seeks && self.packetizer.next_sequence() != self.start.sequence;
     }
 
+    /// Sends no report before the next media at `now`.
+    pub(super) fn withhold_report(&mut self, now: Instant) {
+        self.report_due = Some(now + REPORT_INTERVAL);
+    }
+
     /// Appends one access unit, after a sender report when one is due.
     pub(super) fn push(
         &mut self,

@@ -311,9 +311,11 @@ impl Session {
     /// Appends the packets of one access unit; what cannot be sent is left out.
     pub(super) fn packetize(&mut self, now: Instant, queued: &Queued, timing: Timing, out: &mut Vec<u8>) {
         let track = queued.media.track;
-        if let Some(Some(sender)) = self.senders.get_mut(track)
-            && let Err(error) = sender.push(now, timing, queued, out)
-        {
+        let Some(Some(sender)) = self.senders.get_mut(track) else { return };
+        if !self.source.reports() {
+            sender.withhold_report(now);
+        }
+        if let Err(error) = sender.push(now, timing, queued, out) {
             debug!(track, %error, "the source gave what cannot be sent");
         }
     }
@@ -331,6 +333,11 @@ impl Session {
         let free = self.delivery == Delivery::Complete && self.pace.is_none();
         let rate = if free { udp::FREE_BYTES_PER_SECOND } else { udp::LIVE_BYTES_PER_SECOND };
         self.datagrams.as_mut().map_or(udp::Progress::Done, |datagrams| datagrams.send(now, rate, quirks))
+    }
+
+    /// Whether the source broke off.
+    pub(super) fn is_broken(&self) -> bool {
+        self.ended && self.source.is_broken()
     }
 
     /// Whether it has ended and the connection with it: of a live source that has no more.

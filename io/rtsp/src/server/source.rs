@@ -135,6 +135,17 @@ pub trait Source: Send {
         if request.replay { Err(PlayError::Unsupported) } else { Ok(PlayAnswer::LIVE) }
     }
 
+    /// Whether the end of the media is a break in the middle, as when a camera loses its power: the connection is
+    /// closed as it is, without what waits and without a goodbye. Asked when [`next`](Self::next) gave `None`.
+    fn is_broken(&self) -> bool {
+        false
+    }
+
+    /// Whether sender reports are sent. There are cameras that send none.
+    fn reports(&self) -> bool {
+        true
+    }
+
     /// The client paused: [`next`](Self::next) is not called before the next [`play`](Self::play).
     fn pause(&mut self) {}
 
