@@ -20,6 +20,8 @@ pub(super) struct AacAssembler {
     unit_samples: u64,
     clock_rate: u64,
     rate_hz: u64,
+    /// A packet came that can only be of the high mode.
+    high: bool,
     /// An access unit of which fragments came.
     fragments: Option<Fragments>,
     unit: SampleMemory,
@@ -72,6 +74,7 @@ impl AacAssembler {
             unit_samples: config.unit_samples.into(),
             clock_rate: clock_rate.into(),
             rate_hz: config.rate_hz.into(),
+            high: false,
             fragments: None,
             unit: SampleMemory::default(),
         })
@@ -120,9 +123,17 @@ impl AacAssembler {
         if headers.is_empty() || data.is_empty() {
             return Err(DepacketizeError::Empty);
         }
-        let Some(mode) = [Mode::High, Mode::Low].into_iter().find(|mode| mode.fits(headers, data)) else {
+        // What is left of an access unit may by chance have the length of two of the low mode.
+        let awaited = self.fragments.is_some_and(|begun| {
+            let size = Mode::High.units(headers).next().map(|(size, _)| size);
+            headers.len() == 2 && begun.timestamp == timestamp && size == Some(begun.size)
+        });
+        let fitting = |mode: &Mode| mode.fits(headers, data);
+        let modes: &[Mode] = if self.high { &[Mode::High] } else { &[Mode::High, Mode::Low] };
+        let Some(mode) = modes.iter().copied().find(fitting).filter(|_| !awaited) else {
             return self.fragment(headers, data, packet, timestamp, output);
         };
+        self.high |= mode == Mode::High && !Mode::Low.fits(headers, data);
         self.drop_fragments();
         if mode.units(headers).any(|(_, index)| index != 0) {
             return Err(DepacketizeError::Interleaved);

@@ -59,6 +59,19 @@ fn fragments_are_joined_and_loss_costs_the_access_unit() {
     assert_eq!(session.depacketizer.buffered_bytes(), 0);
 }
 
+/// Among all sizes are some whose header, read in the low mode, tells the length of the last fragment.
+#[test]
+fn the_rest_of_an_access_unit_is_not_taken_for_the_low_mode() {
+    for size in 1397..8192usize {
+        let mut session = session();
+        let unit = vec![7; size];
+        for (_, packet) in packetized_samples(CodecKind::Aac, std::slice::from_ref(&unit)) {
+            session.push(&RtpPacket::parse(&packet).unwrap());
+        }
+        assert_eq!(session.got.iter().map(|got| got.data.len()).collect::<Vec<_>>(), [size]);
+    }
+}
+
 #[test]
 fn payloads_that_cannot_be_used_are_told_and_counted() {
     for (payload, error) in [
