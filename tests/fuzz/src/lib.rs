@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("rtp", media::rtp),
     ("rtsp_framing", rtsp::framing),
     ("rtsp_message", rtsp::message),
+    ("rtsp_server", rtsp::server),
     ("sdp", rtsp::sdp),
     ("sei", media::sei),
     ("sps", media::sps),

@@ -130,3 +130,19 @@ pub(crate) fn auth(data: &[u8]) {
     }
     let _ = Challenge::strongest([text]);
 }
+
+/// All that a client says to the server, which always answers with messages that can be read. The first byte chooses
+/// login, footage and encryption.
+pub(crate) fn server(data: &[u8]) {
+    let answers = keepwatch_rtsp::server::answer_requests(data);
+    let (mut framer, mut at) = (Framer::new(), 0);
+    while let Some(frame) = framer.next(&answers, &mut at).expect("the server frames what it says") {
+        if let Frame::Text(message) = frame {
+            assert!(
+                matches!(RtspMessage::try_from(message), Ok(RtspMessage::Response(_))),
+                "the server says something else than an answer"
+            );
+        }
+    }
+    assert_eq!((at, framer.skipped_bytes()), (answers.len(), 0), "the server says what cannot be read");
+}

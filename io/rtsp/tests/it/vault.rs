@@ -10,15 +10,18 @@ use keepwatch_media::replay::{ClockRange, FrameMark, PlayRequest, RateControl, S
 use keepwatch_media::rtcp::{RtcpPacket, packets};
 use keepwatch_media::rtp::RtpPacket;
 use keepwatch_media::rtsp::{Response, Transport, parse_rtp_info};
-use keepwatch_model::{TICKS_PER_SECOND, TrackConfig, WallTime};
+use keepwatch_model::{Flow, MonoTime, PacketHandler, TICKS_PER_SECOND, TrackConfig, WallTime};
 use keepwatch_rtsp::Secret;
+use keepwatch_rtsp::client::{self, Remote, connect};
 use keepwatch_rtsp::server::{
     Delivery, Keepalives, Media, NextMedia, OpenRequest, PlayAnswer, PlayError, Quirks, Refusal, Server,
     Service, Source,
 };
 use tokio::net::UdpSocket;
 
-use crate::fixture::{PASSWORD, Running, audio, tracks, video, within};
+use crate::fixture::{
+    PASSWORD, Running, Studio, audio, clock as clock_of_tests, collect, config, tracks, video, within,
+};
 use crate::hand::Hand;
 
 /// Frames of footage; 25 a second from 2026-11-21T22:00:00Z on.
@@ -145,6 +148,21 @@ impl Source for Footage {
     fn attributes(&self, position: usize) -> Vec<String> {
         if self.live { vec![] } else { vec![format!("x-onvif-track:TRACK{position}")] }
     }
+}
+
+/// A configuration with a certificate for "localhost", and the certificate.
+fn tls() -> (Arc<rustls::ServerConfig>, rustls::pki_types::CertificateDer<'static>) {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    (Arc::new(config), certificate)
 }
 
 async fn serve(vault: Vault) -> Running {
@@ -504,18 +522,10 @@ async fn udp_loses_and_reorders_what_it_is_told_to() {
 
 #[tokio::test]
 async fn tls_carries_everything_and_no_clear_datagrams() {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
+    let (config, certificate) = tls();
+    let provider = config.crypto_provider().clone();
     let vault = Arc::new(Vault { login: true, ..Vault::default() });
-    let server = Server::bind_tls("127.0.0.1:0".parse().unwrap(), Arc::new(config), vault).await.unwrap();
+    let server = Server::bind_tls("127.0.0.1:0".parse().unwrap(), config, vault).await.unwrap();
     let server = Running::new(server);
     let mut hand = Hand::secure(server.addr, "/replay", provider, certificate).await;
     let challenge = hand.ask("DESCRIBE", "", "").await;
@@ -540,21 +550,87 @@ async fn tls_carries_everything_and_no_clear_datagrams() {
 
 #[tokio::test]
 async fn a_connection_that_is_not_encrypted_where_it_must_be_is_cut() {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
+    let (config, _) = tls();
     let server =
-        Server::bind_tls("127.0.0.1:0".parse().unwrap(), Arc::new(config), Arc::new(Vault::default()))
-            .await
-            .unwrap();
+        Server::bind_tls("127.0.0.1:0".parse().unwrap(), config, Arc::new(Vault::default())).await.unwrap();
     let server = Running::new(server);
     let mut hand = Hand::at(server.addr, "/live").await;
     hand.request("OPTIONS", "", "").await;
     hand.expect_end().await;
+}
+
+/// Notes the marks of video that come.
+struct Marks {
+    marks: Vec<FrameMark>,
+    /// Asked to play from elsewhere behind so many.
+    seek: Option<(usize, PlayRequest)>,
+    remote: Remote,
+}
+
+impl PacketHandler for Marks {
+    fn rtp(&mut self, _now: MonoTime, track: usize, packet: &[u8]) {
+        let mark = FrameMark::of(&RtpPacket::parse(packet).unwrap());
+        let Some(mark) = mark.filter(|_| track == 0) else { return };
+        self.marks.push(mark);
+        if let Some((_, request)) = self.seek.take_if(|(behind, _)| *behind == self.marks.len()) {
+            drop(self.remote.play(request));
+        }
+    }
+
+    fn rtcp(&mut self, _now: MonoTime, _track: usize, _packet: &[u8]) {}
+
+    fn idle(&mut self, _now: MonoTime) -> Flow {
+        // The first PLAY may get to the end of the footage before the second is heard; only the second begins at
+        // its beginning.
+        let first = FIRST.parse().unwrap();
+        let sought = self.marks.iter().position(|mark| mark.time == first);
+        let ended = sought.is_some_and(|at| self.marks[at..].iter().any(|mark| mark.terminal));
+        if ended { Flow::Stop } else { Flow::Continue }
+    }
+}
+
+/// What to ask for from `seconds` after the first frame on.
+fn free(seconds: i64) -> PlayRequest {
+    let from = FIRST.parse::<WallTime>().unwrap().plus(seconds * TICKS_PER_SECOND);
+    PlayRequest {
+        range: Some(ClockRange { from, to: None }),
+        rate_control: RateControl::Free,
+        immediate: true,
+        replay: true,
+        ..PlayRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn our_client_fetches_every_frame_and_seeks_over_tcp_and_tls() {
+    let (tls_config, _) = tls();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let secure = Server::bind_tls(any, tls_config, Arc::new(Vault::default())).await.unwrap();
+    for (server, scheme) in [(serve(Vault::default()).await, "rtsp"), (Running::new(secure), "rtsps")] {
+        let mut config = config(server.addr, "/replay");
+        config.url = format!("{scheme}://{}/replay", server.addr).parse().unwrap();
+        let session = connect(&config).await.unwrap().replay(&[0, 1], &free(40)).await.unwrap();
+        let seek = Some((100, free(0)));
+        let mut marks = Marks { marks: vec![], seek, remote: session.remote() };
+        within(session.run(&mut marks, clock_of_tests())).await;
+        let first = marks.marks[0].sequence;
+        let second = marks.marks.iter().position(|mark| mark.sequence != first).unwrap();
+        let (before, after) = marks.marks.split_at(second);
+        assert!(before.len() >= 100 && after[0].discontinuity, "{scheme}: {}", before.len());
+        let step = |pair: &[FrameMark]| pair[1].time - pair[0].time;
+        assert!(before.windows(2).chain(after.windows(2)).all(|pair| step(pair) == 3_600), "{scheme}");
+        assert_eq!(after.len(), usize::try_from(FRAMES).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn our_client_gets_every_frame_over_udp() {
+    let server = crate::fixture::serve("::1", Arc::new(Studio::new(25))).await;
+    let mut config = config(server.addr, "/live/main");
+    config.transport = client::Transport::Udp;
+    let (received, _) = collect(&config, &[0, 1, 2], 75).await;
+    assert!(received.samples.iter().all(|sample| sample.lost == 0));
+    for track in 0..3 {
+        assert_eq!(received.of_track(track).len(), 25, "track {track}");
+    }
 }
