@@ -35,6 +35,21 @@ pub(crate) struct Camera {
     connection: String,
     /// Why it is not recorded.
     detail: Option<String>,
+    /// Its streams; the main one is the camera's own row.
+    #[serde(default)]
+    streams: Vec<Stream>,
+}
+
+/// A stream of a camera as the API shows it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Stream {
+    stream: String,
+    recording: bool,
+    durable_until: Option<WallTime>,
+    since: Option<WallTime>,
+    #[serde(default)]
+    connection: String,
+    detail: Option<String>,
 }
 
 /// The list of cameras.
@@ -113,27 +128,18 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
     ];
     let mut rows = vec![["CAMERA", "NAME", "RECORDING", "ON DISK UNTIL", "GAP SINCE"].map(str::to_owned)];
     for camera in cameras {
-        let unwanted = camera.connection == "unwanted";
-        let word = match (camera.recording, unwanted) {
-            (true, _) => "yes",
-            (false, true) => "unscheduled",
-            (false, false) => "NO",
+        let main = Stream {
+            stream: "main".to_owned(),
+            recording: camera.recording,
+            durable_until: camera.durable_until,
+            since: camera.since,
+            connection: camera.connection.clone(),
+            detail: camera.detail.clone(),
         };
-        let gap = if camera.recording || unwanted {
-            "-".to_owned()
-        } else {
-            // A gap begins where the footage on disk ends.
-            let since = seconds(camera.durable_until.or(camera.since));
-            let why = camera.detail.as_deref().unwrap_or(&camera.connection);
-            format!("{since}  {}", printable(why))
-        };
-        rows.push([
-            camera.id.clone(),
-            printable(&camera.name),
-            word.to_owned(),
-            seconds(camera.durable_until),
-            gap,
-        ]);
+        rows.push(row(camera.id.clone(), printable(&camera.name), &main));
+        for sub in camera.streams.iter().filter(|stream| stream.stream != "main") {
+            rows.push(row(camera.id.clone(), format!("{} stream", printable(&sub.stream)), sub));
+        }
     }
     lines.extend(table(&rows));
     lines.push(String::new());
@@ -156,6 +162,25 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
     }
     lines.extend(table(&rows));
     lines
+}
+
+/// The row of a stream.
+fn row(id: String, name: String, stream: &Stream) -> [String; 5] {
+    let unwanted = stream.connection == "unwanted";
+    let word = match (stream.recording, unwanted) {
+        (true, _) => "yes",
+        (false, true) => "unscheduled",
+        (false, false) => "NO",
+    };
+    let gap = if stream.recording || unwanted {
+        "-".to_owned()
+    } else {
+        // A gap begins where the footage on disk ends.
+        let since = seconds(stream.durable_until.or(stream.since));
+        let why = stream.detail.as_deref().unwrap_or(&stream.connection);
+        format!("{since}  {}", printable(why))
+    };
+    [id, name, word.to_owned(), seconds(stream.durable_until), gap]
 }
 
 /// A time to the second, as far as a person needs it.
@@ -267,7 +292,14 @@ mod tests {
             serde_json::from_value::<Camera>(base).unwrap()
         };
         let cameras = [
-            camera("gate", json!({})),
+            camera(
+                "gate",
+                json!({"streams": [
+                    {"stream": "main", "recording": true, "durable_until": null, "since": null, "detail": null},
+                    {"stream": "sub", "recording": false, "durable_until": null, "since": "2026-11-21T22:00:00Z",
+                        "connection": "waiting", "detail": "no such stream"},
+                ]}),
+            ),
             camera("yard", json!({"recording": false, "connection": "waiting", "detail": "lost\u{1b}[2J"})),
             camera("shop", json!({"recording": false, "connection": "unwanted", "durable_until": null})),
         ];
@@ -282,10 +314,11 @@ mod tests {
 north, version 1, running since 2026-11-21T22:00:00Z
 1 of 3 cameras recording at 2026-11-21T22:05:02Z
 
-CAMERA  NAME  RECORDING    ON DISK UNTIL         GAP SINCE
-gate    GATE  yes          2026-11-21T22:05:01Z  -
-yard    YARD  NO           2026-11-21T22:05:01Z  2026-11-21T22:05:01Z  lost [2J
-shop    SHOP  unscheduled  -                     -
+CAMERA  NAME        RECORDING    ON DISK UNTIL         GAP SINCE
+gate    GATE        yes          2026-11-21T22:05:01Z  -
+gate    sub stream  NO           -                     2026-11-21T22:00:00Z  no such stream
+yard    YARD        NO           2026-11-21T22:05:01Z  2026-11-21T22:05:01Z  lost [2J
+shop    SHOP        unscheduled  -                     -
 
 DISK    STATE                          SIZE     USED       PROTECTED
 /srv/f  gone, too slow (no such file)  1.0 GiB  512.0 MiB  0 B";

@@ -5,6 +5,11 @@ mod connect;
 mod context;
 mod gather;
 mod ingest;
+mod listen;
+mod locate;
+mod notice;
+#[cfg(test)]
+mod onvif_tests;
 mod run;
 mod state;
 mod stream;
@@ -12,6 +17,7 @@ mod task;
 
 pub(crate) use context::Context;
 pub(crate) use gather::Ending;
+pub use listen::Listening;
 pub(crate) use run::CameraTask;
 pub use state::CameraState;
 pub(crate) use state::Registry;

@@ -1,17 +1,14 @@
 //! What a recorder is told to do: domain types, made from the configuration file by the program.
 
-mod fingerprint;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use keepwatch_media::fingerprint::{Fingerprint, FingerprintError};
 use keepwatch_model::CameraId;
 pub use keepwatch_rtsp::Secret;
 use url::Url;
-
-pub use fingerprint::{Fingerprint, FingerprintError};
 
 /// Everything one recorder needs to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,6 +150,14 @@ pub enum CameraSource {
 }
 
 impl CameraSource {
+    /// Whether what the camera notices is entered into the event log, as far as its metadata tells.
+    pub const fn enters_events(&self) -> bool {
+        match self {
+            Self::Rtsp { .. } => true,
+            Self::Onvif { events, .. } => *events,
+        }
+    }
+
     /// Whether a sub stream is to be recorded.
     pub const fn has_sub(&self) -> bool {
         match self {

@@ -13,6 +13,6 @@ pub mod export;
 mod node;
 mod rows;
 
-pub use camera::{CameraState, Connection, Counters, Learned, StreamState};
+pub use camera::{CameraState, Connection, Counters, Learned, Listening, StreamState};
 pub use clock::Clock;
 pub use node::{Applied, Node, NodeError};

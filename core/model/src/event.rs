@@ -70,6 +70,20 @@ event_codes! {
     CameraClockOff = "camera_clock_off", Warning;
     /// The camera's clock agrees with the recorder's again.
     CameraClockRight = "camera_clock_right", Info;
+    /// Something moves before a camera.
+    CameraMotionStarted = "camera_motion_started", Info;
+    /// Nothing moves any more.
+    CameraMotionEnded = "camera_motion_ended", Info;
+    /// A camera was covered, turned, blinded or put out of focus.
+    CameraTampered = "camera_tampered", Warning;
+    /// A camera sees as before again.
+    CameraTamperEnded = "camera_tamper_ended", Info;
+    /// A camera gets no picture from its source.
+    CameraSignalLost = "camera_signal_lost", Warning;
+    /// A camera gets pictures from its source again.
+    CameraSignalReturned = "camera_signal_returned", Info;
+    /// Something else that a camera noticed.
+    CameraEvent = "camera_event", Info;
     /// Packets of a camera did not arrive.
     PacketsLost = "packets_lost", Warning;
     /// The recorder's clock was set.

@@ -2,6 +2,7 @@
 //!
 //! - [`session`]: when a camera is connected, given up and tried again.
 //! - [`timeline`]: which UTC label and which camera time a picture gets.
+//! - [`notices`]: which of the things that a camera notices are told.
 //! - [`offset`]: when a camera's clock is so far off that an operator must hear of it.
 //! - [`pace`]: how long a frame lasts, and what is a pause.
 //! - [`slicer`]: where one record ends and the next begins.
@@ -13,6 +14,7 @@
 
 pub mod fetch;
 pub mod ledger;
+pub mod notices;
 pub mod offset;
 pub mod pace;
 pub mod schedule;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keepwatch_model::CameraId;
 use keepwatch_recorder::config::{
-    CameraConfig, CameraSource, Fingerprint, MediaTransport, Secret, WeeklySpan,
+    CameraConfig, CameraSource, Fingerprint, FingerprintError, MediaTransport, Secret, WeeklySpan,
 };
 use serde_spanned::Spanned;
 
@@ -256,8 +256,11 @@ fn transport(text: &str) -> Result<MediaTransport, Complaint> {
 }
 
 fn certificate(text: &str) -> Result<Fingerprint, Complaint> {
-    text.parse().map_err(|error| {
-        let what = format!("{} is no fingerprint of a certificate: {error}", quoted(text));
-        Complaint::new(what, "keepwatch status shows the one that the camera has, like \"sha256:0a1b...\"")
+    text.parse().map_err(|error: FingerprintError| {
+        let what = format!("{} is no fingerprint: {error}", quoted(text));
+        Complaint::new(
+            what,
+            "keepwatch status --json shows the one that the camera has, like \"sha256:0a1b...\"",
+        )
     })
 }

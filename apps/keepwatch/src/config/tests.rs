@@ -285,7 +285,7 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "[[camera]]\nid = \"b\"\nurl = \"rtsps://h\"\ncertificate = \"sha256:12\"",
-            "9:15: \"sha256:12\" is no fingerprint of a certificate: a SHA-256 has 64 hexadecimal digits; keepwatch status shows the one that the camera has, like \"sha256:0a1b...\"",
+            "9:15: \"sha256:12\" is no fingerprint: a certificate is pinned as sha256: and 64 hexadecimal digits; keepwatch status --json shows the one that the camera has, like \"sha256:0a1b...\"",
         ),
         (
             "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\ncertificate = \"sha256:0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff0aff\"",

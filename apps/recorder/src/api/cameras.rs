@@ -10,7 +10,7 @@ use keepwatch_web::Problem;
 use serde::Serialize;
 
 use super::{Page, query};
-use crate::{CameraState, Connection, Learned, Node, StreamState};
+use crate::{CameraState, Connection, Learned, Listening, Node, StreamState};
 
 /// A camera whose last durable record is older than this is not being recorded, whatever its session says: twice
 /// the longest record and its way to the disk.
@@ -23,6 +23,12 @@ pub(super) struct Camera {
     name: String,
     #[serde(flatten)]
     main: Stream,
+    /// How far its clock is ahead of the recorder's.
+    clock_offset_ms: Option<i64>,
+    /// Whether its events are heard at its pull point; `null` when nobody listens there.
+    events: Option<&'static str>,
+    /// Why its events are not heard.
+    events_detail: Option<String>,
     /// Its streams, the main one first.
     streams: Vec<NamedStream>,
 }
@@ -37,6 +43,8 @@ struct NamedStream {
     tracks: Vec<&'static str>,
     /// What the camera offers and is not recorded, and why.
     left_out: Vec<String>,
+    /// How its media came: `tcp` or `udp`.
+    transport: Option<&'static str>,
     /// The certificate that it showed; `null` without TLS.
     certificate: Option<String>,
     /// How far its clock is ahead of the recorder's, by its sender reports.
@@ -69,22 +77,31 @@ pub(super) fn is_recording(node: &Node, stream: &StreamState) -> bool {
 }
 
 fn show(node: &Node, camera: &CameraState) -> Camera {
+    let (events, events_detail) = match camera.listening() {
+        None => (None, None),
+        Some(Listening::Heard) => (Some("heard"), None),
+        Some(Listening::Waiting(why)) => (Some("waiting"), Some(why)),
+    };
     Camera {
         id: camera.id,
         name: camera.config().name.clone(),
         main: show_stream(node, camera.main()),
+        clock_offset_ms: camera.clock_offset_ticks().map(milliseconds),
+        events,
+        events_detail,
         streams: camera.streams().map(|stream| show_named(node, stream)).collect(),
     }
 }
 
 fn show_named(node: &Node, stream: &StreamState) -> NamedStream {
-    let Learned { tracks, left_out, certificate } = stream.learned();
+    let Learned { tracks, left_out, certificate, transport } = stream.learned();
     NamedStream {
         stream: stream.id.to_string(),
         stream_state: show_stream(node, stream),
         tracks,
         left_out,
-        certificate,
+        certificate: certificate.map(|certificate| certificate.to_string()),
+        transport,
         clock_offset_ms: stream.clock_offset_ticks().map(milliseconds),
     }
 }

@@ -5,16 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keepwatch_model::{EventCode, GapReason, StreamId, TrackConfig};
-use keepwatch_rtsp::client::{self, ClientConfig, ClientError};
+use keepwatch_rtsp::client::{self, ClientConfig, ClientError, Transport};
 use tokio::sync::{mpsc, watch};
 
-use super::choice::{Choice, Wanted, codec_name};
+use super::choice::{Choice, NoVideo, Wanted, codec_name};
 use super::context::Context;
 use super::gather::{Ending, Gather, Output, Signal};
 use super::ingest::Ingest;
+use super::locate::Failure;
 use super::state::CameraState;
 use super::stream::{Learned, StreamState};
-use crate::config::CameraSource;
+use crate::config::{CameraConfig, CameraSource, MediaTransport};
 
 /// Longest farewell to a camera that is hung up.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -56,7 +57,8 @@ pub(super) async fn connect(
     };
     stream.counters().sessions.fetch_add(1, Ordering::Relaxed);
     let _ = signals.send(Signal::Connected).await;
-    let gather = Gather::new(&context, &stream, &mut output, signals, &tracks);
+    let gather = Gather::new(&context, &stream, &mut output, signals, &tracks)
+        .entering_events(camera.config().source.enters_events());
     let mut ingest = match Ingest::new(&tracks, gather) {
         Ok(ingest) => ingest,
         Err(error) => {
@@ -86,23 +88,96 @@ async fn dial(
     context: &Context,
     camera: &CameraState,
     stream: &StreamState,
-) -> Result<(client::Session, Vec<TrackConfig>), (GapReason, String)> {
-    let Some(config) = client_config(camera, stream.id) else {
-        let detail = "the camera has not told where its streams are".to_owned();
-        return Err((GapReason::ConnectionLost, detail));
+) -> Result<(client::Session, Vec<TrackConfig>), Failure> {
+    let config = camera.config();
+    let url = match &config.source {
+        CameraSource::Rtsp { url, .. } if stream.id == StreamId::MAIN => url.clone(),
+        CameraSource::Rtsp { sub_url, .. } => sub_url
+            .clone()
+            .ok_or_else(|| (GapReason::StreamUnusable, "the camera has no sub stream any more".to_owned()))?,
+        CameraSource::Onvif { .. } => {
+            let located = camera.locator().find(&config, stream.id).await?;
+            camera.clock_told(context, located.clock_offset_ticks);
+            located.url
+        }
     };
-    let fail = |error: ClientError| (reason_of_error(&error), error.to_string());
-    let described = client::connect(&config).await.map_err(fail)?;
+    let client = ClientConfig {
+        user: config.user.clone(),
+        password: config.password.clone(),
+        certificate: config.certificate,
+        ..ClientConfig::new(url)
+    };
+    let opened = match config.transport {
+        MediaTransport::Tcp => open(&client, Transport::TcpInterleaved, &config, stream).await,
+        MediaTransport::Udp => open(&client, Transport::Udp, &config, stream).await,
+        // Every dial begins with TCP: UDP that a firewall swallows is silent, and TCP may do by then.
+        MediaTransport::Auto => match open(&client, Transport::TcpInterleaved, &config, stream).await {
+            Err(Refusal::Client(ClientError::TransportRefused { .. })) => {
+                open(&client, Transport::Udp, &config, stream).await
+            }
+            opened => opened,
+        },
+    };
+    match opened {
+        Ok((session, tracks, learned)) => {
+            learn(context, stream, learned);
+            Ok((session, tracks))
+        }
+        Err(refusal) => {
+            // Addresses change with the camera's settings; the time for that is when one did not do. A refused login is
+            // no matter of addresses, and asking costs further logins, after some of which cameras lock the user.
+            if !matches!(refusal, Refusal::Client(ClientError::Unauthorized(_))) {
+                camera.locator().doubt(stream.id).await;
+            }
+            Err(refusal.into())
+        }
+    }
+}
+
+/// Why a session could not be opened.
+enum Refusal {
+    Client(ClientError),
+    NoVideo(NoVideo),
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Client(error) => (reason_of_error(&error), error.to_string()),
+            Refusal::NoVideo(error) => (GapReason::StreamUnusable, error.to_string()),
+        }
+    }
+}
+
+async fn open(
+    client: &ClientConfig,
+    transport: Transport,
+    config: &CameraConfig,
+    stream: &StreamState,
+) -> Result<(client::Session, Vec<TrackConfig>, Learned), Refusal> {
+    let client = ClientConfig { transport, ..client.clone() };
+    let described = client::connect(&client).await?;
     let offered = &described.presentation().tracks;
-    let wanted = Wanted::of(&camera.config(), stream.id);
-    let choice =
-        Choice::of(offered, wanted).map_err(|error| (GapReason::StreamUnusable, error.to_string()))?;
+    let choice = Choice::of(offered, Wanted::of(config, stream.id)).map_err(Refusal::NoVideo)?;
     let tracks: Vec<TrackConfig> =
         choice.tracks.iter().filter_map(|track| offered.get(*track)?.config.clone().ok()).collect();
-    let session = described.play(&choice.tracks).await.map_err(fail)?;
-    let recorded = tracks.iter().map(|track| codec_name(track.kind)).collect();
-    learn(context, stream, Learned { tracks: recorded, left_out: choice.left_out, certificate: None });
-    Ok((session, tracks))
+    let learned = Learned {
+        tracks: tracks.iter().map(|track| codec_name(track.kind)).collect(),
+        left_out: choice.left_out,
+        certificate: described.certificate(),
+        transport: Some(match transport {
+            Transport::TcpInterleaved => "tcp",
+            Transport::Udp => "udp",
+        }),
+    };
+    let session = described.play(&choice.tracks).await?;
+    Ok((session, tracks, learned))
 }
 
 /// Notes what the session learned of the camera, and tells what is not recorded if it was something else before.
@@ -130,35 +205,21 @@ fn reason_of(ending: Ending) -> GapReason {
     }
 }
 
-fn client_config(camera: &CameraState, stream: StreamId) -> Option<ClientConfig> {
-    let config = camera.config();
-    let url = match &config.source {
-        CameraSource::Rtsp { url, .. } if stream == StreamId::MAIN => url.clone(),
-        CameraSource::Rtsp { sub_url, .. } => sub_url.clone()?,
-        CameraSource::Onvif { .. } => return None,
-    };
-    Some(ClientConfig {
-        user: config.user.clone(),
-        password: config.password.clone(),
-        ..ClientConfig::new(url)
-    })
-}
-
 fn reason_of_error(error: &ClientError) -> GapReason {
     match error {
         ClientError::Unreachable(_)
         | ClientError::TimedOut(_)
         | ClientError::Ended { .. }
-        | ClientError::Ports(_) => GapReason::ConnectionLost,
-        ClientError::Refused { .. }
-        | ClientError::Redirected { .. }
-        | ClientError::Url(_)
-        | ClientError::TransportRefused { .. }
-        | ClientError::Certificate { .. }
         | ClientError::Tls(_)
+        | ClientError::Ports(_)
+        | ClientError::Busy => GapReason::ConnectionLost,
+        ClientError::Refused { .. }
+        | ClientError::TransportRefused { .. }
         | ClientError::ReplayUnsupported { .. }
         | ClientError::InvalidRange
-        | ClientError::Busy => GapReason::ConnectionRefused,
+        | ClientError::Certificate { .. }
+        | ClientError::Redirected { .. }
+        | ClientError::Url(_) => GapReason::ConnectionRefused,
         ClientError::Unauthorized(_) => GapReason::LoginRefused,
         ClientError::Protocol { .. } | ClientError::NoUsableTrack(_) => GapReason::StreamUnusable,
     }

@@ -32,6 +32,7 @@ pub(crate) use self::output::{Ending, Output, Signal};
 use self::tell::Told;
 use self::track::Track;
 use super::context::Context;
+use super::notice;
 use super::stream::{StreamState, clock_offset_event};
 
 /// Frames that cannot be decoded are waited through for so long before an operator hears of it.
@@ -47,6 +48,8 @@ pub(crate) struct Gather<'a> {
     signals: mpsc::Sender<Signal>,
     tracks: Vec<Track>,
     metadata: Beside,
+    /// Whether the events in its metadata are entered into the event log.
+    enters_events: bool,
     slicer: Slicer,
     run: Option<Run>,
     /// The latest picture in the order they are shown, and how long a frame lasts; survives the end of a run.
@@ -95,6 +98,7 @@ impl<'a> Gather<'a> {
             signals,
             tracks: tracks.iter().take(TRACKS_MAX).map(Track::new).collect(),
             metadata: Beside::default(),
+            enters_events: false,
             slicer: Slicer::default(),
             run: None,
             pace: None,
@@ -105,6 +109,11 @@ impl<'a> Gather<'a> {
             pictured: MonoTime::ZERO,
             told: Told::default(),
         }
+    }
+
+    /// The same, and the events in its metadata are entered into the event log if `enters_events`.
+    pub(crate) fn entering_events(self, enters_events: bool) -> Self {
+        Self { enters_events, ..self }
     }
 
     pub(crate) fn stream(&self) -> &'a StreamState {
@@ -305,6 +314,9 @@ impl<'a> Gather<'a> {
     fn document(&mut self, now: MonoTime, wall: WallTime, index: usize, sample: &Sample<'_>) {
         let Some(track) = self.tracks.get_mut(index) else { return };
         track.arrived(sample.timestamp, now, wall);
+        if self.enters_events {
+            notice::enter_document(self.context, self.stream, sample.data);
+        }
         let put = if self.slicer.is_open() {
             self.record_document(index, sample.timestamp, sample.data)
         } else {

@@ -6,6 +6,7 @@ use keepwatch_model::{GapReason, StreamId};
 
 use super::context::Context;
 use super::gather::Ending;
+use super::listen::Listener;
 use super::state::CameraState;
 use super::task::StreamTask;
 use crate::config::{CameraConfig, CameraSource};
@@ -15,13 +16,15 @@ pub(crate) struct CameraTask {
     main: StreamTask,
     /// `None` when no sub stream is wanted.
     sub: Option<StreamTask>,
+    /// `None` when its events are not asked for, or it has no ONVIF address.
+    listener: Option<Listener>,
 }
 
 impl CameraTask {
     /// Starts the streams that `camera` is to record.
     pub(crate) fn start(context: &Context, camera: &Arc<CameraState>) -> Self {
         let main = StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(camera.main()));
-        Self { main, sub: start_sub(context, camera) }
+        Self { main, sub: start_sub(context, camera), listener: start_listener(context, camera) }
     }
 
     /// Ends all of it; what it has received is queued for the disk when this returns.
@@ -31,7 +34,12 @@ impl CameraTask {
                 sub.stop(ending).await;
             }
         };
-        tokio::join!(self.main.stop(ending), sub);
+        let listener = async {
+            if let Some(listener) = self.listener {
+                listener.stop().await;
+            }
+        };
+        tokio::join!(self.main.stop(ending), sub, listener);
     }
 
     /// Goes on under a changed configuration, which `camera` already has; what does not concern a stream leaves it
@@ -44,7 +52,7 @@ impl CameraTask {
     ) -> (Self, bool) {
         let after = camera.config();
         let lost = Ending::Missing(GapReason::ConnectionLost);
-        let Self { mut main, mut sub } = self;
+        let Self { mut main, mut sub, mut listener } = self;
         let mut ended = false;
         if main_session(before) != main_session(&after) {
             main.stop(lost).await;
@@ -58,7 +66,13 @@ impl CameraTask {
             sub = start_sub(context, camera);
             ended = true;
         }
-        (Self { main, sub }, ended)
+        if listener_session(before) != listener_session(&after) {
+            if let Some(listener) = listener {
+                listener.stop().await;
+            }
+            listener = start_listener(context, camera);
+        }
+        (Self { main, sub, listener }, ended)
     }
 }
 
@@ -67,12 +81,29 @@ fn start_sub(context: &Context, camera: &Arc<CameraState>) -> Option<StreamTask>
     Some(StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(stream)))
 }
 
+fn start_listener(context: &Context, camera: &Arc<CameraState>) -> Option<Listener> {
+    camera.set_listening(None);
+    listener_session(&camera.config()).map(|_| Listener::start(context.clone(), Arc::clone(camera)))
+}
+
+/// What concerns the listener to its events; `None` when there is to be none.
+fn listener_session(config: &CameraConfig) -> Option<CameraConfig> {
+    let CameraSource::Onvif { url, events: true, .. } = &config.source else { return None };
+    let mut listener = CameraConfig::new(config.id, url.clone());
+    listener.user.clone_from(&config.user);
+    listener.password.clone_from(&config.password);
+    listener.certificate = config.certificate;
+    Some(listener)
+}
+
 /// What of a configuration concerns the session of the main stream: no name, no retention, no sub stream.
 fn main_session(config: &CameraConfig) -> CameraConfig {
     let source = match &config.source {
         CameraSource::Rtsp { url, .. } => CameraSource::Rtsp { url: url.clone(), sub_url: None },
         CameraSource::Onvif { url, .. } => {
-            CameraSource::Onvif { url: url.clone(), sub: false, events: false }
+            // Whether its events are entered concerns the session where they come in its metadata.
+            let events = config.metadata && config.source.enters_events();
+            CameraSource::Onvif { url: url.clone(), sub: false, events }
         }
     };
     CameraConfig { name: String::new(), retention: None, source, ..config.clone() }

@@ -1,13 +1,25 @@
 //! What everyone may know of a camera, and all cameras by id.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use keepwatch_model::{CameraId, StreamId, WallTime};
 use keepwatch_recording::ledger::Ledger;
+use keepwatch_recording::offset::OffsetWatch;
 
-use super::stream::StreamState;
+use super::context::Context;
+use super::listen::Listening;
+use super::locate::Locator;
+use super::stream::{StreamState, clock_offset_event};
 use crate::config::CameraConfig;
+
+/// What an ONVIF camera said of itself.
+#[derive(Debug, Default)]
+struct DeviceStatus {
+    clock_offset_ticks: Option<i64>,
+    offset_watch: OffsetWatch,
+    listening: Option<Listening>,
+}
 
 /// One camera as everyone sees it. Whether it is recorded is said of its main stream; a sub stream stands beside it.
 #[derive(Debug)]
@@ -16,6 +28,9 @@ pub struct CameraState {
     pub id: CameraId,
     config: RwLock<Arc<CameraConfig>>,
     main: Arc<StreamState>,
+    /// Where its streams are, if it says so itself.
+    locator: Locator,
+    device: Mutex<DeviceStatus>,
     /// Set once it is recorded or something of it is held, and kept from then on.
     sub: OnceLock<Arc<StreamState>>,
 }
@@ -25,6 +40,8 @@ impl CameraState {
         Self {
             id: config.id,
             main: Arc::new(StreamState::new(config.id, StreamId::MAIN, main, now)),
+            locator: Locator::default(),
+            device: Mutex::default(),
             sub: OnceLock::new(),
             config: RwLock::new(Arc::new(config)),
         }
@@ -66,6 +83,43 @@ impl CameraState {
             StreamId::SUB => self.config().source.has_sub(),
             StreamId(_) => false,
         }
+    }
+
+    pub(crate) fn locator(&self) -> &Locator {
+        &self.locator
+    }
+
+    /// How far its clock is ahead of the recorder's, in 90 kHz ticks: by the sender reports of its main stream, else as
+    /// ONVIF tells it. `None` when neither does.
+    pub fn clock_offset_ticks(&self) -> Option<i64> {
+        self.main.clock_offset_ticks().or_else(|| self.device().clock_offset_ticks)
+    }
+
+    /// Whether its events are heard at its pull point; `None` when nobody listens there.
+    pub fn listening(&self) -> Option<Listening> {
+        self.device().listening.clone()
+    }
+
+    pub(crate) fn set_listening(&self, listening: impl Into<Option<Listening>>) {
+        self.device().listening = listening.into();
+    }
+
+    /// ONVIF told how far its clock is ahead; an event where its sender reports do not tell, too.
+    pub(crate) fn clock_told(&self, context: &Context, ticks: Option<i64>) {
+        let Some(ticks) = ticks else { return };
+        let change = {
+            let mut device = self.device();
+            device.clock_offset_ticks = Some(ticks);
+            device.offset_watch.look(ticks)
+        };
+        if let (Some(change), None) = (change, self.main.clock_offset_ticks()) {
+            let (code, text) = clock_offset_event(change);
+            context.tell(&self.main, context.clock.wall(), code, text);
+        }
+    }
+
+    fn device(&self) -> MutexGuard<'_, DeviceStatus> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its sub stream, with this ledger if it is not known yet.

@@ -7,9 +7,12 @@ use keepwatch_model::{
     CameraId, EventCode, GapReason, MonoTime, Span, State, StreamId, Subject, TICKS_PER_SECOND, WallTime,
 };
 use keepwatch_recording::ledger::Ledger;
+use keepwatch_recording::notices::Notices;
 use keepwatch_recording::offset::{OffsetChange, OffsetWatch};
 use keepwatch_store::{Commit, Loss};
 use tokio::sync::Notify;
+
+use crate::config::Fingerprint;
 
 /// How the connection of a stream stands, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub struct StreamState {
     pending: AtomicU32,
     counters: Counters,
     progress: Notify,
+    notices: Mutex<Notices>,
 }
 
 /// What happened since the recorder started.
@@ -66,7 +70,9 @@ pub struct Learned {
     /// What it offers and is not recorded, and why.
     pub left_out: Vec<String>,
     /// Fingerprint of the certificate it showed; `None` without TLS.
-    pub certificate: Option<String>,
+    pub certificate: Option<Fingerprint>,
+    /// How its media came; `None` before the first session.
+    pub transport: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -113,6 +119,7 @@ impl StreamState {
             pending: AtomicU32::new(0),
             counters: Counters::default(),
             progress: Notify::new(),
+            notices: Mutex::default(),
         }
     }
 
@@ -124,6 +131,11 @@ impl StreamState {
     /// The sentence of an event about it: that of a sub stream names it.
     pub(crate) fn sentence(&self, text: String) -> String {
         if self.id == StreamId::MAIN { text } else { format!("{} stream: {text}", self.id) }
+    }
+
+    /// What the camera noticed, as far as it was told.
+    pub(crate) fn notices(&self) -> MutexGuard<'_, Notices> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its ledger.
