@@ -1,11 +1,12 @@
 //! The device side of ONVIF: a camera's or recorder's services for Profile S and Profile G, driven by a trait.
 //!
 //! [`Device`] answers requests and knows no sockets; [`DeviceServer`] is the HTTP server around it, and
-//! `discovery` makes the device found. What the device is comes from a [`Backend`]; who may ask, how long sessions
+//! [`discovery`] makes the device found. What the device is comes from a [`Backend`]; who may ask, how long sessions
 //! live, and how much of anything there may be is decided here.
 
 pub mod backend;
 mod call;
+pub mod discovery;
 mod events;
 mod fault;
 mod fuzz;

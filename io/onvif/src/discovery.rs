@@ -4,14 +4,16 @@
 //! it answers, and answers are bounded in length, in number, and for each sender. What is found is a claim, not a camera.
 
 mod found;
-mod interfaces;
+pub(crate) mod interfaces;
 mod message;
 mod range;
 mod scan;
 mod tally;
 
 pub use found::Found;
-pub use message::{Content, GROUP_IPV4, GROUP_IPV6, Message, MessageError, PORT, Probe, ScopeRule, Target};
+pub use message::{
+    Content, GROUP_IPV4, GROUP_IPV6, Message, MessageError, PORT, Probe, ScopeRule, Sequence, Target,
+};
 pub use range::{AddressRange, RangeError};
 pub use scan::{Findings, ScanError, ScanOptions, ScanProgress, scan};
 pub use tally::Counts;

@@ -1,7 +1,8 @@
 //! Every call of a client of Profile S and Profile G, answered by a device in memory; and what must be refused.
 
 mod calls;
-mod fake;
+pub(super) mod fake;
 mod peers;
 mod pulling;
 mod searching;
+mod serving;

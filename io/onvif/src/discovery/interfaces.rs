@@ -8,22 +8,22 @@ use if_addrs::IfAddr;
 
 /// An interface that has an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Interface {
+pub(crate) struct Interface {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its number, as IPv6 wants it.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     /// Its IPv4 addresses and how many bits of each name the subnet.
-    pub(super) ipv4: Vec<(Ipv4Addr, u8)>,
+    pub(crate) ipv4: Vec<(Ipv4Addr, u8)>,
     /// Whether it has an IPv6 address.
-    pub(super) ipv6: bool,
+    pub(crate) ipv6: bool,
     /// Whether it leads to this machine itself.
-    pub(super) loopback: bool,
+    pub(crate) loopback: bool,
 }
 
 impl Interface {
     /// Whether an address is in one of its subnets.
-    pub(super) fn reaches(&self, address: Ipv4Addr) -> bool {
+    pub(crate) fn reaches(&self, address: Ipv4Addr) -> bool {
         self.ipv4.iter().any(|(own, bits)| {
             let mask = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(*bits))).unwrap_or(0);
             u32::from(*own) & mask == u32::from(address) & mask
@@ -32,7 +32,7 @@ impl Interface {
 }
 
 /// All interfaces, by name.
-pub(super) fn all() -> io::Result<Vec<Interface>> {
+pub(crate) fn all() -> io::Result<Vec<Interface>> {
     let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
     for found in if_addrs::get_if_addrs()? {
         let loopback = found.is_loopback();

@@ -53,6 +53,15 @@ pub struct Message {
     pub content: Content,
 }
 
+/// Which message of a device it is, so that one that was overtaken is known as such (WS-Discovery §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// Grows with each start of the device.
+    pub instance: u32,
+    /// Grows with each message.
+    pub number: u32,
+}
+
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -147,6 +156,15 @@ impl Message {
 
     /// Writes it as a datagram. Types must carry the prefixes `dn` or `tds`.
     pub fn write(&self) -> String {
+        self.write_within(None)
+    }
+
+    /// Writes it as a device does, which numbers what it says (WS-Discovery §7).
+    pub fn write_numbered(&self, sequence: Sequence) -> String {
+        self.write_within(Some(sequence))
+    }
+
+    fn write_within(&self, sequence: Option<Sequence>) -> String {
         let namespaces = [
             ("xmlns:s", namespace::SOAP_12),
             ("xmlns:a", namespace::ADDRESSING_2004),
@@ -163,6 +181,11 @@ impl Message {
                 writer.leaf("a:MessageID", &self.id);
                 writer.leaf_if("a:RelatesTo", self.relates_to.as_deref());
                 writer.leaf("a:To", if answers { ANONYMOUS } else { EVERYBODY });
+                if let Some(Sequence { instance, number }) = sequence {
+                    let (instance, number) = (instance.to_string(), number.to_string());
+                    let attributes = [("InstanceId", instance.as_str()), ("MessageNumber", number.as_str())];
+                    writer.empty("d:AppSequence", &attributes);
+                }
             });
             writer.within("s:Body", |writer| {
                 writer.within(&format!("d:{name}"), |writer| match &self.content {

@@ -43,7 +43,7 @@ pub(super) enum Card {
 }
 
 /// A camera with two streams and a card on which each recording has data in every first half of an hour.
-pub(super) struct Fake {
+pub(crate) struct Fake {
     pub(super) card: Mutex<Card>,
     pub(super) recordings: usize,
     pub(super) hours: i64,
@@ -54,7 +54,7 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             card: Mutex::new(Card::Good),
             recordings: 2,
