@@ -39,7 +39,7 @@ const NEEDS: &[Need] = &[
         found: || runs("/usr/bin/python3", &["-c", "import ensurepip, venv"]),
     },
     Need {
-        what: "gst-rtsp-server with x264 for the system's Python",
+        what: "gst-rtsp-server with x264, x265 and AAC for the system's Python",
         packages: &[
             "python3",
             "python3-gi",
@@ -69,10 +69,12 @@ pub(crate) fn namespaces() -> bool {
 const GST_PROBE: &str = "
 import gi
 gi.require_version('Gst', '1.0')
+gi.require_version('GstRtsp', '1.0')
 gi.require_version('GstRtspServer', '1.0')
-from gi.repository import Gst, GstRtspServer
+from gi.repository import Gst, GstRtsp, GstRtspServer
 Gst.init(None)
-elements = 'videotestsrc x264enc rtph264pay audiotestsrc mulawenc rtppcmupay'.split()
+elements = 'videotestsrc x264enc rtph264pay x265enc rtph265pay jpegenc rtpjpegpay'.split()
+elements += 'audiotestsrc mulawenc rtppcmupay voaacenc aacparse rtpmp4gpay'.split()
 raise SystemExit(0 if all(Gst.ElementFactory.find(e) for e in elements) else 1)
 ";
 

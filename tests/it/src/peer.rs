@@ -20,12 +20,18 @@ const TRIES: usize = 5;
 pub struct GstOptions {
     /// Frames of video, 25 a second.
     pub frames: u32,
-    /// B-frames between two others.
+    /// `h264`, `h265` or `jpeg`.
+    pub codec: &'static str,
+    /// B-frames between two others, in H.264.
     pub b_frames: u32,
-    /// Whether it sends G.711 too.
-    pub audio: bool,
+    /// `g711` or `aac`; `None` for no sound.
+    pub audio: Option<&'static str>,
     /// Whether parameter sets stand before each key frame.
     pub in_band: bool,
+    /// The one transport it offers, `tcp` or `udp`.
+    pub transport: &'static str,
+    /// User and password it asks for by digest.
+    pub login: Option<(&'static str, &'static str)>,
 }
 
 /// A running camera; it ends with this.
@@ -44,8 +50,13 @@ impl GstCamera {
             let mut command = Command::new("/usr/bin/python3");
             command.arg(&script).args(["--port", &port.to_string(), "--frames", &options.frames.to_string()]);
             command.args(["--b-frames", &options.b_frames.to_string()]);
-            command.args(options.audio.then_some("--audio")).args(options.in_band.then_some("--in-band"));
-            let program = Program::start(command, site.path().join("gst.log"))?;
+            command.args(["--codec", options.codec, "--transport", options.transport]);
+            command.args(options.audio.iter().flat_map(|audio| ["--audio", audio]));
+            command.args(options.in_band.then_some("--in-band"));
+            if let Some((user, password)) = options.login {
+                command.args(["--login", &format!("{user}:{password}")]);
+            }
+            let program = Program::start(command, site.path().join(format!("gst-{port}.log")))?;
             let ready = program.json(START_PATIENCE)?;
             if let Some(url) = ready["url"].as_str() {
                 return Ok(Self { url: url.to_owned(), program });
