@@ -264,7 +264,8 @@ fn network_interfaces(call: &Call<'_>) -> Reply {
                     writer.within("tt:Config", |writer| {
                         writer.within("tt:Manual", |writer| {
                             writer.leaf("tt:Address", &address.to_string());
-                            writer.leaf("tt:PrefixLength", "24");
+                            // The size of the subnet is not known here; the address alone is certain.
+                            writer.leaf("tt:PrefixLength", "32");
                         });
                         writer.leaf("tt:DHCP", "false");
                     });

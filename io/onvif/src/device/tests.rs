@@ -2,6 +2,7 @@
 
 mod calls;
 pub(super) mod fake;
+mod ours;
 mod peers;
 mod pulling;
 mod searching;
