@@ -42,6 +42,9 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const APART_TICKS: i64 = 10 * TICKS_PER_SECOND;
 /// Holes that are told; footage with more of them is not worth a list.
 pub const HOLES_MAX: usize = 4096;
+/// How long tracks that are not steady may take to catch up, when the steady ones are over: cameras send sound up to
+/// half a second behind the picture.
+pub const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// How near the end of the range silence need not last long to be judged.
 const NEAR_END_TICKS: i64 = TICKS_PER_SECOND;
 
@@ -50,7 +53,8 @@ const NEAR_END_TICKS: i64 = TICKS_PER_SECOND;
 pub struct FetchTrack {
     /// Ticks of its RTP clock in a second.
     pub clock_rate: u32,
-    /// Whether frames come at a steady pace, so that a pause is missing footage; not so for metadata.
+    /// Whether the fetch is over when it is: so for pictures, which come at a steady pace, and not for sound, which
+    /// may have been switched off, nor for metadata.
     pub steady: bool,
 }
 
@@ -202,6 +206,8 @@ enum State {
         heard: MonoTime,
         /// When the last one came that was wanted.
         wanted: MonoTime,
+        /// Since when only tracks that are not steady are waited for.
+        settling: Option<MonoTime>,
     },
     Waiting {
         until: MonoTime,
@@ -209,14 +215,36 @@ enum State {
     Over,
 }
 
+/// How much of a range is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// Some steady track goes on.
+    None,
+    /// All steady tracks are over, and others may still have something.
+    Steady,
+    /// Nothing more comes.
+    All,
+}
+
+impl Ends {
+    /// A track that never brought anything, and is not steady, is not waited for.
+    fn of(tracks: &[Track]) -> Self {
+        let steady = |track: &&Track| track.config().steady;
+        let of_steady = tracks.iter().filter(steady).all(Track::is_finished);
+        if of_steady && tracks.iter().all(|track| track.is_finished() || !track.was_heard()) {
+            return Self::All;
+        }
+        if of_steady && tracks.iter().any(|track| steady(&track)) { Self::Steady } else { Self::None }
+    }
+}
+
 /// Fetches one range of some tracks from one server.
 #[derive(Debug)]
 pub struct Fetch {
     range: Span,
     tracks: Vec<Track>,
-    /// The track by which it is judged what is missing.
+    /// The track by which it is judged what is missing: the first that is steady.
     leading: usize,
-    steady: Vec<bool>,
     state: State,
     /// Where the replay begins.
     begins: WallTime,
@@ -242,13 +270,12 @@ enum Due {
 }
 
 impl Fetch {
-    /// A fetch of `range`, by the clock of who recorded it. The first track that is steady says what is missing.
-    pub fn new(range: Span, tracks: &[FetchTrack]) -> Self {
+    /// A fetch of `range`, by the clock of who recorded it. Its tracks are [described](Self::describe) later.
+    pub fn new(range: Span) -> Self {
         Self {
             range,
-            tracks: tracks.iter().copied().map(Track::new).collect(),
-            leading: tracks.iter().position(|track| track.steady).unwrap_or(0),
-            steady: tracks.iter().map(|track| track.steady).collect(),
+            tracks: Vec::new(),
+            leading: 0,
             state: State::New,
             begins: range.from,
             progressed: false,
@@ -258,6 +285,24 @@ impl Fetch {
             silent: 0,
             due: None,
             report: Report::default(),
+        }
+    }
+
+    /// The server tells which tracks it has, before it plays. Returns whether they are those that it told before; what
+    /// was taken could not be told from what comes otherwise.
+    pub fn describe(&mut self, tracks: &[FetchTrack]) -> bool {
+        if !self.tracks.is_empty() {
+            return self.tracks.iter().map(Track::config).eq(tracks.iter().copied());
+        }
+        self.leading = tracks.iter().position(|track| track.steady).unwrap_or(0);
+        self.tracks = tracks.iter().copied().map(Track::new).collect();
+        true
+    }
+
+    /// Something came at `now`, and may become a frame: a large one takes its time where little is read in a second.
+    pub const fn stir(&mut self, now: MonoTime) {
+        if let State::Playing { heard, .. } = &mut self.state {
+            *heard = now;
         }
     }
 
@@ -274,7 +319,7 @@ impl Fetch {
     /// Judges a frame that came at `now`. What follows of it is done by [`timeout`](Machine::timeout), which is to be
     /// called when [`deadline`](Machine::deadline) has come, at the latest when all that had arrived was judged.
     pub fn frame(&mut self, now: MonoTime, frame: &FetchFrame) -> Verdict {
-        let State::Playing { heard, wanted } = &mut self.state else { return Verdict::Ignored };
+        let State::Playing { heard, wanted, .. } = &mut self.state else { return Verdict::Ignored };
         let Some(track) = self.tracks.get_mut(frame.track).filter(|_| self.due.is_none()) else {
             return Verdict::Ignored;
         };
@@ -307,7 +352,11 @@ impl Fetch {
         if frame.track == self.leading {
             self.note_hole(verdict, told.hole);
         }
-        self.due = if self.is_finished() {
+        let ends = Ends::of(&self.tracks);
+        if let State::Playing { settling, .. } = &mut self.state {
+            *settling = settling.or((ends == Ends::Steady).then_some(now));
+        }
+        self.due = if ends == Ends::All {
             Some(Due::Complete)
         } else if self.steps_back > STEPS_BACK_MAX {
             Some(Due::Hopeless(GiveUp::TimesGoBack))
@@ -332,15 +381,9 @@ impl Fetch {
         }
     }
 
-    /// Whether nothing more of the range comes: all steady tracks are over. Others have had their turn then, as a
-    /// server sends tracks in the order of recording.
-    fn is_finished(&self) -> bool {
-        let mut tracks = self.tracks.iter().zip(&self.steady);
-        if self.steady.contains(&true) {
-            tracks.all(|(track, steady)| track.is_finished() || !steady)
-        } else {
-            tracks.all(|(track, _)| track.is_finished())
-        }
+    /// Whether only tracks that are not steady are waited for.
+    const fn is_settling(&self) -> bool {
+        matches!(self.state, State::Playing { settling: Some(_), .. })
     }
 
     /// Whether the server said that a section of the leading track ends with its last frame.
@@ -445,10 +488,11 @@ impl Machine for Fetch {
                 // placed by its marks, if it has any.
                 self.begins = from.unwrap_or(self.begins);
                 self.tracks.iter_mut().for_each(Track::begin);
-                self.state = State::Playing { heard: now, wanted: now };
+                self.state = State::Playing { heard: now, wanted: now, settling: None };
             }
             (State::Connecting | State::Playing { .. }, Event::Ended(loss)) => match (loss, self.due) {
                 (_, Some(Due::Complete)) => self.over(End::Complete, out),
+                (_, None) if self.is_settling() => self.over(End::Complete, out),
                 (_, Some(Due::Hopeless(why))) => self.retry(now, why, out),
                 (Loss::Closed, None) if matches!(self.state, State::Playing { .. }) => {
                     self.fall_silent(now, out)
@@ -476,7 +520,10 @@ impl Machine for Fetch {
             State::New | State::Connecting | State::Over => None,
             State::Waiting { until } => Some((until, "ask again")),
             State::Playing { heard, .. } if self.due.is_some() => Some((heard, "the replay is decided")),
-            State::Playing { heard, wanted } => {
+            State::Playing { settling: Some(since), .. } => {
+                Some((since + SETTLE_MAX, "only sound or metadata is missing"))
+            }
+            State::Playing { heard, wanted, settling: None } => {
                 let idle = heard + self.idle_max();
                 let patience = wanted + PATIENCE;
                 Some(if idle <= patience {
@@ -495,7 +542,8 @@ impl Machine for Fetch {
         match (self.state, self.due) {
             (State::New | State::Connecting | State::Over, _) => {}
             (State::Waiting { .. }, _) => self.connect(out),
-            (State::Playing { .. }, Some(Due::Complete)) => {
+            (State::Playing { .. }, Some(Due::Complete))
+            | (State::Playing { settling: Some(_), .. }, None) => {
                 out.push(Action::HangUp);
                 self.over(End::Complete, out);
             }

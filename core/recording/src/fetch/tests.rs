@@ -107,8 +107,9 @@ struct Shell {
 
 impl Shell {
     fn new(range: Span) -> Self {
-        let mut shell =
-            Self { fetch: Fetch::new(range, &[VIDEO]), millis: 0, taken: vec![], lead: vec![], out: vec![] };
+        let mut fetch = Fetch::new(range);
+        assert!(fetch.describe(&[VIDEO]));
+        let mut shell = Self { fetch, millis: 0, taken: vec![], lead: vec![], out: vec![] };
         shell.event(Event::Begin);
         shell
     }
@@ -288,6 +289,43 @@ fn a_server_without_footage_or_without_replay_is_told_apart_from_one_that_is_awa
     assert!(shell.fetch.report().holes.is_empty(), "nothing is known of what was not reached");
 }
 
+/// Pictures end before the sound that was recorded with them came.
+#[test]
+fn sound_behind_the_last_picture_is_waited_for_but_not_for_ever() {
+    let sound = FetchTrack { clock_rate: 8_000, steady: false };
+    for sounds in [0, 48, 53] {
+        let mut fetch = Fetch::new(frames(0, 50));
+        fetch.describe(&[VIDEO, sound]);
+        let mut out = vec![];
+        fetch.handle(at(0), Event::Begin, &mut out);
+        fetch.handle(at(0), Event::Playing { from: None }, &mut out);
+        let server = Server::with(&[]);
+        let sound =
+            |number| FetchFrame { track: 1, timestamp: number * 320, ..server.frame(number, false, false) };
+        for number in 0..53 {
+            fetch.frame(at(100), &server.frame(number, false, false));
+            // It comes 40 pictures late.
+            if (40..40 + sounds).contains(&number) {
+                fetch.frame(at(100), &sound(number - 40));
+            }
+        }
+        for number in 13..sounds {
+            fetch.frame(at(200), &sound(number));
+        }
+        let (deadline, _) = fetch.deadline().unwrap();
+        // Without sound nothing is known to be missing; with all of it nothing is; else it is waited for.
+        let expected = match sounds {
+            48 => at(100) + SETTLE_MAX,
+            53 => at(200),
+            _ => at(100),
+        };
+        assert_eq!(deadline, expected, "{sounds}");
+        fetch.timeout(deadline, &mut out);
+        assert_eq!(out[1..], [Action::HangUp, Action::Over(End::Complete)]);
+        assert_eq!(fetch.report().taken, 50 + u64::try_from(sounds).unwrap().min(50));
+    }
+}
+
 #[test]
 fn footage_that_repeats_for_ever_ends() {
     let mut shell = Shell::new(frames(0, 10_000));
@@ -356,7 +394,9 @@ fn a_cancelled_fetch_hangs_up_and_takes_nothing_more() {
 #[test]
 fn sound_is_taken_once_too_and_holds_nothing_up() {
     let sound = FetchTrack { clock_rate: 8_000, steady: false };
-    let mut fetch = Fetch::new(frames(0, 100), &[VIDEO, sound]);
+    let mut fetch = Fetch::new(frames(0, 100));
+    assert!(fetch.describe(&[VIDEO, sound]) && fetch.describe(&[VIDEO, sound]));
+    assert!(!fetch.describe(&[VIDEO]) && !fetch.describe(&[sound, VIDEO]));
     let mut out = vec![];
     let mut taken = 0;
     fetch.handle(at(0), Event::Begin, &mut out);

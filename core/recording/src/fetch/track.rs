@@ -81,6 +81,15 @@ impl Track {
         self.beyond = 0;
     }
 
+    pub(super) const fn config(&self) -> FetchTrack {
+        self.config
+    }
+
+    /// Whether anything came of it.
+    pub(super) const fn was_heard(&self) -> bool {
+        self.previous.is_some() || self.latest.is_some()
+    }
+
     pub(super) const fn is_finished(&self) -> bool {
         self.finished
     }
