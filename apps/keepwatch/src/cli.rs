@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keepwatch_lab::{AudioCodec, VideoCodec};
 use keepwatch_model::{CameraId, Span, StreamId, WallTime};
+use keepwatch_onvif::discovery::AddressRange;
 
 /// Where a configuration is looked for when none is named.
 const CONFIG_DEFAULT: &str = "/etc/keepwatch/keepwatch.toml";
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Verify(VerifyOptions),
     /// Write footage to an MP4 file
     Export(ExportOptions),
+    /// Find cameras in the network
+    Scan(ScanOptions),
     /// Virtual cameras and load, for tests
     Lab(LabOptions),
     /// Tidies up after a demo that was killed; started by it
@@ -95,6 +98,26 @@ pub(crate) struct RunOptions {
     /// End with this process, which must be the parent
     #[arg(long, hide = true)]
     pub(crate) parent: Option<u32>,
+}
+
+/// Options of `scan`.
+#[derive(Debug, Args)]
+pub(crate) struct ScanOptions {
+    /// Interface to search on; may be given several times [default: all, or none with --probe]
+    #[arg(long = "interface", value_name = "NAME")]
+    pub(crate) interfaces: Vec<String>,
+    /// Address or range, like 192.168.1.0/24, to ask one by one; may be given several times
+    #[arg(long = "probe", value_name = "ADDRESS|CIDR")]
+    pub(crate) ranges: Vec<AddressRange>,
+    /// How long to wait for answers
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Port that cameras are asked at
+    #[arg(long, hide = true, default_value_t = keepwatch_onvif::discovery::PORT)]
+    pub(crate) port: u16,
 }
 
 /// Options of `check`.
@@ -388,6 +411,7 @@ mod tests {
             "keepwatch demo --dir D --listen [::1]:0 --cameras 2 --seconds 5",
             "keepwatch run --config F --role recorder",
             "keepwatch check F",
+            "keepwatch scan --interface eth0 --interface eth1 --probe 10.0.0.0/20 --probe ::1 --seconds 9 --json",
             "keepwatch status --data D --json",
             "keepwatch verify --data D --config F --rebuild --json",
             "keepwatch export --data D --camera c1 --from 2026-11-21T22:00:00Z --to 2026-11-21T22:01:00Z -o F",

@@ -15,6 +15,7 @@ mod memory;
 mod output;
 mod parent;
 mod run;
+mod scan;
 mod verify;
 
 use std::path::Path;
@@ -73,6 +74,7 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Check(options) => Ok(check::check(&options.file)),
         Command::Status(options) => on_one_core(client::status(options)),
         Command::Export(options) => on_one_core(client::export(options)),
+        Command::Scan(options) => on_one_core(scan::scan(options)),
         Command::Verify(options) => verify::verify(&options),
         Command::Lab(options) => {
             parent::end_with(options.parent)?;

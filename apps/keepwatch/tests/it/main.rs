@@ -8,3 +8,4 @@ mod check;
 mod demo;
 mod node;
 mod process;
+mod scan;

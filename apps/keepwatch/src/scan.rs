@@ -1,0 +1,192 @@
+//! `keepwatch scan`: who in the network says that it is a camera, and what to write into the configuration for it.
+//!
+//! It asks and changes nothing. What it prints came from strangers: control characters are gone, and texts are quoted.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use keepwatch_model::CameraId;
+use keepwatch_onvif::discovery::{self, Findings, Found, ScanProgress};
+use serde_json::{Value, json};
+
+use crate::cli::ScanOptions;
+use crate::output::Progress;
+use crate::{Outcome, output};
+
+/// Longest id that is made of a name, in characters, which leaves four of an id's 31 for a number.
+const ID_CHARACTERS_MAX: usize = 26;
+
+/// Searches until the time is over or Ctrl-C, and says who was found.
+pub(crate) async fn scan(options: ScanOptions) -> anyhow::Result<Outcome> {
+    // Who names addresses wants these asked; the rest of the network is asked where that is wanted, too.
+    let everywhere = options.ranges.is_empty() || !options.interfaces.is_empty();
+    let wanted = discovery::ScanOptions {
+        interfaces: everywhere.then_some(options.interfaces),
+        ranges: options.ranges,
+        time: Duration::from_secs(options.seconds),
+        port: options.port,
+    };
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without the signal the time ends the search.
+            std::future::pending::<()>().await;
+        }
+    };
+    let mut progress = Progress::new();
+    let mut found = 0_u64;
+    let findings = discovery::scan(&wanted, interrupted, |told| match told {
+        ScanProgress::Found(device) => {
+            found += 1;
+            progress.show(found, u64::MAX, format_args!("{found} found, {} the last", device.address));
+        }
+        ScanProgress::Asked { done, all } => {
+            let (done, all) = (u64::try_from(done).unwrap_or(0), u64::try_from(all).unwrap_or(0));
+            progress.show(done, all, format_args!("of the addresses asked, {found} cameras found"));
+        }
+    });
+    let findings = findings.await?;
+    drop(progress);
+    for (interface, error) in &findings.failed {
+        output::complain(format_args!("keepwatch: {interface} was not searched: {error}"));
+    }
+    if options.json {
+        output::say(as_json(&findings));
+    } else {
+        report(&findings).iter().for_each(output::say);
+        if findings.devices.is_empty() {
+            output::complain(
+                "no camera answered; ask one by its address with --probe, for multicast does not pass routers, \
+                 some switches, or into containers, and look whether ONVIF is switched on in the camera",
+            );
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// What was found, for people: each camera with what it takes to record it.
+fn report(findings: &Findings) -> Vec<String> {
+    let mut ids = BTreeSet::new();
+    let mut lines = Vec::new();
+    for device in &findings.devices {
+        let name = if device.name.is_empty() { "a camera without a name" } else { &device.name };
+        let hardware = if device.hardware.is_empty() { "hardware not told" } else { &device.hardware };
+        lines.push(format!(
+            "# {name}, {hardware}, {}",
+            device.endpoint.chars().filter(|c| !c.is_control()).collect::<String>()
+        ));
+        lines.extend(snippet(device, &id(device, &mut ids)));
+        lines.push(String::new());
+    }
+    lines.pop();
+    lines
+}
+
+/// The camera as the configuration wants it.
+fn snippet(device: &Found, id: &str) -> Vec<String> {
+    let mut lines = vec!["[[camera]]".to_owned(), format!("id = \"{id}\"")];
+    if !device.name.is_empty() {
+        lines.push(format!("name = {}", toml::Value::from(device.name.as_str())));
+    }
+    lines.push(format!("onvif = {}", toml::Value::from(device.address.as_str())));
+    lines.push("user = \"recorder\"".to_owned());
+    lines.push(format!("password_file = \"{id}.password\""));
+    lines
+}
+
+/// An id of its own, from the name or the hardware.
+fn id(device: &Found, taken: &mut BTreeSet<String>) -> String {
+    let source = if device.name.is_empty() { &device.hardware } else { &device.name };
+    let mut base = String::new();
+    for c in source.chars().take(ID_CHARACTERS_MAX) {
+        if c.is_ascii_alphanumeric() {
+            base.push(c.to_ascii_lowercase());
+        } else if !base.is_empty() && !base.ends_with('-') {
+            base.push('-');
+        }
+    }
+    let base = base.trim_end_matches('-');
+    let base = if base.parse::<CameraId>().is_ok() { base } else { "camera" };
+    let numbered = (2_u64..).map(|number| format!("{base}-{number}"));
+    let id = std::iter::once(base.to_owned()).chain(numbered).find(|id| !taken.contains(id));
+    let id = id.expect("there are more numbers than cameras");
+    taken.insert(id.clone());
+    id
+}
+
+fn as_json(findings: &Findings) -> Value {
+    let device = |device: &Found| {
+        json!({
+            "endpoint": device.endpoint,
+            "name": device.name,
+            "hardware": device.hardware,
+            "location": device.location,
+            "address": device.address.as_str(),
+            "addresses": device.addresses,
+            "profiles": device.profiles,
+            "types": device.types,
+            "senders": device.senders,
+            "interface": device.interface,
+        })
+    };
+    let counts = &findings.counts;
+    json!({
+        "devices": findings.devices.iter().map(device).collect::<Vec<_>>(),
+        "counts": {
+            "datagrams": counts.datagrams,
+            "answers": counts.answers,
+            "malformed": counts.malformed,
+            "unrelated": counts.unrelated,
+            "refused": counts.refused,
+        },
+        "failed": findings.failed.iter().map(|(name, error)| json!({"interface": name, "error": error})).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str, hardware: &str) -> Found {
+        Found {
+            endpoint: "urn:uuid:1".to_owned(),
+            address: "http://192.0.2.10/onvif/device_service".parse().unwrap(),
+            addresses: Vec::new(),
+            name: name.to_owned(),
+            hardware: hardware.to_owned(),
+            location: String::new(),
+            profiles: Vec::new(),
+            types: Vec::new(),
+            senders: Vec::new(),
+            interface: None,
+        }
+    }
+
+    #[test]
+    fn ids_are_their_own_and_can_be_written() {
+        let mut taken = BTreeSet::new();
+        let mut id_of = |name, hardware| id(&device(name, hardware), &mut taken);
+        assert_eq!(id_of("North Gate", ""), "north-gate");
+        assert_eq!(id_of(" north  gate!", ""), "north-gate-2");
+        assert_eq!(id_of("", "M3046-V"), "m3046-v");
+        assert_eq!(id_of("門", ""), "camera");
+        assert_eq!(id_of("", ""), "camera-2");
+        let long = "x".repeat(100);
+        for _ in 0..3 {
+            assert!(id_of(&long, "").parse::<CameraId>().is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_a_configuration_whatever_the_camera_is_called() {
+        for name in ["Gate", "a \"quoted\" \\ name", "[[disk]]", "'''", ""] {
+            let findings =
+                Findings { devices: vec![device(name, "x"), device(name, "x")], ..Findings::default() };
+            let text = report(&findings).join("\n");
+            let read: toml::Table = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
+            let cameras = read["camera"].as_array().unwrap();
+            assert_eq!((read.len(), cameras.len()), (1, 2));
+            assert_ne!(cameras[0]["id"], cameras[1]["id"]);
+            assert_eq!(cameras[0].get("name").and_then(|name| name.as_str()).unwrap_or_default(), name);
+        }
+    }
+}
