@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use keepwatch_media::auth::Credentials;
-use keepwatch_model::{CodecKind, Span, WallTime};
+use keepwatch_model::{CodecKind, Span, TICKS_PER_SECOND, WallTime};
 use keepwatch_onvif::device::Backend;
 use keepwatch_onvif::device::backend::{
     Access, Answer, Audio, AudioCodec, Identity, Profile, Recording, Refusal, Section, Topic, Track,
@@ -32,6 +32,9 @@ const MAIN: &str = "main";
 const SUB: &str = "sub";
 /// The recording: the whole card.
 const RECORDING: &str = "card";
+
+/// A section whose end is older than this does not grow any more, in 90 kHz ticks: a few records.
+const GROWING_TICKS_MAX: i64 = 5 * TICKS_PER_SECOND;
 
 /// What devices of a site have in common.
 #[derive(Clone, Debug)]
@@ -174,11 +177,10 @@ impl CameraDevice {
         let condition = self.camera.control.condition();
         let Some(card) = self.card().filter(|_| !condition.finds_nothing) else { return Ok(Vec::new()) };
         let held = card.shelf().sections();
-        let newest = held.last().map(|section| section.to);
-        let section = |held: &Span| Section {
-            from: held.from,
-            to: (Some(held.to) != newest || !self.grows()).then_some(held.to),
-        };
+        // A section that grows is behind by an open record.
+        let stands_from = self.now().plus(-GROWING_TICKS_MAX);
+        let grows = |held: &Span| self.grows() && held.to > stands_from;
+        let section = |held: &Span| Section { from: held.from, to: (!grows(held)).then_some(held.to) };
         let sections: Vec<Section> =
             held.iter().filter(|held| held.intersection(span).is_some()).map(section).collect();
         let tracks = self.camera.tracks(Variant::Main);

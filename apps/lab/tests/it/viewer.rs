@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use keepwatch_lab::{FrameStamp, NUMBERS_PER_CAMERA, read_counter, read_jpeg_counter};
 use keepwatch_media::depacketize::{Depacketizer, Sample};
+use keepwatch_media::replay::{FrameMark, PlayRequest};
 use keepwatch_media::rtcp::{self, RtcpPacket};
 use keepwatch_media::rtp::RtpPacket;
 use keepwatch_model::{CodecKind, Flow, MonoTime, PacketHandler, TrackConfig, WallTime};
-use keepwatch_rtsp::client::{ClientConfig, ClientError, ReadInterval, SessionEnd, connect};
+use keepwatch_rtsp::client::{
+    ClientConfig, ClientError, Described, ReadInterval, Session, SessionEnd, connect,
+};
 use openh264::decoder::Decoder;
 use openh264::formats::YUVSource;
 use tokio::sync::mpsc;
@@ -25,6 +28,7 @@ pub(crate) struct Frame {
     pub(crate) key: bool,
     pub(crate) lost_packets: u32,
     pub(crate) config_changed: bool,
+    pub(crate) mark: Option<FrameMark>,
     pub(crate) data: Vec<u8>,
 }
 
@@ -46,19 +50,30 @@ pub(crate) struct Viewer {
 impl Viewer {
     /// Connects and plays all tracks.
     pub(crate) async fn open(url: &str) -> Result<Self, ClientError> {
-        let mut config = ClientConfig::new(url.parse().unwrap());
-        config.read_interval = ReadInterval::new(Duration::from_millis(5));
-        let described = connect(&config).await?;
-        let tracks: Vec<TrackConfig> =
-            described.presentation().tracks.iter().map(|track| track.config.clone().unwrap()).collect();
-        let all: Vec<usize> = (0..tracks.len()).collect();
-        let session = described.play(&all).await?;
+        Self::open_with(&config(url)).await
+    }
+
+    /// Connects in a way of its own and plays all tracks.
+    pub(crate) async fn open_with(config: &ClientConfig) -> Result<Self, ClientError> {
+        let described = connect(config).await?;
+        let (tracks, all) = tracks_of(&described);
+        Ok(Self::watch(described.play(&all).await?, &tracks))
+    }
+
+    /// Connects and plays what is recorded.
+    pub(crate) async fn replay(url: &str, request: &PlayRequest) -> Result<Self, ClientError> {
+        let described = connect(&config(url)).await?;
+        let (tracks, all) = tracks_of(&described);
+        Ok(Self::watch(described.replay(&all, request).await?, &tracks))
+    }
+
+    fn watch(session: Session, tracks: &[TrackConfig]) -> Self {
         let (sender, seen) = mpsc::unbounded_channel();
         let depacketizers = tracks.iter().map(|track| Depacketizer::new(track).unwrap()).collect();
         let kinds = tracks.iter().map(|track| track.kind).collect();
-        let mut handler = Handler { depacketizers, kinds, sender };
+        let mut handler = Handler { depacketizers, kinds, sender, lost: 0 };
         let session = tokio::spawn(async move { session.run(&mut handler, || MonoTime::ZERO).await });
-        Ok(Self { seen, session })
+        Self { seen, session }
     }
 
     /// The next of anything; `None` when the session has ended.
@@ -111,6 +126,20 @@ impl Viewer {
     }
 }
 
+/// How a camera is reached unless a test says otherwise.
+pub(crate) fn config(url: &str) -> ClientConfig {
+    let mut config = ClientConfig::new(url.parse().unwrap());
+    config.read_interval = ReadInterval::new(Duration::from_millis(5));
+    config
+}
+
+fn tracks_of(described: &Described) -> (Vec<TrackConfig>, Vec<usize>) {
+    let tracks = described.presentation().tracks.iter();
+    let tracks: Vec<TrackConfig> = tracks.map(|track| track.config.clone().unwrap()).collect();
+    let all = (0..tracks.len()).collect();
+    (tracks, all)
+}
+
 impl Drop for Viewer {
     fn drop(&mut self) {
         self.session.abort();
@@ -121,23 +150,34 @@ struct Handler {
     depacketizers: Vec<Depacketizer>,
     kinds: Vec<CodecKind>,
     sender: mpsc::UnboundedSender<Seen>,
+    /// Packets that were lost with the stamps of their frames.
+    lost: u32,
 }
 
 impl PacketHandler for Handler {
     fn rtp(&mut self, _now: MonoTime, track: usize, packet: &[u8]) {
         let packet = RtpPacket::parse(packet).unwrap();
-        let sender = &self.sender;
+        let (sender, lost) = (&self.sender, &mut self.lost);
         let kind = self.kinds[track];
         let mut sink = |sample: Sample<'_>| {
             let seen = match kind {
-                CodecKind::H264 | CodecKind::H265 | CodecKind::Jpeg => Seen::Frame(Frame {
-                    stamp: stamp_of(kind, sample.data),
-                    timestamp: sample.timestamp,
-                    key: sample.key,
-                    lost_packets: sample.lost_packets,
-                    config_changed: sample.config_changed.is_some(),
-                    data: sample.data.to_vec(),
-                }),
+                CodecKind::H264 | CodecKind::H265 | CodecKind::Jpeg => {
+                    let Some(stamp) = stamp_of(kind, sample.data) else {
+                        // The stamp is a packet of its own, and can be the one that was lost.
+                        assert!(sample.lost_packets > 0, "every access unit has a stamp");
+                        *lost += sample.lost_packets;
+                        return;
+                    };
+                    Seen::Frame(Frame {
+                        stamp,
+                        timestamp: sample.timestamp,
+                        key: sample.key,
+                        lost_packets: sample.lost_packets + std::mem::take(lost),
+                        config_changed: sample.config_changed.is_some(),
+                        mark: sample.mark,
+                        data: sample.data.to_vec(),
+                    })
+                }
                 CodecKind::Pcmu | CodecKind::Pcma | CodecKind::Aac => {
                     Seen::Sound { timestamp: sample.timestamp, bytes: sample.data.len() }
                 }
@@ -164,16 +204,12 @@ impl PacketHandler for Handler {
 }
 
 /// The stamp of a frame; of JPEG, which has none, the number that the picture of the first camera shows.
-fn stamp_of(kind: CodecKind, data: &[u8]) -> FrameStamp {
+fn stamp_of(kind: CodecKind, data: &[u8]) -> Option<FrameStamp> {
     if kind != CodecKind::Jpeg {
-        return FrameStamp::find(data).expect("every access unit has a stamp");
+        return FrameStamp::find(data);
     }
-    let number = read_jpeg_counter(data).expect("every picture shows its number");
-    FrameStamp {
-        camera: "cam1".parse().unwrap(),
-        number: NUMBERS_PER_CAMERA + u64::from(number),
-        capture: WallTime::MIN,
-    }
+    let number = NUMBERS_PER_CAMERA + u64::from(read_jpeg_counter(data)?);
+    Some(FrameStamp { camera: "cam1".parse().unwrap(), number, capture: WallTime::MIN })
 }
 
 /// The counters in the pictures of `frames`, which begin with a key frame.
