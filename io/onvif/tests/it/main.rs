@@ -9,3 +9,4 @@ mod hostile;
 mod login;
 mod recordings;
 mod script;
+mod tls;

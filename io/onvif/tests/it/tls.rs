@@ -1,0 +1,77 @@
+use std::sync::Arc;
+
+use keepwatch_onvif::client::{ClientError, Device, Options};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use url::Url;
+
+/// A device over TLS that answers every call with its services; returns where, and the SHA-256 of its certificate, which
+/// names another host, as those of cameras do.
+async fn device() -> (Url, [u8; 32]) {
+    let made = rcgen::generate_simple_self_signed(vec!["camera.invalid".to_owned()]).unwrap();
+    let certificate: CertificateDer<'static> = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let seen = Sha256::digest(&certificate).into();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // A client that refuses the certificate is part of the tests.
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let _ = stream.read(&mut [0; 8192]).await;
+                let body = "<E:Envelope xmlns:E='e'><E:Body><GetServicesResponse/></E:Body></E:Envelope>";
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all((head + body).as_bytes()).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    (url, seen)
+}
+
+#[tokio::test]
+async fn any_certificate_is_taken_and_reported_where_none_is_pinned() {
+    let (url, seen) = device().await;
+    let device = Device::connect(Options::new(url)).await.unwrap();
+    assert_eq!(device.certificate(), Some(seen));
+}
+
+#[tokio::test]
+async fn the_pinned_certificate_is_taken_and_another_is_not() {
+    let (url, seen) = device().await;
+    let options = Options { certificate: Some(seen), ..Options::new(url.clone()) };
+    Device::connect(options).await.unwrap();
+    let mut other = seen;
+    other[31] ^= 1;
+    let error =
+        Device::connect(Options { certificate: Some(other), ..Options::new(url) }).await.err().unwrap();
+    assert!(matches!(error, ClientError::Certificate { seen: told } if told == seen), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_an_error_of_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let _ = stream.read(&mut [0; 1024]).await;
+    });
+    let error = Device::connect(Options::new(url)).await.err().unwrap();
+    assert!(matches!(error, ClientError::Tls(_)), "{error}");
+}
