@@ -7,6 +7,7 @@
 mod configuration;
 mod media;
 mod onvif;
+mod replay;
 mod rtsp;
 mod store;
 
@@ -22,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("depacketize_h265", media::depacketize_h265),
     ("depacketize_jpeg", media::depacketize_jpeg),
     ("depacketize_metadata", media::depacketize_metadata),
+    ("fetch", replay::fetch),
     ("h264_sample", media::h264_sample),
     ("onvif_device", onvif::device),
     ("onvif_discovery", onvif::discovery),
@@ -29,6 +31,8 @@ pub const TARGETS: &[Target] = &[
     ("onvif_lexical", onvif::lexical),
     ("onvif_metadata", onvif::metadata),
     ("onvif_xml", onvif::xml),
+    ("replay_request", replay::request),
+    ("reorder", replay::reorder),
     ("rtcp", media::rtcp),
     ("rtp", media::rtp),
     ("rtsp_framing", rtsp::framing),

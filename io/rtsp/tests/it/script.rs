@@ -91,6 +91,13 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// Reads until the client closes, whatever it says.
+    pub(crate) async fn wait_for_bytes_to_end(mut self) {
+        while self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) > 0 {}
+    }
+}
+
 /// Starts a camera that plays `script` to its first client.
 pub(crate) async fn camera<S, F>(script: S) -> SocketAddr
 where

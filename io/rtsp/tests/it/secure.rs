@@ -1,0 +1,90 @@
+//! RTSP over TLS: a certificate is known by its fingerprint.
+
+use std::sync::Arc;
+
+use keepwatch_media::fingerprint::Fingerprint;
+use keepwatch_rtsp::client::{ClientConfig, ClientError, connect};
+use keepwatch_rtsp::server::Server;
+use rustls::pki_types::PrivateKeyDer;
+
+use crate::fixture::{PASSWORD, Running, Studio, collect, config, program, sample, within};
+use crate::script::{Peer, camera};
+
+/// A server with a certificate of its own, and its fingerprint. Its name and its dates fit nothing.
+async fn serve(studio: Studio) -> (Running, Fingerprint) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec!["somebody-else.example".to_owned()]).unwrap();
+    parameters.not_before = rcgen::date_time_ymd(1999, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(1999, 1, 2);
+    let certificate = parameters.self_signed(&key).unwrap();
+    let fingerprint = Fingerprint::of_certificate(certificate.der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let server =
+        Server::bind_tls("127.0.0.1:0".parse().unwrap(), Arc::new(tls), Arc::new(studio)).await.unwrap();
+    (Running::new(server), fingerprint)
+}
+
+fn secure(addr: std::net::SocketAddr, pinned: Option<Fingerprint>) -> ClientConfig {
+    let url = format!("rtsps://{addr}/live/main").parse().unwrap();
+    ClientConfig {
+        url,
+        certificate: pinned,
+        user: Some("operator".to_owned()),
+        password: Some(PASSWORD.into()),
+        ..config(addr, "/")
+    }
+}
+
+#[tokio::test]
+async fn every_frame_comes_through_tls_with_the_certificate_that_is_pinned_or_with_any() {
+    let (server, fingerprint) = serve(Studio { login: true, ..Studio::new(40) }).await;
+    for pinned in [Some(fingerprint), None] {
+        let config = secure(server.addr, pinned);
+        let described = connect(&config).await.unwrap();
+        assert_eq!(described.certificate(), Some(fingerprint));
+        drop(described);
+        let (received, _) = collect(&config, &[0, 1, 2], 120).await;
+        for track in 0..3 {
+            let sent: Vec<_> = program(40).iter().filter(|media| media.track == track).map(sample).collect();
+            assert_eq!(received.of_track(track), sent, "track {track}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_certificate_than_the_pinned_one_is_refused_and_shown() {
+    let (server, fingerprint) = serve(Studio { login: true, ..Studio::new(1) }).await;
+    let other = Fingerprint::of_certificate(b"another");
+    let error = connect(&secure(server.addr, Some(other))).await.unwrap_err();
+    assert!(matches!(error, ClientError::Certificate { seen } if seen == fingerprint), "{error:?}");
+    assert!(error.to_string().contains(&fingerprint.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_apart_and_a_silent_one_takes_no_longer_than_the_limit() {
+    let addr = camera(async |mut peer: Peer| {
+        peer.send("RTSP/1.0 400 Bad Request\r\n\r\n").await;
+        peer.wait_for_bytes_to_end().await;
+    })
+    .await;
+    let error = within(connect(&secure(addr, None))).await.unwrap_err();
+    assert!(matches!(error, ClientError::Tls(_)), "{error:?}");
+    let addr = camera(async |peer: Peer| peer.wait_for_bytes_to_end().await).await;
+    let mut config = secure(addr, None);
+    config.timeout = std::time::Duration::from_millis(300);
+    let error = within(connect(&config)).await.unwrap_err();
+    assert!(matches!(error, ClientError::TimedOut(_)), "{error:?}");
+    // Where the connection breaks within the handshake, it is the connection that is to blame.
+    let addr = camera(async |peer: Peer| drop(peer)).await;
+    let error = within(connect(&secure(addr, None))).await.unwrap_err();
+    assert!(matches!(error, ClientError::Tls(_)), "{error:?}");
+}
