@@ -8,6 +8,8 @@ use keepwatch_lab::{AudioCodec, VideoCodec};
 use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 use keepwatch_onvif::discovery::AddressRange;
 
+use crate::fetch::FetchOptions;
+
 /// Where a configuration is looked for when none is named.
 const CONFIG_DEFAULT: &str = "/etc/keepwatch/keepwatch.toml";
 
@@ -16,7 +18,7 @@ Exit codes:
   0  done
   1  failed; standard error says why
   2  the command line or the configuration is wrong
-  3  done, and faults were found (verify, status)";
+  3  done, and faults were found (verify, status, fetch)";
 
 /// Records IP cameras and accounts for every second.
 #[derive(Debug, Parser)]
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Export(ExportOptions),
     /// Find cameras in the network
     Scan(ScanOptions),
+    /// Fetch recorded footage of a camera or another recorder over the network
+    Fetch(FetchOptions),
     /// Virtual cameras and load, for tests
     Lab(LabOptions),
     /// Tidies up after a demo that was killed; started by it
@@ -419,6 +423,8 @@ mod tests {
             "keepwatch lab cameras --listen 127.0.0.1:0 --count 4 --bitrate 500000 --control S",
             "keepwatch lab cameras --user u --password-file f --codec h264,h265,jpeg --audio pcma",
             "keepwatch lab cameras --card D --card-size 32MiB --card-prefill 2026-11-21T22:00:00Z..2026-11-21T23:00:00Z",
+            "keepwatch fetch --url rtsp://h/r --from 2026-11-21T22:00:00Z --to 2026-11-21T23:00:00Z --speed 1 -o F --json",
+            "keepwatch fetch --onvif http://h --recording R --from 2026-11-21T22:00:00Z --to 2026-11-21T23:00:00Z --limit 2MB",
             "keepwatch lab load --cameras 64 --seconds 10",
             "keepwatch lab count-frames --data D",
         ] {

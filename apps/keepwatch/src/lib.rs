@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod fetch;
 mod lab;
 mod logging;
 mod memory;
@@ -75,6 +76,10 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Status(options) => on_one_core(client::status(options)),
         Command::Export(options) => on_one_core(client::export(options)),
         Command::Scan(options) => on_one_core(scan::scan(options)),
+        Command::Fetch(options) => {
+            logging::start("warn")?;
+            on_one_core(fetch::fetch(options))
+        }
         Command::Verify(options) => verify::verify(&options),
         Command::Lab(options) => {
             parent::end_with(options.parent)?;

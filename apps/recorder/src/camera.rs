@@ -15,6 +15,7 @@ mod state;
 mod stream;
 mod task;
 
+pub(crate) use choice::{Choice, Wanted};
 pub(crate) use context::Context;
 pub(crate) use gather::Ending;
 pub use listen::Listening;

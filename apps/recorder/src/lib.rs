@@ -10,6 +10,7 @@ mod clock;
 pub mod config;
 mod events;
 pub mod export;
+pub mod fetch;
 mod node;
 mod rows;
 

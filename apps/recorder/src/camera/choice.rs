@@ -7,9 +7,11 @@ use crate::config::CameraConfig;
 
 /// What is wanted beside the pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    audio: bool,
-    metadata: bool,
+pub(crate) struct Wanted {
+    /// Sound.
+    pub(crate) audio: bool,
+    /// ONVIF metadata.
+    pub(crate) metadata: bool,
 }
 
 impl Wanted {
@@ -21,21 +23,21 @@ impl Wanted {
 
 /// The tracks to set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Choice {
+pub(crate) struct Choice {
     /// Positions among what is offered: the video, then audio and metadata where there are some.
-    pub(super) tracks: Vec<usize>,
+    pub(crate) tracks: Vec<usize>,
     /// What is wanted and offered and cannot be recorded, with the reason.
-    pub(super) left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
 }
 
 /// Nothing that is offered has pictures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the camera offers no video that can be recorded, only {}; set it to H.264, H.265 or JPEG", list(.0))]
-pub(super) struct NoVideo(Vec<String>);
+pub(crate) struct NoVideo(Vec<String>);
 
 impl Choice {
     /// The first H.264 or H.265, else the first JPEG; the first audio and the first metadata that can be recorded.
-    pub(super) fn of(offered: &[MediaTrack], wanted: Wanted) -> Result<Self, NoVideo> {
+    pub(crate) fn of(offered: &[MediaTrack], wanted: Wanted) -> Result<Self, NoVideo> {
         let first = |fits: &dyn Fn(CodecKind) -> bool| {
             offered.iter().position(|track| track.config.as_ref().is_ok_and(|config| fits(config.kind)))
         };
