@@ -47,7 +47,7 @@ pub(crate) enum Command {
     /// Find cameras in the network
     Scan(ScanOptions),
     /// Fetch recorded footage of a camera or another recorder over the network
-    Fetch(FetchOptions),
+    Fetch(Box<FetchOptions>),
     /// Virtual cameras and load, for tests
     Lab(LabOptions),
     /// Tidies up after a demo that was killed; started by it
@@ -216,7 +216,7 @@ pub(crate) struct LabOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
     /// Serve virtual cameras over RTSP
-    Cameras(LabCamerasOptions),
+    Cameras(Box<LabCamerasOptions>),
     /// Serve many prepared streams at little cost
     Load(LabLoadOptions),
     /// Tell running virtual cameras what to do wrong
@@ -275,6 +275,9 @@ pub(crate) struct LabCamerasOptions {
     /// Make the cameras ONVIF devices, the first one there; port 0 takes free ones
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) onvif: Option<SocketAddr>,
+    /// Have the devices found there by WS-Discovery: 0.0.0.0:3702 as real ones, by multicast; else asked directly
+    #[arg(long, value_name = "ADDRESS", requires = "onvif")]
+    pub(crate) discovery: Option<SocketAddr>,
     /// What they ask for.
     #[command(flatten)]
     pub(crate) login: LabLogin,

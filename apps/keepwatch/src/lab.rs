@@ -24,7 +24,7 @@ use crate::{Outcome, on_all_cores, on_one_core, output, verify};
 pub(crate) fn lab(options: LabOptions) -> anyhow::Result<Outcome> {
     match options.command {
         LabCommand::Cameras(options) => {
-            let options = cameras_options(options)?;
+            let options = cameras_options(*options)?;
             on_all_cores(async { Ok(run_cameras(options).await.map(|()| Outcome::Done)?) })
         }
         LabCommand::Load(options) => {
@@ -53,6 +53,7 @@ fn cameras_options(options: LabCamerasOptions) -> anyhow::Result<CamerasOptions>
         metadata: options.metadata,
         tls: options.tls,
         onvif: options.onvif,
+        discovery: options.discovery,
         codecs: options.codec.into_iter().map(Into::into).collect(),
         login: login(options.login)?,
         card: options.card.map(|directory| CardOptions {

@@ -78,7 +78,7 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Scan(options) => on_one_core(scan::scan(options)),
         Command::Fetch(options) => {
             logging::start("warn")?;
-            on_one_core(fetch::fetch(options))
+            on_one_core(fetch::fetch(*options))
         }
         Command::Verify(options) => verify::verify(&options),
         Command::Lab(options) => {

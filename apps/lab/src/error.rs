@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use keepwatch_media::h264::DecoderConfigError;
 use keepwatch_model::CameraId;
 use keepwatch_onvif::device::ServeError;
+use keepwatch_onvif::device::discovery::DiscoveryError;
 use keepwatch_store::StoreError;
 
 /// Why a lab could not do what it was asked to.
@@ -71,6 +72,9 @@ pub enum LabError {
     /// The address of an ONVIF device cannot be bound.
     #[error(transparent)]
     Device(#[from] ServeError),
+    /// An ONVIF device cannot be found.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// A camera's card cannot be opened or made.
     #[error("the card of {camera} cannot be used")]
     Card {

@@ -42,6 +42,9 @@ struct Ready {
     /// The addresses of the ONVIF devices, in the order of the cameras.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     onvif: Vec<String>,
+    /// Where they hear probes, in the same order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    discovery: Vec<SocketAddr>,
 }
 
 /// The line printed at the end.
@@ -67,6 +70,7 @@ async fn run(options: CamerasOptions, output: &mut (impl Write + Send)) -> Resul
         secure: site.cameras().next().and_then(|first| site.secure_url(first.as_str())),
         fingerprint: site.fingerprint().map(|fingerprint| fingerprint.to_string()),
         onvif: site.devices(),
+        discovery: site.discovery(),
     };
     say(output, &ready)?;
     let site = Arc::new(Mutex::new(site));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_model::{CameraId, StreamId, TICKS_PER_SECOND};
 use keepwatch_onvif::device::DeviceServer;
+use keepwatch_onvif::device::discovery::{DiscoveryOptions, Responder};
 use keepwatch_rtsp::Secret;
 use keepwatch_rtsp::server::{OpenRequest, Quirks, Refusal, Server, Service, Source};
 use tokio::task::JoinHandle;
@@ -72,6 +73,10 @@ pub struct SiteOptions {
     /// Where the first camera is an ONVIF device; the others are at the ports behind it, or when it is 0 at ports that
     /// the system chooses. `None` for no devices.
     pub onvif: Option<SocketAddr>,
+    /// Where the devices hear the probes of WS-Discovery. An unspecified address: all of them there, and on every
+    /// interface by multicast, as real ones. Any other: the first one there and asked directly only, the others at the
+    /// ports behind it, as those of `onvif`. `None`: they are not to be found.
+    pub discovery: Option<SocketAddr>,
     /// What they ask for; `None` for nothing.
     pub login: Option<Login>,
     /// The cards that they record themselves to, replayed at `/cam1/card` and so on; `None` for no cards.
@@ -93,6 +98,7 @@ impl Default for SiteOptions {
             metadata: false,
             tls: None,
             onvif: None,
+            discovery: None,
             login: None,
             card: None,
         }
@@ -111,6 +117,8 @@ pub struct VirtualSite {
     /// The server that encrypts.
     secure: Option<Secure>,
     devices: Vec<DeviceServer>,
+    /// What makes the devices found.
+    responders: Vec<Responder>,
 }
 
 /// A server that encrypts.
@@ -124,7 +132,7 @@ struct Secure {
 impl VirtualSite {
     /// Starts the cameras; they are reachable when this returns.
     pub async fn start(options: SiteOptions) -> Result<Self, LabError> {
-        let SiteOptions { listen, tls, onvif, encoder, gop_frames, .. } = options;
+        let SiteOptions { listen, tls, onvif, discovery, encoder, gop_frames, .. } = options;
         let login = options.login.clone();
         // Encoders are tried and cards are read, which takes a moment, or filled, which takes longer.
         let cameras = tokio::task::spawn_blocking(move || Cameras::start(&options))
@@ -138,17 +146,21 @@ impl VirtualSite {
             None => None,
         };
         let facts = SiteFacts { rtsp: addr, encoder, gop_frames, login };
-        let mut devices = Vec::new();
+        let (mut devices, mut responders) = (Vec::new(), Vec::new());
         for camera in onvif.iter().flat_map(|_| &cameras.list) {
             let device = Arc::new(CameraDevice::new(camera.clone(), facts.clone()));
             let served = match onvif {
                 Some(first) => DeviceServer::bind(behind(first, devices.len()), device.clone()).await?,
                 None => continue,
             };
+            if let Some(first) = discovery {
+                let options = found_at(first, devices.len(), served.address());
+                responders.push(Responder::start(options, device.clone())?);
+            }
             devices.push(served);
             tasks.push(tokio::spawn(device.watch()));
         }
-        Ok(Self { addr, cameras, server: Some(server), tasks, secure, devices })
+        Ok(Self { addr, cameras, server: Some(server), tasks, secure, devices, responders })
     }
 
     /// The address of the RTSP server.
@@ -180,6 +192,11 @@ impl VirtualSite {
     pub fn devices(&self) -> Vec<String> {
         let url = |device: &DeviceServer| format!("http://{}/onvif/device_service", device.address());
         self.devices.iter().map(url).collect()
+    }
+
+    /// Where the devices hear probes, in the same order; empty when they are not to be found.
+    pub fn discovery(&self) -> Vec<SocketAddr> {
+        self.responders.iter().map(Responder::address).collect()
     }
 
     /// A handle that makes things go wrong with `camera`.
@@ -223,6 +240,9 @@ impl VirtualSite {
             task.abort();
             // Ended by the abort: it lets go of the card.
             let _ = task.await;
+        }
+        for responder in self.responders.drain(..) {
+            responder.shutdown().await;
         }
         for device in self.devices.drain(..) {
             device.shutdown().await;
@@ -287,6 +307,15 @@ fn behind(first: SocketAddr, at: usize) -> SocketAddr {
         port => port.saturating_add(u16::try_from(at).unwrap_or(u16::MAX)),
     };
     SocketAddr::new(first.ip(), port)
+}
+
+/// How the device at place `at`, which is served at `service`, is found when the first hears probes at `first`.
+fn found_at(first: SocketAddr, at: usize, service: SocketAddr) -> DiscoveryOptions {
+    if first.ip().is_unspecified() {
+        DiscoveryOptions { listen: first, ..DiscoveryOptions::new(service) }
+    } else {
+        DiscoveryOptions { listen: behind(first, at), interfaces: None, service }
+    }
 }
 
 /// Has a camera with a card record itself.

@@ -6,7 +6,9 @@ use keepwatch_lab::{CardOptions, CardState, EncoderSettings, Fault, SiteOptions,
 use keepwatch_media::replay::{ClockRange, Frames, PlayRequest, RateControl, Scale};
 use keepwatch_model::{Span, WallTime};
 use keepwatch_onvif::client::{Device, Options, StreamTransport};
+use keepwatch_onvif::discovery::{ScanOptions, ScanProgress, scan};
 use keepwatch_rtsp::client::ClientError;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::viewer::{Frame, Viewer};
@@ -41,6 +43,7 @@ impl Filled {
             gop_frames: 10,
             card: Some(card),
             onvif: Some("127.0.0.1:0".parse().unwrap()),
+            discovery: Some("127.0.0.1:0".parse().unwrap()),
             ..SiteOptions::default()
         };
         Self { _directory: directory, site: VirtualSite::start(options).await.unwrap() }
@@ -73,6 +76,29 @@ fn whole() -> PlayRequest {
 
 fn is_terminal(frame: &Frame) -> bool {
     frame.mark.is_some_and(|mark| mark.terminal)
+}
+
+#[tokio::test]
+async fn a_camera_is_found_by_who_asks_its_address() {
+    let filled = Filled::new().await;
+    let options = ScanOptions {
+        interfaces: None,
+        ranges: vec!["127.0.0.1".parse().unwrap()],
+        time: Duration::from_secs(20),
+        port: filled.site.discovery()[0].port(),
+    };
+    let found = Notify::new();
+    let findings = scan(&options, found.notified(), |progress| {
+        if matches!(progress, ScanProgress::Found(_)) {
+            found.notify_one();
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(findings.devices.len(), 1);
+    assert_eq!(findings.devices[0].address.as_str(), filled.site.devices()[0]);
+    assert!(findings.devices[0].profiles.contains(&"G".to_owned()));
+    filled.site.close().await;
 }
 
 #[tokio::test]
