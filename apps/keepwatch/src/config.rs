@@ -29,7 +29,7 @@ use toml::de::DeTable;
 pub(crate) use self::camera::CameraTable;
 use self::reader::{Complaint, Table, quoted};
 pub(crate) use self::report::Report;
-pub(crate) use self::rtsp::RtspUserTable;
+pub(crate) use self::rtsp::{RtspUserTable, TlsTable};
 pub(crate) use self::units::{bytes as read_bytes, show_bytes};
 
 /// Largest file that is read: ten thousand cameras.
@@ -72,6 +72,8 @@ pub(crate) struct NodeTable {
     pub(crate) rtsp_listen: Vec<Spanned<SocketAddr>>,
     /// Addresses of the RTSP server with TLS; empty means none.
     pub(crate) rtsps_listen: Vec<Spanned<SocketAddr>>,
+    /// What the RTSP server shows over TLS; `None` takes a certificate of the node's own.
+    pub(crate) tls: Option<TlsTable>,
 }
 
 impl Default for NodeTable {
@@ -82,6 +84,7 @@ impl Default for NodeTable {
             listen: vec![Spanned::new(0..0, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080)))],
             rtsp_listen: Vec::new(),
             rtsps_listen: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -257,6 +260,7 @@ impl ConfigFile {
         let rtsp = RtspConfig {
             listen: bare(&self.node.rtsp_listen),
             listen_tls: bare(&self.node.rtsps_listen),
+            tls: self.node.tls.as_ref().map(|tls| tls.resolve(report)),
             users: self.rtsp_users.iter().filter_map(|user| user.resolve(report)).collect(),
         };
         let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -282,6 +286,7 @@ impl NodeTable {
         table.refuse_empty(report, "listen", "leave listen out for the usual address");
         let rtsp_listen = table.list(report, "rtsp_listen", rtsp_address);
         let rtsps_listen = table.list(report, "rtsps_listen", rtsp_address);
+        let tls = TlsTable::read(report, &mut table, directory);
         table.finish(report);
         Self {
             name: name.map(Spanned::into_inner),
@@ -289,6 +294,7 @@ impl NodeTable {
             listen: listen.unwrap_or(default.listen),
             rtsp_listen: rtsp_listen.unwrap_or(default.rtsp_listen),
             rtsps_listen: rtsps_listen.unwrap_or(default.rtsps_listen),
+            tls,
         }
     }
 }

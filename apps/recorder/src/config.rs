@@ -36,8 +36,19 @@ pub struct RtspConfig {
     pub listen: Vec<SocketAddr>,
     /// Addresses with TLS; empty means none.
     pub listen_tls: Vec<SocketAddr>,
+    /// What is shown over TLS; `None`: a certificate that the node makes for itself and keeps in its data directory.
+    pub tls: Option<TlsFiles>,
     /// Who may watch; names distinct.
     pub users: Vec<RtspUser>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM file of the certificate, and of those that vouch for it.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
 }
 
 /// A user of the RTSP server.

@@ -316,7 +316,7 @@ impl Plan {
 
 /// The records of `window`, from the one that holds the last key frame at or before its start; from the first of the
 /// window when there is none.
-fn records_from_key(
+pub(crate) fn records_from_key(
     store: &Store,
     (camera, stream): (CameraId, StreamId),
     window: Span,

@@ -13,7 +13,9 @@ pub mod export;
 pub mod fetch;
 mod node;
 mod rows;
+mod serve;
 
 pub use camera::{CameraState, Connection, Counters, Learned, Listening, StreamState};
 pub use clock::Clock;
 pub use node::{Applied, Node, NodeError};
+pub use serve::Serving;

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::events::Events;
 use crate::export::EXPORTS_MAX;
+use crate::serve::{self, Access, Servers, Serving};
 
 /// Why a recorder could not start.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,9 @@ struct Inner {
     tasks: tokio::sync::Mutex<BTreeMap<CameraId, CameraTask>>,
     housekeeping: Mutex<Option<(watch::Sender<bool>, JoinHandle<()>)>>,
     exports: Arc<Semaphore>,
+    access: watch::Sender<Arc<Access>>,
+    /// The RTSP server; `None` before the start and after the end.
+    servers: Mutex<Option<Servers>>,
 }
 
 impl Node {
@@ -98,11 +102,14 @@ impl Node {
                 tasks: tokio::sync::Mutex::default(),
                 housekeeping: Mutex::new(None),
                 exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+                access: watch::Sender::default(),
+                servers: Mutex::default(),
             }),
         };
         node.tell_start();
         let alive = node.inner.context.store.last_heartbeat()?;
         node.change_cameras(config, alive).await?;
+        node.inner.serve();
         let (stop, stopped) = watch::channel(false);
         let handle = tokio::spawn(keep_books(Arc::clone(&node.inner), stopped));
         *node.inner.housekeeping.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, handle));
@@ -137,6 +144,7 @@ impl Node {
     /// Ends all cameras, brings what they sent to the disk and closes the books.
     pub async fn stop(self) {
         let housekeeping = self.inner.housekeeping.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(self.inner.servers().take());
         let tasks = std::mem::take(&mut *self.inner.tasks.lock().await);
         // All at once: each may say farewell to its camera.
         let ends: Vec<_> = tasks
@@ -189,6 +197,11 @@ impl Node {
     /// Who may watch over RTSP at the moment, and the addresses the server was started with.
     pub fn rtsp(&self) -> RtspConfig {
         self.inner.config().rtsp.clone()
+    }
+
+    /// Where it can be watched over RTSP.
+    pub fn serving(&self) -> Serving {
+        self.inner.servers().as_ref().map(Servers::serving).unwrap_or_default()
     }
 
     /// Its cameras by id.
@@ -350,6 +363,10 @@ impl Node {
             rtsp: RtspConfig { users: config.rtsp.users, ..old.rtsp },
             ..old
         };
+        inner.tell_access();
+        let learning = Arc::clone(inner);
+        // Nobody waits for it: what is not known yet is told so.
+        drop(tokio::task::spawn_blocking(move || serve::learn(&learning.context.store, &learning.cameras)));
         Ok(applied)
     }
 
@@ -369,6 +386,30 @@ impl Node {
 }
 
 impl Inner {
+    /// Starts the RTSP server.
+    fn serve(&self) {
+        let config = self.config().clone();
+        let shared = serve::Shared {
+            store: self.context.store.clone(),
+            clock: self.context.clock,
+            cameras: Arc::clone(&self.cameras),
+            access: self.access.subscribe(),
+            data: config.data,
+        };
+        *self.servers() = Some(Servers::start(&shared, &config.rtsp));
+    }
+
+    /// Tells the RTSP server who may watch what from here on.
+    fn tell_access(&self) {
+        let config = self.config();
+        let cameras = config.cameras.iter().map(|camera| camera.id).collect();
+        self.access.send_replace(Arc::new(Access::new(config.rtsp.users.clone(), cameras)));
+    }
+
+    fn servers(&self) -> std::sync::MutexGuard<'_, Option<Servers>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn config(&self) -> std::sync::MutexGuard<'_, RecorderConfig> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -408,6 +449,7 @@ fn needs_restart(old: &RecorderConfig, new: &RecorderConfig) -> Vec<&'static str
         ("buffer", old.buffer_bytes_max != new.buffer_bytes_max),
         ("rtsp_listen", old.rtsp.listen != new.rtsp.listen),
         ("rtsps_listen", old.rtsp.listen_tls != new.rtsp.listen_tls),
+        ("tls_certificate", old.rtsp.tls != new.rtsp.tls),
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))

@@ -44,6 +44,17 @@ pub struct Bucket {
     pub state: State,
 }
 
+/// What follows a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// Footage that is held, from this label on.
+    Held(WallTime),
+    /// No footage is held, but frames are on their way to the disk from this label on.
+    OnItsWay(WallTime),
+    /// Neither.
+    Nothing,
+}
+
 const NOT_CONFIGURED: State = State::Unknown { reason: UnknownReason::NotConfigured };
 const NOT_YET: State = State::Unknown { reason: UnknownReason::NotYet };
 
@@ -194,6 +205,21 @@ impl Ledger {
     /// State of `label`.
     pub fn state_at(&self, label: WallTime) -> State {
         self.steps.range(..=label).next_back().map_or(NOT_CONFIGURED, |(_, state)| *state)
+    }
+
+    /// What the first footage at or after `label` is.
+    pub fn ahead(&self, label: WallTime) -> Ahead {
+        let holds = |from, state| {
+            if is_held(state) {
+                Some(Ahead::Held(from))
+            } else {
+                (state == NOT_YET).then_some(Ahead::OnItsWay(from))
+            }
+        };
+        let mut later = self.steps.range(label..);
+        holds(label, self.state_at(label))
+            .or_else(|| later.find_map(|(from, state)| holds(*from, *state)))
+            .unwrap_or(Ahead::Nothing)
     }
 
     /// State of the label right before `label`.

@@ -7,6 +7,7 @@
 //! - [`pace`]: how long a frame lasts, and what is a pause.
 //! - [`slicer`]: where one record ends and the next begins.
 //! - [`ledger`]: what is known of every second of a camera.
+//! - [`lineup`]: in which order footage is replayed, and where it is marked to end.
 //! - [`fetch`]: how one range of footage is fetched from another recorder, each frame once.
 //! - [`schedule`]: when a camera is to be recorded at all.
 //!
@@ -14,6 +15,7 @@
 
 pub mod fetch;
 pub mod ledger;
+pub mod lineup;
 pub mod notices;
 pub mod offset;
 pub mod pace;

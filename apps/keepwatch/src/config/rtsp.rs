@@ -1,10 +1,10 @@
-//! `[[rtsp_user]]`: who may watch which camera over RTSP.
+//! `[[rtsp_user]]` and the certificate: who may watch which camera over RTSP, and what is shown to them over TLS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use keepwatch_model::CameraId;
-use keepwatch_recorder::config::{CameraSet, RtspUser};
+use keepwatch_recorder::config::{CameraSet, RtspUser, TlsFiles};
 use serde_spanned::Spanned;
 
 use super::camera::{CameraTable, camera_id};
@@ -84,6 +84,46 @@ impl RtspUserTable {
             password: password::read(report, &self.password_file, "the user's")?,
             cameras: if all { CameraSet::All } else { CameraSet::Only(only.collect()) },
         })
+    }
+}
+
+/// `tls_certificate` and `tls_key` of `[node]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsTable {
+    /// PEM file of the certificate.
+    pub(crate) certificate: Spanned<PathBuf>,
+    /// PEM file of its key.
+    pub(crate) key: Spanned<PathBuf>,
+}
+
+impl TlsTable {
+    /// Reads both from `[node]`; `None` when neither is there, or one is missing.
+    pub(super) fn read(report: &mut Report, table: &mut Table<'_, '_>, directory: &Path) -> Option<Self> {
+        let certificate = table.parsed(report, "tls_certificate", |text| path(text, directory));
+        let key = table.parsed(report, "tls_key", |text| path(text, directory));
+        match (table.has("tls_certificate"), table.has("tls_key")) {
+            (true, false) => {
+                table.missing(report, "tls_key", "add the file of the certificate's private key")
+            }
+            (false, true) => table.missing(report, "tls_certificate", "add the file of the certificate"),
+            (true, true) | (false, false) => {}
+        }
+        Some(Self { certificate: certificate?, key: key? })
+    }
+
+    /// What the server is told. That a file cannot be read is only warned of: the cameras are recorded all the same.
+    pub(super) fn resolve(&self, report: &mut Report) -> TlsFiles {
+        for file in [&self.certificate, &self.key] {
+            if let Err(error) = std::fs::File::open(file.get_ref()) {
+                let what = format!("{} cannot be read: {error}", file.get_ref().display());
+                report.warning(
+                    file.span(),
+                    what,
+                    "without it nothing is served at rtsps_listen; name a PEM file",
+                );
+            }
+        }
+        TlsFiles { certificate: self.certificate.get_ref().clone(), key: self.key.get_ref().clone() }
     }
 }
 

@@ -44,6 +44,9 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
     let secret = directory.path().join("gate.password");
     std::fs::write(&secret, "p\n").unwrap();
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    for file in ["tls.pem", "tls-key.pem"] {
+        std::fs::write(directory.path().join(file), "").unwrap();
+    }
     let text = REFERENCE.replace("#: ", "");
     let loaded = parse(&text, directory.path());
     assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
@@ -55,7 +58,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 29, "{keys:?}");
+    assert_eq!(keys.len(), 31, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -437,4 +440,16 @@ proptest! {
         let loaded = read(&text);
         let _ = loaded.report.show(Path::new("F")).to_string();
     }
+}
+
+#[test]
+fn a_certificate_needs_its_key_and_files_that_are_not_there_are_named() {
+    let with = |node: &str| complaints(&format!("[node]\nrtsps_listen = \"[::1]:1\"\n{node}\n{LEAST}"));
+    let told = with("tls_certificate = \"c.pem\"").join("\n");
+    assert!(told.contains("tls_key"), "{told}");
+    let told = with("tls_key = \"k.pem\"").join("\n");
+    assert!(told.contains("tls_certificate"), "{told}");
+    let told = with("tls_certificate = \"c.pem\"\ntls_key = \"k.pem\"").join("\n");
+    assert!(told.contains("/etc/keepwatch/c.pem cannot be read"), "{told}");
+    assert!(told.contains("/etc/keepwatch/k.pem cannot be read"), "{told}");
 }

@@ -1,5 +1,7 @@
 //! Health and status of the node.
 
+use std::net::SocketAddr;
+
 use axum::Json;
 use axum::extract::State;
 use keepwatch_model::WallTime;
@@ -7,7 +9,7 @@ use keepwatch_store::{DiskState, DiskStatus};
 use serde::Serialize;
 
 use super::cameras::is_recording;
-use crate::{Connection, Node};
+use crate::{Connection, Node, Serving};
 
 /// Answered without a login: whether everything that should be recorded is.
 #[derive(Serialize)]
@@ -26,6 +28,26 @@ pub(super) struct Status {
     frame_to_disk_p99_ms: Option<u64>,
     recovery: RecoveryStatus,
     disks: Vec<Disk>,
+    rtsp: Rtsp,
+}
+
+/// Where the node can be watched over RTSP.
+#[derive(Serialize)]
+struct Rtsp {
+    listening: Vec<String>,
+    listening_tls: Vec<String>,
+    certificate: Option<String>,
+}
+
+impl From<Serving> for Rtsp {
+    fn from(serving: Serving) -> Self {
+        let text = |addresses: Vec<SocketAddr>| addresses.iter().map(ToString::to_string).collect();
+        Self {
+            listening: text(serving.listening),
+            listening_tls: text(serving.listening_tls),
+            certificate: serving.certificate.map(|certificate| certificate.to_string()),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -99,5 +121,6 @@ pub(super) async fn status(State(node): State<Node>) -> Json<Status> {
             elapsed_ms: recovery.elapsed.as_millis(),
         },
         disks: node.store().disks().into_iter().map(Disk::from).collect(),
+        rtsp: node.serving().into(),
     })
 }

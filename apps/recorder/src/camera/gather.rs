@@ -7,6 +7,7 @@
 
 mod beside;
 mod output;
+mod show;
 mod tell;
 mod track;
 
@@ -138,6 +139,9 @@ impl<'a> Gather<'a> {
             | CodecKind::Pcma
             | CodecKind::Aac => self.audio(now, wall, track, sample),
         }
+        if self.stream.hub().is_watched() {
+            self.show(wall, track, sample);
+        }
     }
 
     /// The camera says that RTP time `rtp` of `track` is `camera_time`.
@@ -251,9 +255,11 @@ impl<'a> Gather<'a> {
         }
         self.undecodable_since = None;
         self.decodable = true;
+        let configs: Arc<[TrackConfig]> = self.tracks.iter().map(|track| track.config.clone()).collect();
+        self.stream.hub().describe(&configs);
         self.run = Some(Run {
             id: self.output.store.new_run(),
-            configs: self.tracks.iter().map(|track| track.config.clone()).collect(),
+            configs,
             label_until: None,
             began: now,
             reorders: false,

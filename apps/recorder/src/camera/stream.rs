@@ -1,7 +1,7 @@
 //! One stream of a camera as everyone may know it: shared by its task, the disk writers and the API.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepwatch_model::{
     CameraId, EventCode, GapReason, MonoTime, Span, State, StreamId, Subject, TICKS_PER_SECOND, WallTime,
@@ -13,6 +13,7 @@ use keepwatch_store::{Commit, Loss};
 use tokio::sync::Notify;
 
 use crate::config::Fingerprint;
+use crate::serve::Hub;
 
 /// How the connection of a stream stands, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub struct StreamState {
     counters: Counters,
     progress: Notify,
     notices: Mutex<Notices>,
+    hub: Arc<Hub>,
 }
 
 /// What happened since the recorder started.
@@ -120,7 +122,13 @@ impl StreamState {
             counters: Counters::default(),
             progress: Notify::new(),
             notices: Mutex::default(),
+            hub: Arc::default(),
         }
+    }
+
+    /// Where it is shown.
+    pub(crate) const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
 
     /// What events about it are about.
@@ -229,6 +237,7 @@ impl StreamState {
         self.durable_at_ns.store(now.as_nanos().max(1), Ordering::Relaxed);
         self.counters.durable_bytes.fetch_add(u64::from(info.media_bytes), Ordering::Relaxed);
         self.settled();
+        self.hub.durable();
     }
 
     pub(crate) fn lost(&self, loss: &Loss) {

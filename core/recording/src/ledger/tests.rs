@@ -281,3 +281,20 @@ fn what_was_given_up_right_before_a_crash_does_not_come_back_as_held() {
     let states: Vec<_> = items.iter().map(|item| (item.span, item.state)).collect();
     assert_eq!(states, [(span(0, 40), State::Expired), (span(40, 50), HELD)]);
 }
+
+#[test]
+fn what_lies_ahead_is_what_is_held_or_on_its_way() {
+    let mut ledger = Ledger::new();
+    ledger.recording_from(at(102));
+    ledger.held(span(102, 106), HELD);
+    ledger.missing_from(at(106), GapReason::ConnectionLost);
+    ledger.recording_from(at(112));
+    assert_eq!(ledger.ahead(WallTime::MIN), Ahead::Held(at(102)));
+    assert_eq!(ledger.ahead(at(103)), Ahead::Held(at(103)));
+    assert_eq!(ledger.ahead(at(108)), Ahead::OnItsWay(at(112)));
+    assert_eq!(ledger.ahead(at(500)), Ahead::OnItsWay(at(500)));
+    ledger.missing_from(at(114), GapReason::ConnectionLost);
+    assert_eq!(ledger.ahead(at(113)), Ahead::OnItsWay(at(113)), "queued, and not yet on disk");
+    assert_eq!(ledger.ahead(at(114)), Ahead::Nothing);
+    assert_eq!(Ledger::new().ahead(at(0)), Ahead::Nothing);
+}

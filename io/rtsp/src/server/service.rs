@@ -31,6 +31,9 @@ pub enum Refusal {
     /// As many have it open as can: 453.
     #[error("too many have it open already")]
     Busy,
+    /// It is not known yet what there is under this path, and will be: 503.
+    #[error("it is not known yet what there is under this path")]
+    Unavailable,
 }
 
 impl Refusal {
@@ -40,6 +43,7 @@ impl Refusal {
             Self::NotFound => 404,
             Self::Forbidden => 403,
             Self::Busy => 453,
+            Self::Unavailable => 503,
         }
     }
 }

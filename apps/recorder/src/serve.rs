@@ -1,0 +1,200 @@
+//! The recorder as an RTSP server: what its cameras show, and what was recorded of them, to users who may see it.
+//!
+//! [`hub`] takes samples from the cameras to [`live`] viewers, [`recorded`] plays the store; both are sources of the one
+//! server in `io/rtsp`. Recording waits for none of it: an address that is taken is tried again.
+
+mod access;
+mod certificate;
+mod hub;
+mod live;
+mod path;
+mod reader;
+mod recorded;
+mod service;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keepwatch_media::fingerprint::Fingerprint;
+use keepwatch_model::{Span, TICKS_PER_SECOND};
+use keepwatch_rtsp::server::{Server, Service};
+use keepwatch_store::{ReadError, Store, StoreError};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+pub(crate) use self::access::Access;
+use self::certificate::{Certificate, CertificateError};
+pub(crate) use self::hub::{Arrived, Hub};
+use self::recorded::Library;
+use self::service::Shop;
+use crate::camera::{Registry, StreamState};
+use crate::clock::Clock;
+use crate::config::{RtspConfig, TlsFiles};
+
+/// Replays at a time: each keeps a few records in memory and reads as fast as its client does.
+const REPLAYS_MAX: usize = 16;
+/// Records that are read at a time for all replays: between two of them a disk has time for what is recorded.
+const READS_MAX: usize = 2;
+/// Time between two tries to listen on an address that is taken.
+const LISTEN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Where the RTSP server can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Serving {
+    /// Addresses without encryption.
+    pub listening: Vec<SocketAddr>,
+    /// Addresses with TLS.
+    pub listening_tls: Vec<SocketAddr>,
+    /// Fingerprint of the certificate that is shown there; `None` while there is none.
+    pub certificate: Option<Fingerprint>,
+}
+
+/// What the server needs of the node.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) cameras: Arc<Registry>,
+    pub(crate) access: watch::Receiver<Arc<Access>>,
+    pub(crate) data: PathBuf,
+}
+
+/// The running servers of a node; they end with it.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    state: Arc<Mutex<Serving>>,
+    /// Held to be ended.
+    _tasks: JoinSet<()>,
+}
+
+/// Why an address is not served.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("the RTSP server cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    #[error("the RTSP server has no certificate to show: {0}")]
+    Certificate(#[from] CertificateError),
+}
+
+impl Servers {
+    /// Serves `config`'s addresses, each as soon as it is free.
+    pub(crate) fn start(shared: &Shared, config: &RtspConfig) -> Self {
+        let state = Arc::new(Mutex::default());
+        let library = Library {
+            store: shared.store.clone(),
+            clock: shared.clock,
+            places: Arc::new(Semaphore::new(REPLAYS_MAX)),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+        };
+        let shop = Shop { cameras: Arc::clone(&shared.cameras), access: shared.access.clone(), library };
+        let service: Arc<dyn Service> = Arc::new(shop);
+        let mut tasks = JoinSet::new();
+        for (addresses, tls) in [(&config.listen, false), (&config.listen_tls, true)] {
+            for address in addresses {
+                let address = Address {
+                    address: *address,
+                    tls: tls.then(|| (config.tls.clone(), shared.data.clone())),
+                    service: Arc::clone(&service),
+                    state: Arc::clone(&state),
+                };
+                tasks.spawn(address.serve());
+            }
+        }
+        Self { state, _tasks: tasks }
+    }
+
+    /// Where they can be reached.
+    pub(crate) fn serving(&self) -> Serving {
+        lock(&self.state).clone()
+    }
+}
+
+/// An address to serve.
+struct Address {
+    address: SocketAddr,
+    /// The operator's certificate, and where the node's own is kept; `None` without TLS.
+    tls: Option<(Option<TlsFiles>, PathBuf)>,
+    service: Arc<dyn Service>,
+    state: Arc<Mutex<Serving>>,
+}
+
+impl Address {
+    async fn serve(self) {
+        let mut told = false;
+        loop {
+            match self.listen().await {
+                Ok(server) => return server.run().await,
+                Err(error) => {
+                    if !told {
+                        tracing::error!("{error}; the cameras are recorded, and it is tried again every 5 s");
+                        told = true;
+                    }
+                    tokio::time::sleep(LISTEN_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    async fn listen(&self) -> Result<Server, ServeError> {
+        let refused = |error| ServeError::Listen(self.address, error);
+        let Some((files, data)) = self.tls.clone() else {
+            let server = Server::bind(self.address, Arc::clone(&self.service)).await.map_err(refused)?;
+            let address = server.local_addr();
+            tracing::info!(%address, "RTSP is served");
+            lock(&self.state).listening.push(address);
+            return Ok(server);
+        };
+        let opened = tokio::task::spawn_blocking(move || Certificate::open(files.as_ref(), &data)).await;
+        let Certificate { config, fingerprint } =
+            opened.map_err(|error| refused(std::io::Error::other(error)))??;
+        let service = Arc::clone(&self.service);
+        let server = Server::bind_tls(self.address, config, service).await.map_err(refused)?;
+        let address = server.local_addr();
+        tracing::info!(%address, certificate = %fingerprint, "RTSP over TLS is served");
+        let mut state = lock(&self.state);
+        state.listening_tls.push(address);
+        state.certificate = Some(fingerprint);
+        drop(state);
+        Ok(server)
+    }
+}
+
+/// Learns from the newest footage of each stream what its tracks are, so that it can be asked for before its camera is
+/// there again. Blocks.
+pub(crate) fn learn(store: &Store, cameras: &Registry) {
+    for stream in cameras.streams() {
+        if stream.hub().tracks().is_none()
+            && let Err(error) = learn_stream(store, &stream)
+        {
+            tracing::warn!(camera = %stream.camera, stream = %stream.id, %error, "newest footage cannot be read");
+        }
+    }
+}
+
+/// Why footage does not tell its tracks.
+#[derive(Debug, thiserror::Error)]
+enum LearnError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+fn learn_stream(store: &Store, stream: &StreamState) -> Result<(), LearnError> {
+    let Some(until) = stream.ledger().held_until() else { return Ok(()) };
+    let window = Span { from: until.plus(-TICKS_PER_SECOND), to: until };
+    let records = store.records(stream.camera, stream.id, window)?;
+    let Some(newest) = records.last() else { return Ok(()) };
+    let index = store.read_index(newest)?;
+    stream.hub().describe_at_first(index.tracks.into_iter().map(|track| track.config).collect());
+    Ok(())
+}
+
+fn lock(state: &Mutex<Serving>) -> MutexGuard<'_, Serving> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
