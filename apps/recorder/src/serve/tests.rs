@@ -316,7 +316,7 @@ async fn a_range_begins_at_its_clean_point_and_ends_where_it_was_asked_to() {
     for request in refused {
         let described = connect(&site.config("/gate/recorded")).await.unwrap();
         let refused = described.replay(&[0], &request).await.err();
-        assert!(matches!(refused, Some(ClientError::InvalidRange { .. })), "{refused:?}");
+        assert!(matches!(refused, Some(ClientError::InvalidRange)), "{refused:?}");
     }
     let described = connect(&site.config("/gate/recorded")).await.unwrap();
     let backwards = PlayRequest { scale: Scale::REVERSE, ..site.request(18, Some(12)) };
