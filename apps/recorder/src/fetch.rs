@@ -15,7 +15,7 @@ mod sink;
 pub use keepwatch_media::replay::RateControl;
 use keepwatch_media::replay::{ClockRange, Frames, PlayRequest, Scale};
 use keepwatch_model::{Machine as _, MonoTime, Span, TrackConfig};
-use keepwatch_recording::fetch::{Action, End, Event, Fetch, FetchTrack, Loss};
+use keepwatch_recording::fetch::{Action, Attempt, End, Event, Fetch, FetchTrack, Loss};
 pub use keepwatch_rtsp::client::ClientConfig;
 use keepwatch_rtsp::client::{self, ClientError, EndReason, Session};
 
@@ -88,17 +88,17 @@ impl Driver<'_> {
     async fn run<S: FetchSink>(mut self, sink: &mut S) -> Result<FetchAccount, S::Error> {
         self.fetch.handle(MonoTime::ZERO, Event::Begin, &mut self.out);
         loop {
-            let mut range = None;
+            let mut asked = None;
             for action in std::mem::take(&mut self.out) {
                 match action {
-                    Action::Connect(asked) => range = Some(asked),
+                    Action::Connect { attempt, range } => asked = Some((attempt, range)),
                     // A session that was to end has ended by the time its actions are read.
                     Action::HangUp => {}
                     Action::Over(end) => return Ok(self.account(end)),
                 }
             }
-            match range {
-                Some(range) => self.replay(range, sink).await?,
+            match asked {
+                Some((attempt, range)) => self.replay(attempt, range, sink).await?,
                 None => self.wait().await,
             }
         }
@@ -127,7 +127,12 @@ impl Driver<'_> {
     }
 
     /// One replay, from the dial to its end.
-    async fn replay<S: FetchSink>(&mut self, range: ClockRange, sink: &mut S) -> Result<(), S::Error> {
+    async fn replay<S: FetchSink>(
+        &mut self,
+        attempt: Attempt,
+        range: ClockRange,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
         let dialled = tokio::select! {
             () = self.control.cancelled() => {
                 self.tell(Event::Cancel);
@@ -138,16 +143,16 @@ impl Driver<'_> {
         let (session, tracks) = match dialled {
             Ok(dialled) => dialled,
             Err(refusal) => {
-                self.refused(refusal);
+                self.refused(attempt, refusal);
                 return Ok(());
             }
         };
         if !self.fetch.describe(&tracks.iter().map(fetch_track).collect::<Vec<_>>()) {
             let detail = "the server offers other tracks than before".to_owned();
-            self.refused((Loss::Refused, detail));
+            self.refused(attempt, (Loss::Refused, detail));
             return Ok(());
         }
-        self.tell(Event::Playing { from: session.played().range.map(|range| range.from) });
+        self.tell(Event::Playing { attempt, from: session.played().range.map(|range| range.from) });
         self.store.begin(&tracks, sink)?;
         let Self { control, clock, fetch, out, store, .. } = self;
         control.attach(&session.remote());
@@ -168,15 +173,15 @@ impl Driver<'_> {
         control.detach();
         if let Some(refusal) = ended {
             self.store.broken_off = self.store.broken_off.saturating_add(1);
-            self.refused(refusal);
+            self.refused(attempt, refusal);
         }
         Ok(())
     }
 
-    fn refused(&mut self, (loss, detail): Refusal) {
+    fn refused(&mut self, attempt: Attempt, (loss, detail): Refusal) {
         tracing::debug!(?loss, %detail, "a replay ended or could not begin");
         self.trouble = Some(detail);
-        self.tell(Event::Ended(loss));
+        self.tell(Event::Ended { attempt, loss });
     }
 
     fn account(&self, end: End) -> FetchAccount {

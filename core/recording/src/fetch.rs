@@ -107,6 +107,10 @@ pub enum Loss {
     Refused,
 }
 
+/// One replay of a fetch, by its number: news of one that was hung up is told from news of the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempt(u64);
+
 /// What can happen to a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -114,12 +118,19 @@ pub enum Event {
     Begin,
     /// The server agreed to play.
     Playing {
+        /// Which replay begins, by [`Action::Connect`].
+        attempt: Attempt,
         /// Where it says that it begins. Frames without marks are placed by that; where a server sends neither, they
         /// are placed as if it began where it was asked to, which it may not have done.
         from: Option<WallTime>,
     },
     /// The replay could not begin, or ended without being asked to.
-    Ended(Loss),
+    Ended {
+        /// Which one, by [`Action::Connect`].
+        attempt: Attempt,
+        /// Why.
+        loss: Loss,
+    },
     /// It is no longer wanted.
     Cancel,
 }
@@ -127,8 +138,13 @@ pub enum Event {
 /// What a fetch asks of its shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Connect, and replay this range.
-    Connect(ClockRange),
+    /// Connect, and replay.
+    Connect {
+        /// What news of this replay is told with.
+        attempt: Attempt,
+        /// What to replay.
+        range: ClockRange,
+    },
     /// End the connection, or the attempt to make one.
     HangUp,
     /// It is over; [`Fetch::report`] has the rest.
@@ -413,6 +429,11 @@ impl Fetch {
         from.plus(-track::REORDER_TICKS).max(self.range.from)
     }
 
+    /// The replay that was asked for last.
+    const fn attempt(&self) -> Attempt {
+        Attempt(self.report.attempts)
+    }
+
     fn connect(&mut self, out: &mut Vec<Action>) {
         self.begins = self.resume();
         let range = ClockRange {
@@ -421,7 +442,7 @@ impl Fetch {
         };
         self.report.attempts = self.report.attempts.saturating_add(1);
         self.state = State::Connecting;
-        out.push(Action::Connect(range));
+        out.push(Action::Connect { attempt: self.attempt(), range });
     }
 
     fn over(&mut self, end: End, out: &mut Vec<Action>) {
@@ -482,35 +503,40 @@ impl Machine for Fetch {
 
     fn handle(&mut self, now: MonoTime, event: Event, out: &mut Vec<Action>) {
         match (self.state, event) {
+            // Late news of a replay that was hung up.
+            (_, Event::Playing { attempt, .. } | Event::Ended { attempt, .. })
+                if attempt != self.attempt() => {}
             (State::New, Event::Begin) => self.connect(out),
-            (State::Connecting, Event::Playing { from }) => {
+            (State::Connecting, Event::Playing { from, .. }) => {
                 // A server that begins behind where it was asked to is believed, one that begins long before is
                 // placed by its marks, if it has any.
                 self.begins = from.unwrap_or(self.begins);
                 self.tracks.iter_mut().for_each(Track::begin);
                 self.state = State::Playing { heard: now, wanted: now, settling: None };
             }
-            (State::Connecting | State::Playing { .. }, Event::Ended(loss)) => match (loss, self.due) {
-                (_, Some(Due::Complete)) => self.over(End::Complete, out),
-                (_, None) if self.is_settling() => self.over(End::Complete, out),
-                (_, Some(Due::Hopeless(why))) => self.retry(now, why, out),
-                (Loss::Closed, None) if matches!(self.state, State::Playing { .. }) => {
-                    self.fall_silent(now, out)
+            (State::Connecting | State::Playing { .. }, Event::Ended { loss, .. }) => {
+                match (loss, self.due) {
+                    (_, Some(Due::Complete)) => self.over(End::Complete, out),
+                    (_, None) if self.is_settling() => self.over(End::Complete, out),
+                    (_, Some(Due::Hopeless(why))) => self.retry(now, why, out),
+                    (Loss::Closed, None) if matches!(self.state, State::Playing { .. }) => {
+                        self.fall_silent(now, out)
+                    }
+                    (Loss::Connection | Loss::Closed, None) => self.retry(now, GiveUp::Connection, out),
+                    (Loss::NoFootage, None) => self.over(End::NoFootage, out),
+                    (Loss::Refused, None) => self.over(End::GivenUp(GiveUp::Refused), out),
                 }
-                (Loss::Connection | Loss::Closed, None) => self.retry(now, GiveUp::Connection, out),
-                (Loss::NoFootage, None) => self.over(End::NoFootage, out),
-                (Loss::Refused, None) => self.over(End::GivenUp(GiveUp::Refused), out),
-            },
+            }
             (State::Connecting | State::Playing { .. }, Event::Cancel) => {
                 out.push(Action::HangUp);
                 self.over(End::Cancelled, out);
             }
             (State::New | State::Waiting { .. }, Event::Cancel) => self.over(End::Cancelled, out),
-            // Late news of a replay that was hung up, or news twice.
-            (State::New | State::Waiting { .. }, Event::Playing { .. } | Event::Ended(_))
+            // News twice.
+            (State::New | State::Waiting { .. }, Event::Playing { .. } | Event::Ended { .. })
             | (State::Waiting { .. } | State::Connecting | State::Playing { .. }, Event::Begin)
             | (State::Playing { .. }, Event::Playing { .. })
-            | (State::Over, Event::Begin | Event::Playing { .. } | Event::Ended(_) | Event::Cancel) => {}
+            | (State::Over, Event::Begin | Event::Playing { .. } | Event::Ended { .. } | Event::Cancel) => {}
         }
     }
 

@@ -72,11 +72,14 @@ pub(crate) fn fetch(data: &[u8]) {
         let ticks =
             i64::from_be_bytes([step[0], step[1], step[2], step[3], step[4], step[5], step[6], step[7]]);
         let (bits, track, wait) = (step[8], usize::from(step[9] % 3), step[10]);
-        if matches!(out.last(), Some(Action::Connect(_))) {
+        if let Some(Action::Connect { attempt, .. }) = out.last() {
+            let attempt = *attempt;
             let event = match bits & 0xe0 {
-                0xe0 => Event::Ended(Loss::Connection),
-                0xc0 => Event::Ended(Loss::Closed),
-                _ => Event::Playing { from: (bits & 0x20 != 0).then(|| WallTime::from_ticks(ticks)) },
+                0xe0 => Event::Ended { attempt, loss: Loss::Connection },
+                0xc0 => Event::Ended { attempt, loss: Loss::Closed },
+                _ => {
+                    Event::Playing { attempt, from: (bits & 0x20 != 0).then(|| WallTime::from_ticks(ticks)) }
+                }
             };
             fetch.handle(now, event, &mut out);
         }

@@ -114,6 +114,14 @@ impl Shell {
         shell
     }
 
+    fn playing(&mut self, from: Option<WallTime>) {
+        self.event(Event::Playing { attempt: self.fetch.attempt(), from });
+    }
+
+    fn ended(&mut self, loss: Loss) {
+        self.event(Event::Ended { attempt: self.fetch.attempt(), loss });
+    }
+
     fn event(&mut self, event: Event) {
         self.fetch.handle(at(self.millis), event, &mut self.out);
     }
@@ -145,7 +153,7 @@ impl Shell {
     fn serve(&mut self, server: &Server, cut: usize) -> bool {
         let range = loop {
             match self.newest() {
-                Some(Action::Connect(range)) => break range,
+                Some(Action::Connect { range, .. }) => break range,
                 Some(Action::Over(end)) => {
                     self.out.push(Action::Over(end));
                     return true;
@@ -155,10 +163,10 @@ impl Shell {
         };
         let sent = server.play(range);
         let begins = sent.first().map(|frame| wall((frame.timestamp - 77) / TICKS_PER_FRAME));
-        self.event(Event::Playing { from: begins.filter(|_| !server.marks) });
+        self.playing(begins.filter(|_| !server.marks));
         for (number, frame) in sent.iter().enumerate() {
             if number == cut {
-                self.event(Event::Ended(Loss::Connection));
+                self.ended(Loss::Connection);
                 return false;
             }
             self.frame(frame);
@@ -206,7 +214,7 @@ fn a_range_is_taken_whole_without_what_precedes_and_follows_it() {
 fn what_was_asked_for_is_written_in_whole_milliseconds_and_wider() {
     let range = Span::new(WallTime::from_ticks(1_000_001), WallTime::from_ticks(2_000_001)).unwrap();
     let shell = Shell::new(range);
-    let Some(Action::Connect(asked)) = shell.out.first() else { panic!("{:?}", shell.out) };
+    let Some(Action::Connect { range: asked, .. }) = shell.out.first() else { panic!("{:?}", shell.out) };
     assert_eq!(asked.from.ticks() % 90, 0);
     assert!(asked.from <= range.from && asked.to.unwrap() > range.to);
 }
@@ -260,7 +268,7 @@ fn a_server_that_closes_at_the_end_of_its_footage_is_asked_once_more_and_believe
     let mut shell = Shell::new(frames(0, 300));
     for closes in 1..=2 {
         assert!(!shell.serve(&server, usize::MAX));
-        shell.event(Event::Ended(Loss::Closed));
+        shell.ended(Loss::Closed);
         assert_eq!(shell.out.last() == Some(&Action::Over(End::Complete)), closes == 2);
         if closes == 1 {
             shell.wait();
@@ -273,13 +281,13 @@ fn a_server_that_closes_at_the_end_of_its_footage_is_asked_once_more_and_believe
 fn a_server_without_footage_or_without_replay_is_told_apart_from_one_that_is_away() {
     for (loss, end) in [(Loss::NoFootage, End::NoFootage), (Loss::Refused, End::GivenUp(GiveUp::Refused))] {
         let mut shell = Shell::new(frames(0, 100));
-        shell.event(Event::Ended(loss));
+        shell.ended(loss);
         assert_eq!(shell.out.last(), Some(&Action::Over(end)));
     }
     let mut shell = Shell::new(frames(0, 100));
     let mut waits = vec![];
     while !matches!(shell.out.last(), Some(Action::Over(_))) {
-        shell.event(Event::Ended(Loss::Connection));
+        shell.ended(Loss::Connection);
         let before = shell.millis;
         shell.wait();
         waits.push(shell.millis - before);
@@ -298,7 +306,7 @@ fn sound_behind_the_last_picture_is_waited_for_but_not_for_ever() {
         fetch.describe(&[VIDEO, sound]);
         let mut out = vec![];
         fetch.handle(at(0), Event::Begin, &mut out);
-        fetch.handle(at(0), Event::Playing { from: None }, &mut out);
+        fetch.handle(at(0), Event::Playing { attempt: fetch.attempt(), from: None }, &mut out);
         let server = Server::with(&[]);
         let sound =
             |number| FetchFrame { track: 1, timestamp: number * 320, ..server.frame(number, false, false) };
@@ -332,7 +340,7 @@ fn footage_that_repeats_for_ever_ends() {
     let mut sent = 0_u64;
     while !matches!(shell.out.last(), Some(Action::Over(_))) {
         match shell.newest() {
-            Some(Action::Connect(_)) => shell.event(Event::Playing { from: None }),
+            Some(Action::Connect { .. }) => shell.playing(None),
             Some(Action::HangUp | Action::Over(_)) | None => {}
         }
         for number in 0..100 {
@@ -355,7 +363,7 @@ fn live_pictures_instead_of_recorded_ones_are_not_taken() {
     let mut shell = Shell::new(frames(0, 100));
     let far = Server::with(&[]);
     shell.out.clear();
-    shell.event(Event::Playing { from: None });
+    shell.playing(None);
     for number in [-90_000, -89_999, 50, -89_998, 51] {
         shell.frame(&far.frame(number, false, false));
     }
@@ -371,7 +379,7 @@ fn live_pictures_instead_of_recorded_ones_are_not_taken() {
 fn one_wrong_time_ends_nothing() {
     let server = Server::with(&[]);
     let mut shell = Shell::new(frames(0, 100));
-    shell.event(Event::Playing { from: None });
+    shell.playing(None);
     for number in 0..100 {
         shell.frame(&server.frame(number, false, false));
         if number % 10 == 5 {
@@ -384,11 +392,30 @@ fn one_wrong_time_ends_nothing() {
 #[test]
 fn a_cancelled_fetch_hangs_up_and_takes_nothing_more() {
     let mut shell = Shell::new(frames(0, 100));
-    shell.event(Event::Playing { from: None });
+    shell.playing(None);
     shell.event(Event::Cancel);
     assert_eq!(shell.out[1..], [Action::HangUp, Action::Over(End::Cancelled)]);
     assert_eq!(shell.frame(&Server::with(&[]).frame(1, false, false)), Verdict::Ignored);
     assert_eq!(shell.fetch.deadline(), None);
+}
+
+#[test]
+fn late_news_of_a_replay_that_was_hung_up_does_not_end_the_next() {
+    let mut shell = Shell::new(frames(0, 100));
+    let Some(Action::Connect { attempt: first, .. }) = shell.newest() else { panic!("not asked") };
+    shell.playing(None);
+    shell.wait();
+    assert_eq!(shell.newest(), Some(Action::HangUp));
+    shell.wait();
+    let Some(Action::Connect { attempt: second, .. }) = shell.newest() else { panic!("not asked again") };
+    assert_ne!(first, second);
+    shell.event(Event::Ended { attempt: first, loss: Loss::Refused });
+    shell.event(Event::Playing { attempt: first, from: Some(wall(90)) });
+    assert_eq!(shell.frame(&Server::with(&[]).frame(1, false, false)), Verdict::Ignored, "not playing yet");
+    shell.event(Event::Playing { attempt: second, from: None });
+    shell.event(Event::Ended { attempt: first, loss: Loss::Refused });
+    assert_eq!((shell.newest(), shell.fetch.deadline().is_some()), (None, true));
+    assert!(matches!(shell.frame(&Server::with(&[]).frame(1, false, false)), Verdict::Take { .. }));
 }
 
 #[test]
@@ -401,14 +428,14 @@ fn sound_is_taken_once_too_and_holds_nothing_up() {
     let mut taken = 0;
     fetch.handle(at(0), Event::Begin, &mut out);
     for _ in 0..3 {
-        fetch.handle(at(0), Event::Playing { from: None }, &mut out);
+        fetch.handle(at(0), Event::Playing { attempt: fetch.attempt(), from: None }, &mut out);
         for number in 0..50 {
             let frame = Server::with(&[]).frame(number, false, false);
             fetch.frame(at(0), &frame);
             let packet = FetchFrame { track: 1, key: true, timestamp: number * 320, ..frame };
             taken += i32::from(matches!(fetch.frame(at(0), &packet), Verdict::Take { .. }));
         }
-        fetch.handle(at(0), Event::Ended(Loss::Connection), &mut out);
+        fetch.handle(at(0), Event::Ended { attempt: fetch.attempt(), loss: Loss::Connection }, &mut out);
         let (deadline, _) = fetch.deadline().unwrap();
         fetch.timeout(deadline, &mut out);
     }
@@ -456,8 +483,8 @@ proptest! {
     ) {
         let mut shell = Shell::new(frames(0, 1_000));
         for (ticks, [marked, clean_point, ends_section, discontinuity, terminal], millis) in times {
-            if matches!(shell.newest(), Some(Action::Connect(_))) {
-                shell.event(Event::Playing { from: Some(WallTime::from_ticks(ticks)) });
+            if matches!(shell.newest(), Some(Action::Connect { .. })) {
+                shell.playing(Some(WallTime::from_ticks(ticks)));
             }
             let time = WallTime::from_ticks(ticks);
             let mark = FrameMark { time, clean_point, ends_section, discontinuity, terminal, sequence: 0 };
