@@ -92,7 +92,7 @@ pub enum DepacketizeError {
     /// The access unit grew beyond [`ACCESS_UNIT_BYTES_MAX`], or what precedes a picture beyond any sense.
     #[error("access unit is too long")]
     TooLong,
-    /// A sequence parameter set cannot be used; the one before stays.
+    /// A parameter set cannot be used; the one before stays.
     #[error(transparent)]
     ParameterSet(#[from] SpsError),
     /// Access units of AAC come in another order than they sound.

@@ -32,6 +32,9 @@ pub enum SpsError {
         /// Pixels.
         height: u32,
     },
+    /// A parameter set of any kind that is longer than any stream has a use for.
+    #[error("parameter set has {0} bytes")]
+    TooLong(usize),
 }
 
 /// Why a decoder configuration cannot be read or built.

@@ -25,7 +25,7 @@ impl H264 {
                 sets.learn_sps(unit)?;
             }
             for unit in &held.pps {
-                sets.learn_pps(unit);
+                sets.learn_pps(unit)?;
             }
             sets.changed = false;
         }
@@ -35,20 +35,21 @@ impl H264 {
     /// Takes a sequence parameter set. One that differs comes first, for the first one describes the stream.
     fn learn_sps(&mut self, unit: &[u8]) -> Result<(), SpsError> {
         if !self.sps.holds(unit) {
-            self.sps.put(Sps::parse(unit)?.id, unit, Place::First);
+            self.sps.put(Sps::parse(unit)?.id, unit, Place::First)?;
             self.changed = true;
         }
         Ok(())
     }
 
     /// Takes a picture parameter set; a malformed one is passed over, pictures that need it cannot be decoded.
-    fn learn_pps(&mut self, unit: &[u8]) {
+    fn learn_pps(&mut self, unit: &[u8]) -> Result<(), SpsError> {
         if !self.pps.holds(unit)
             && let Some(id) = pps_id(unit)
         {
-            self.pps.put(id, unit, Place::Last);
+            self.pps.put(id, unit, Place::Last)?;
             self.changed = true;
         }
+        Ok(())
     }
 }
 
@@ -94,7 +95,7 @@ impl NalCoding for H264 {
         match UnitKind::of(unit) {
             Some(UnitKind::Sei) => return Ok(is_clean_recovery_point(unit)),
             Some(UnitKind::Sps) => self.learn_sps(unit)?,
-            Some(UnitKind::Pps) => self.learn_pps(unit),
+            Some(UnitKind::Pps) => self.learn_pps(unit)?,
             _ => {}
         }
         Ok(false)

@@ -27,7 +27,7 @@ impl H265 {
                 sets.learn_sps(unit)?;
             }
             for unit in held.vps.iter().chain(&held.pps) {
-                sets.learn_numbered(unit);
+                sets.learn_numbered(unit)?;
             }
             sets.changed = false;
         }
@@ -37,14 +37,14 @@ impl H265 {
     /// Takes a sequence parameter set. One that differs comes first, for the first one describes the stream.
     fn learn_sps(&mut self, unit: &[u8]) -> Result<(), SpsError> {
         if !self.sps.holds(unit) {
-            self.sps.put(Sps::parse(unit)?.id, unit, Place::First);
+            self.sps.put(Sps::parse(unit)?.id, unit, Place::First)?;
             self.changed = true;
         }
         Ok(())
     }
 
     /// Takes a video or picture parameter set; a malformed one is passed over.
-    fn learn_numbered(&mut self, unit: &[u8]) {
+    fn learn_numbered(&mut self, unit: &[u8]) -> Result<(), SpsError> {
         let (sets, id) = match vps_id(unit) {
             Some(id) => (&mut self.vps, Some(id)),
             None => (&mut self.pps, pps_id(unit)),
@@ -52,9 +52,10 @@ impl H265 {
         if !sets.holds(unit)
             && let Some(id) = id
         {
-            sets.put(id, unit, Place::Last);
+            sets.put(id, unit, Place::Last)?;
             self.changed = true;
         }
+        Ok(())
     }
 }
 
@@ -101,7 +102,7 @@ impl NalCoding for H265 {
     fn learn(&mut self, unit: &[u8]) -> Result<bool, SpsError> {
         match UnitKind::of(unit) {
             Some(UnitKind::Sps) => self.learn_sps(unit)?,
-            Some(UnitKind::Vps | UnitKind::Pps) => self.learn_numbered(unit),
+            Some(UnitKind::Vps | UnitKind::Pps) => self.learn_numbered(unit)?,
             _ => {}
         }
         Ok(false)

@@ -192,7 +192,9 @@ impl JpegAssembler {
             self.begin();
             self.timestamp = timestamp;
             self.mark = FrameMark::of(packet);
-            let begins = header.filter(|header| header.offset == 0 || extension.is_some());
+            // Only the extension of first packets says that one is: those behind a lost beginning have the other.
+            let first = extension.is_some_and(|(place, _)| place == Place::First);
+            let begins = header.filter(|header| header.offset == 0 || first);
             let Some(header) = begins else {
                 self.damaged = true;
                 // What cannot be missed is reported; after loss it was.
@@ -216,7 +218,7 @@ impl JpegAssembler {
         if self.damaged {
             return Ok(());
         }
-        if let Some(segments) = extension {
+        if let Some((_, segments)) = extension {
             self.extend(segments)?;
         }
         let scan = header.map_or(&[][..], |header| header.scan);
@@ -375,16 +377,32 @@ impl JpegAssembler {
 }
 
 /// The payload of ONVIF's extension, which may stand behind the mark of a replay.
-fn extension_of(extension: Extension<'_>) -> Option<&[u8]> {
-    match extension.profile {
-        FIRST_EXTENSION | LATER_EXTENSION => Some(extension.data),
-        EXTENSION_PROFILE => {
-            let ([p0, p1, l0, l1], data) = after_mark(extension).split_first_chunk::<4>()?;
-            let profile = u16::from_be_bytes([*p0, *p1]);
-            let length = usize::from(u16::from_be_bytes([*l0, *l1])) * 4;
-            matches!(profile, FIRST_EXTENSION | LATER_EXTENSION)
-                .then(|| data.get(..length.min(data.len())).unwrap_or_default())
+fn extension_of(extension: Extension<'_>) -> Option<(Place, &[u8])> {
+    if let Some(place) = Place::of(extension.profile) {
+        return Some((place, extension.data));
+    }
+    if extension.profile != EXTENSION_PROFILE {
+        return None;
+    }
+    let ([p0, p1, l0, l1], data) = after_mark(extension).split_first_chunk::<4>()?;
+    let length = usize::from(u16::from_be_bytes([*l0, *l1])) * 4;
+    let place = Place::of(u16::from_be_bytes([*p0, *p1]))?;
+    Some((place, data.get(..length.min(data.len())).unwrap_or_default()))
+}
+
+/// Where in its picture a packet stands, by its extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    First,
+    Later,
+}
+
+impl Place {
+    const fn of(profile: u16) -> Option<Self> {
+        match profile {
+            FIRST_EXTENSION => Some(Self::First),
+            LATER_EXTENSION => Some(Self::Later),
+            _ => None,
         }
-        _ => None,
     }
 }

@@ -1,8 +1,14 @@
 //! The parameter sets of one kind in one stream, as they are known and as they change.
 
+use crate::nal::SpsError;
+
 /// Most sets of a kind: a decoder configuration of H.264 can count 31 sequence parameter sets, and nobody sends so
 /// many.
 const SETS_MAX: usize = 31;
+
+/// Most bytes of a set: one with every scaling list and with usability information takes less than a quarter of it, and
+/// a decoder configuration could not hold one of 64 KiB.
+const SET_BYTES_MAX: usize = 4 * 1024;
 
 /// Whether a new set goes before those that are known or behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +30,16 @@ impl Sets {
         self.held.iter().any(|(_, held)| held == unit)
     }
 
-    /// Takes a set in the place of any other of its number.
-    pub(super) fn put(&mut self, id: u8, unit: &[u8], place: Place) {
+    /// Takes a set in the place of any other of its number; one that is too long is refused.
+    pub(super) fn put(&mut self, id: u8, unit: &[u8], place: Place) -> Result<(), SpsError> {
+        if unit.len() > SET_BYTES_MAX {
+            return Err(SpsError::TooLong(unit.len()));
+        }
         self.held.retain(|(held, _)| *held != id);
         self.held.truncate(SETS_MAX - 1);
         let position = if place == Place::First { 0 } else { self.held.len() };
         self.held.insert(position, (id, unit.to_vec()));
+        Ok(())
     }
 
     /// The sets as NAL units.

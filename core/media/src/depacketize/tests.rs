@@ -381,6 +381,25 @@ fn an_unusable_parameter_set_is_told_and_passed_over() {
 }
 
 #[test]
+fn a_parameter_set_that_is_too_long_is_told_and_does_not_keep_others_from_being_learned() {
+    let mut session = Session::proven();
+    for unit in [PPS, SPS] {
+        let long = [unit, &[0x55; 65_536][..]].concat();
+        session.send(20, false, &long);
+    }
+    session.send(20, true, IDR);
+    let [DepacketizeError::ParameterSet(SpsError::TooLong(_)), DepacketizeError::ParameterSet(_)] =
+        session.errors[..]
+    else {
+        panic!("{:?}", session.errors)
+    };
+    session.send(21, false, SPS_OTHER).send(21, false, PPS).send(21, true, IDR);
+    assert!(session.flush().last().unwrap().changed);
+    let held = session.depacketizer.config().config.clone();
+    assert_eq!(DecoderConfig::parse(&held).unwrap().sps[0], SPS_OTHER);
+}
+
+#[test]
 fn payloads_that_cannot_be_used_cost_their_access_unit() {
     for (payload, error) in [
         (&b"\x79\x00\x00\x00\x01x"[..], DepacketizeError::UnitType(25)),

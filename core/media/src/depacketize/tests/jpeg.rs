@@ -158,6 +158,22 @@ fn an_extension_may_say_the_size_once() {
     assert_eq!((session.errors, sizes), (vec![], vec![Some((3072, 2048)); 2]));
 }
 
+/// A camera that loses its markers, or a picture whose beginning was not sent: what has the extension of later packets
+/// is no beginning.
+#[test]
+fn the_extension_of_later_packets_begins_no_picture() {
+    let middle = fragment(6, SCAN);
+    let begins = |profile| {
+        let mut session = session();
+        session.send(0, true, &fragment(0, SCAN));
+        let extension = Some(Extension { profile, data: b"" });
+        session.push(&RtpPacket { extension, ..packet(1, 1, true, &middle) });
+        (session.got.len(), session.errors)
+    };
+    assert_eq!(begins(0xffd8), (2, vec![]));
+    assert_eq!(begins(0xffff), (1, vec![DepacketizeError::FragmentWithoutStart]));
+}
+
 #[test]
 fn a_picture_is_bounded() {
     let mut session = session();
