@@ -9,7 +9,7 @@ mod header;
 #[cfg(test)]
 mod tests;
 
-pub use address::{AddressError, DEFAULT_PORT, content_base, request_uri, resolve_control};
+pub use address::{AddressError, DEFAULT_PORT, ShownAddress, content_base, request_uri, resolve_control};
 pub use header::{LowerTransport, RtpInfo, Session, Transport, parse_public, parse_rtp_info, write_rtp_info};
 
 use crate::text::{Headers, Message};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use keepwatch_media::fingerprint::Fingerprint;
-use keepwatch_media::rtsp::{DEFAULT_PORT, request_uri};
+use keepwatch_media::rtsp::{DEFAULT_PORT, ShownAddress};
 use url::{Host, Url};
 
 use super::{ClientError, ReadInterval};
@@ -110,7 +110,7 @@ impl ClientConfig {
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientConfig")
-            .field("url", &request_uri(&self.url).as_str())
+            .field("url", &ShownAddress(self.url.as_str()))
             .field("user", &self.login().map(|(user, _)| user))
             .field("timeout", &self.timeout)
             .field("dead_peer_timeout", &self.dead_peer_timeout)
@@ -153,6 +153,8 @@ fn hex_value(digit: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use keepwatch_media::rtsp::request_uri;
+
     use super::*;
 
     fn config(url: &str) -> ClientConfig {
@@ -179,8 +181,9 @@ mod tests {
 
     #[test]
     fn no_password_is_shown() {
-        let mut config = config("rtsp://a:hidden1@cam/");
+        let mut config = config("rtsp://a:hidden1@cam/?user=a&password=hidden3");
         assert!(!format!("{config:?}").contains("hidden1"));
+        assert!(!format!("{config:?}").contains("hidden3"));
         config.password = Some("hidden2".into());
         assert!(!format!("{config:?}").contains("hidden2"));
     }

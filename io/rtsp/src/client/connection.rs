@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keepwatch_media::rtsp::{Method, Response};
+use keepwatch_media::rtsp::{Method, Response, ShownAddress};
 use keepwatch_media::text::{Frame, Framer, write_interleaved};
 use tokio::time::{Instant, timeout_at};
 
@@ -75,7 +75,7 @@ impl Connection {
                 200..=299 => return Ok(response),
                 300..=399 => {
                     let location = response.headers.first("Location").unwrap_or_default();
-                    return Err(ClientError::Redirected { location: excerpt(location) });
+                    return Err(ClientError::Redirected { location: ShownAddress(location).to_string() });
                 }
                 401 => {
                     self.dialogue.take_challenge(&response, logins > 0).map_err(ClientError::Unauthorized)?;

@@ -246,7 +246,7 @@ impl fmt::Debug for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Described")
             .field("config", &self.config)
-            .field("presentation", &self.presentation)
+            .field("tracks", &self.presentation.tracks.len())
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use keepwatch_media::auth::{Challenge, Credentials};
-use keepwatch_media::rtsp::{Method, Request, Response, RtspMessage};
+use keepwatch_media::rtsp::{Method, Request, Response, RtspMessage, ShownAddress};
 use keepwatch_media::text::Message;
 
 use crate::chance;
@@ -150,7 +150,7 @@ impl fmt::Debug for Dialogue {
         f.debug_struct("Dialogue")
             .field("cseq", &self.cseq)
             .field("session", &self.session)
-            .field("aggregate", &self.aggregate)
+            .field("aggregate", &ShownAddress(&self.aggregate))
             .finish_non_exhaustive()
     }
 }

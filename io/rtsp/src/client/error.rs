@@ -89,9 +89,9 @@ pub enum ClientError {
     #[error("the session has more requests to make than it takes")]
     Busy,
     /// The server wants another URL to be used; it is not followed, because it was not configured.
-    #[error("the server redirects to {location:?}: configure that URL if it is right")]
+    #[error("the server redirects to {location}: configure that URL if it is right")]
     Redirected {
-        /// Where to, shortened.
+        /// Where to, as [`ShownAddress`](keepwatch_media::rtsp::ShownAddress) shows it.
         location: String,
     },
     /// The server wants a login that is missing, wrong, or of a kind that is not known here.

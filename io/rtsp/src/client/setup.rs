@@ -1,9 +1,10 @@
 //! How the media of one track are to travel: what is offered to the server, and what it makes of that.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use keepwatch_media::replay::{ClockRange, RANGE, SCALE};
-use keepwatch_media::rtsp::{self, LowerTransport, Response, parse_rtp_info, resolve_control};
+use keepwatch_media::rtsp::{self, LowerTransport, Response, ShownAddress, parse_rtp_info, resolve_control};
 use url::Url;
 
 use super::config::Transport;
@@ -92,12 +93,18 @@ fn refused(problem: &str) -> ClientError {
 }
 
 /// The addresses of a session, by which its answers speak of tracks.
-#[derive(Debug)]
 pub(super) struct Addresses {
     /// What control addresses are relative to.
     pub(super) base: Url,
     /// The address of each track of the session.
     pub(super) tracks: Vec<Url>,
+}
+
+impl fmt::Debug for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses = std::iter::once(&self.base).chain(&self.tracks);
+        f.debug_list().entries(addresses.map(|address| ShownAddress(address.as_str()))).finish()
+    }
 }
 
 impl Addresses {
