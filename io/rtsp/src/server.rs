@@ -5,6 +5,7 @@
 //! sequence numbers; recorded media wait for it. It never slows another client or the source.
 
 mod address;
+mod books;
 mod connection;
 mod conversation;
 mod fuzz;
@@ -30,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use tally::Tally;
+use books::Books;
 
 #[doc(hidden)]
 pub use fuzz::answer_requests;
@@ -84,7 +85,7 @@ impl Server {
     /// Serves until dropped; dropping closes every connection.
     pub async fn run(self) {
         let Self { listener, config, service, .. } = self;
-        let tally = Tally::default();
+        let books = Books::default();
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -101,8 +102,15 @@ impl Server {
                     debug!(%peer, "refused: too many connections");
                 }
                 Ok((stream, peer)) => {
-                    let (config, service, tally) = (config.clone(), Arc::clone(&service), tally.clone());
-                    connections.spawn(connection::serve(stream, peer, config, service, tally));
+                    // Where no login is needed, all are clients.
+                    let stranger = service.needs_login().then(|| books.admit(peer.ip()));
+                    if let Some(None) = stranger {
+                        debug!(%peer, "refused: too many connections without login");
+                        continue;
+                    }
+                    let (config, service, books) = (config.clone(), Arc::clone(&service), books.clone());
+                    let serve = connection::serve(stream, peer, config, service, books, stranger.flatten());
+                    connections.spawn(serve);
                 }
                 Err(error) => {
                     // Mostly for want of file descriptors, which does not pass at once.

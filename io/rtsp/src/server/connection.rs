@@ -10,19 +10,19 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepwatch_media::rtsp::{Request, Response, RtspMessage};
+use keepwatch_media::rtsp::{Request, Response, RtspMessage, ShownAddress};
 use keepwatch_media::text::{Frame, Framer, Message, TextError};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
-use super::Service;
+use super::books::{Books, Stranger};
 use super::conversation::{Conversation, Ends, SESSION_TIMEOUT_S};
 use super::session::{Happened, Session, State, next_event};
 use super::stream::{Side, Stream};
-use super::tally::Tally;
 use super::udp::{Datagrams, Progress};
+use super::{Delivery, Service};
 use crate::{scratch, socket};
 
 /// How long a client may be idle while nothing plays, and how long a session over UDP lasts without a sign of life:
@@ -34,6 +34,13 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// How long a client that vanished is held for living.
 const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a client to which recorded media are delivered may take none of them. It sets its pace by not reading, and
+/// stands still while its own disk or its own reader does.
+const UNREAD_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// How long a client may take to log in, from its first byte or none on.
+const LOGIN_MAX: Duration = Duration::from_secs(15);
 
 /// How long the last bytes to a client may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -78,8 +85,14 @@ struct Connection {
     datagrams_due: Option<Instant>,
     /// When the client last showed that it lives.
     alive: Instant,
+    /// Since when it stands.
+    accepted: Instant,
     /// How long it may be silent: [`IDLE_MAX`].
     idle_max: Duration,
+    /// How long the client may take nothing.
+    unread_max: Duration,
+    /// Counts a client that has not logged in; `None` for one that has, or need not.
+    stranger: Option<Stranger>,
     /// Whether the connection ends when all is sent.
     closing: bool,
 }
@@ -90,9 +103,10 @@ pub(super) async fn serve(
     peer: SocketAddr,
     config: Option<Arc<ServerConfig>>,
     service: Arc<dyn Service>,
-    tally: Tally,
+    books: Books,
+    stranger: Option<Stranger>,
 ) {
-    let mut connection = match Connection::new(stream, peer, config, service, tally) {
+    let mut connection = match Connection::new(stream, peer, config, service, books, stranger) {
         Ok(connection) => connection,
         Err(error) => return debug!(%peer, %error, "connection ended before it began"),
     };
@@ -118,27 +132,32 @@ impl Connection {
         peer: SocketAddr,
         config: Option<Arc<ServerConfig>>,
         service: Arc<dyn Service>,
-        tally: Tally,
+        books: Books,
+        stranger: Option<Stranger>,
     ) -> io::Result<Self> {
         socket::prepare(&stream, DEAD_PEER_TIMEOUT)?;
+        let now = Instant::now();
         let ends = Ends { peer, local: stream.local_addr()?, secure: config.is_some() };
         Ok(Self {
             stream: Stream::new(stream, config)?,
             service,
-            conversation: Conversation::new(ends, tally),
+            conversation: Conversation::new(ends, books),
             framer: Framer::new(),
             tail: Vec::new(),
             unsent: Vec::new(),
             datagrams_due: None,
-            alive: Instant::now(),
+            alive: now,
+            accepted: now,
             idle_max: IDLE_MAX,
+            unread_max: DEAD_PEER_TIMEOUT,
+            stranger,
             closing: false,
         })
     }
 
     /// Runs until the connection ends.
     async fn run(&mut self) -> End {
-        let mut idle = pin!(sleep_until(self.alive + HANDSHAKE_MAX.min(self.idle_max)));
+        let mut idle = pin!(sleep_until(self.idle_deadline()));
         let mut due_timer = pin!(sleep_until(self.alive));
         loop {
             if self.closing && self.is_all_sent() {
@@ -198,15 +217,36 @@ impl Connection {
     /// Whether a client that says nothing may have gone unnoticed. Where media flow over the connection, the
     /// connection itself tells.
     fn may_idle(&self) -> bool {
-        self.conversation
-            .session()
-            .is_none_or(|session| session.state() == State::Ready || session.datagrams().is_some())
+        self.conversation.session().is_none_or(|session| {
+            session.state() == State::Ready || session.datagrams().is_some() || session.has_ended()
+        })
+    }
+
+    /// When a client that says nothing until then has been silent for too long.
+    fn idle_deadline(&self) -> Instant {
+        if self.stream.is_handshaking() {
+            self.accepted + HANDSHAKE_MAX.min(self.idle_max)
+        } else if self.stranger.is_some() {
+            // What it says meanwhile does not help it: a stranger costs as much as a client.
+            self.accepted + LOGIN_MAX.min(self.idle_max)
+        } else {
+            self.alive + self.idle_max
+        }
+    }
+
+    /// Gives a client of recorded media the time that it takes them in, and any other as long as one that is dead.
+    fn set_patience(&mut self) {
+        let complete = |session: &Session| session.delivery() == Delivery::Complete;
+        let patient = self.conversation.session().is_some_and(complete);
+        let unread_max = if patient { UNREAD_MAX } else { DEAD_PEER_TIMEOUT };
+        if unread_max != self.unread_max && socket::bound_unsent(self.stream.socket(), unread_max).is_ok() {
+            self.unread_max = unread_max;
+        }
     }
 
     /// Ends the connection when the client was silent for too long, or sets the timer anew.
     fn check_idle(&self, timer: Pin<&mut Sleep>) -> Result<(), End> {
-        let wait = if self.stream.is_handshaking() { HANDSHAKE_MAX } else { self.idle_max };
-        let deadline = self.alive + wait;
+        let deadline = self.idle_deadline();
         if deadline <= Instant::now() {
             return Err(End::Idle);
         }
@@ -223,7 +263,13 @@ impl Connection {
     fn take(&mut self, happened: Happened) {
         let now = Instant::now();
         match (happened, self.conversation.session_mut()) {
-            (Happened::Media(media), Some(session)) => session.take(now, media),
+            (Happened::Media(media), Some(session)) => {
+                if media.is_none() {
+                    // Nothing tells of it from here on, and it was not asked to say anything until here.
+                    self.alive = now;
+                }
+                session.take(now, media);
+            }
             (Happened::Heard, Some(_)) => self.alive = now,
             (Happened::Media(_) | Happened::Heard, None) => {}
         }
@@ -267,17 +313,23 @@ impl Connection {
         let Request { method, uri, .. } = &request;
         let outcome = self.conversation.handle(now, &request, self.service.as_ref());
         let status = outcome.response.as_ref().map(|response| response.status);
-        debug!(method = method.as_str(), uri, status, "request");
+        debug!(method = method.as_str(), uri = %ShownAddress(uri), status, "request");
         if let Some(response) = outcome.response {
             response.write(&mut self.unsent);
         }
         self.closing |= outcome.closes;
+        if self.conversation.is_known() {
+            self.stranger = None;
+        }
+        self.set_patience();
     }
 
     /// Writes what the socket takes: unsent bytes, then media.
     fn flush(&mut self) -> Result<(), End> {
         let now = Instant::now();
         self.datagrams_due = None;
+        let over_udp = self.conversation.session().filter(|session| session.datagrams().is_some());
+        let quirks = over_udp.map(|session| self.service.quirks(&session.identity.path));
         loop {
             self.stream.flush()?;
             if !self.unsent.is_empty() {
@@ -293,12 +345,11 @@ impl Connection {
                 return Ok(());
             }
             let Some(session) = self.conversation.session_mut() else { return Ok(()) };
-            if session.datagrams().is_some() {
-                let quirks = self.service.quirks(&session.identity.path);
-                if let Progress::Until(then) = session.send_datagrams(now, &quirks) {
-                    self.datagrams_due = Some(then);
-                    return Ok(());
-                }
+            if let Some(quirks) = &quirks
+                && let Progress::Until(then) = session.send_datagrams(now, quirks)
+            {
+                self.datagrams_due = Some(then);
+                return Ok(());
             }
             let Some((queued, timing)) = session.pop(now) else {
                 if session.is_over() && !self.closing {
@@ -308,7 +359,7 @@ impl Connection {
                 }
                 return Ok(());
             };
-            if session.datagrams().is_some() {
+            if quirks.is_some() {
                 session.packetize_datagrams(now, &queued, timing);
                 continue;
             }

@@ -18,11 +18,11 @@ use keepwatch_model::{CodecKind, TrackConfig};
 use tokio::time::Instant;
 
 use super::address::{Address, control};
+use super::books::Books;
 use super::login::{Login, Verdict};
 use super::quirks::Keepalives;
 use super::sender::{Sender, Start};
 use super::session::{Identity, Session, State, datagram_transport};
-use super::tally::Tally;
 use super::udp::{Datagrams, Link};
 use super::{Delivery, OpenRequest, PlayError, Refusal, Service, Source};
 use crate::chance;
@@ -70,17 +70,19 @@ pub(super) struct Outcome {
 /// One client's conversation.
 pub(super) struct Conversation {
     ends: Ends,
-    tally: Tally,
+    books: Books,
     login: Login,
+    /// Whether a request came from who may make it.
+    known: bool,
     opened: Option<Opened>,
     session: Option<Session>,
 }
 
 impl Conversation {
-    /// A conversation that has not begun. `tally` counts the sessions of the server.
-    pub(super) fn new(ends: Ends, tally: Tally) -> Self {
-        let login = Login::new(ends.secure || ends.peer.ip().to_canonical().is_loopback());
-        Self { ends, tally, login, opened: None, session: None }
+    /// A conversation that has not begun. `books` are the server's.
+    pub(super) fn new(ends: Ends, books: Books) -> Self {
+        let login = Login::new(ends.peer.ip(), ends.secure, books.clone());
+        Self { ends, books, login, known: false, opened: None, session: None }
     }
 
     /// The session; `None` while there is none.
@@ -91,6 +93,11 @@ impl Conversation {
     /// The session, to move its media.
     pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
         self.session.as_mut()
+    }
+
+    /// Whether the client has shown who it is, or need not.
+    pub(super) fn is_known(&self) -> bool {
+        self.known
     }
 
     /// Answers `request`.
@@ -131,7 +138,7 @@ impl Conversation {
             return Ok(ok(request).header("Public", METHODS));
         }
         let user = if service.needs_login() {
-            match self.login.check(request, service) {
+            match self.login.check(now, request, service) {
                 Verdict::User(user) => Some(user),
                 Verdict::Refused(response) => return Err(Stop::Refused(response)),
                 Verdict::TooMany(response) => return Err(Stop::TooMany(response)),
@@ -139,6 +146,7 @@ impl Conversation {
         } else {
             None
         };
+        self.known = true;
         self.check_session(request, user.as_deref())?;
         let address = Address::parse(&request.uri);
         match request.method {
@@ -315,7 +323,7 @@ impl Conversation {
         if secure || client_port.0 == 0 || client_port.1 == 0 || client_port.0 == client_port.1 {
             return None;
         }
-        Link::open(local, peer, client_port).ok()
+        Link::open(local, peer, client_port, self.books.link()?).ok()
     }
 
     /// Makes the source that was opened a session.
@@ -327,7 +335,7 @@ impl Conversation {
         service: &dyn Service,
     ) -> Result<(), Stop> {
         let Some(opened) = self.opened.take() else { return refuse(status(455, request)) };
-        let (ticket, count) = self.tally.enter(&opened.path);
+        let (ticket, count) = self.books.enter(&opened.path);
         let refused = service.quirks(&opened.path).refuse_session;
         if refused.is_some_and(|refused| count >= u32::from(refused.get())) {
             return refuse(status(453, request));

@@ -9,8 +9,8 @@ use keepwatch_media::text::{Frame, Framer};
 use keepwatch_model::{CodecKind, TrackConfig, WallTime};
 use tokio::time::Instant;
 
+use super::books::Books;
 use super::conversation::{Conversation, Ends};
-use super::tally::Tally;
 use super::{Delivery, Media, NextMedia, OpenRequest, PlayAnswer, PlayError, Refusal, Service, Source};
 use crate::Secret;
 
@@ -100,7 +100,7 @@ pub fn answer_requests(bytes: &[u8]) -> Vec<u8> {
     let _guard = runtime.enter();
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let ends = Ends { peer: loopback, local: loopback, secure: choice & 4 == 4 };
-    let (mut conversation, mut framer) = (Conversation::new(ends, Tally::default()), Framer::new());
+    let (mut conversation, mut framer) = (Conversation::new(ends, Books::default()), Framer::new());
     let (mut at, mut answers) = (0, Vec::new());
     while let Ok(Some(frame)) = framer.next(bytes, &mut at) {
         let Frame::Text(message) = frame else { continue };

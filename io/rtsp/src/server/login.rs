@@ -1,11 +1,17 @@
 //! Who asks: digest authentication, with a nonce that belongs to one connection. The password itself (Basic) is taken
-//! only where nobody can listen.
+//! only where nobody can listen. Who guesses is made to wait.
+
+use std::net::IpAddr;
 
 use keepwatch_media::auth::{Authorization, basic_challenge, challenges};
 use keepwatch_media::rtsp::{Request, Response};
 
+use tokio::time::Instant;
+use tracing::debug;
+
 use super::Service;
 use super::address::Address;
+use super::books::Books;
 use crate::{Secret, chance};
 
 /// The realm of all paths.
@@ -29,27 +35,39 @@ pub(super) enum Verdict {
 
 /// The login state of one connection.
 pub(super) struct Login {
+    /// Whence the client comes.
+    address: IpAddr,
     /// Whether the password itself may be sent.
     takes_basic: bool,
+    books: Books,
     nonce: String,
     failures: u32,
 }
 
 impl Login {
-    /// Nobody is logged in. `takes_basic` says whether the password itself may be sent: over an encrypted connection,
-    /// or one that does not leave the host.
-    pub(super) fn new(takes_basic: bool) -> Self {
-        Self { takes_basic, nonce: format!("{:016x}{:016x}", chance::draw(), chance::draw()), failures: 0 }
+    /// Nobody is logged in from `address`. The password itself may be sent over a connection that is `secure`, or one
+    /// that does not leave the host.
+    pub(super) fn new(address: IpAddr, secure: bool, books: Books) -> Self {
+        let takes_basic = secure || address.to_canonical().is_loopback();
+        let nonce = format!("{:016x}{:016x}", chance::draw(), chance::draw());
+        Self { address, takes_basic, books, nonce, failures: 0 }
     }
 
     /// Says who `request` comes from.
-    pub(super) fn check(&mut self, request: &Request, service: &dyn Service) -> Verdict {
+    pub(super) fn check(&mut self, now: Instant, request: &Request, service: &dyn Service) -> Verdict {
         let Some(header) = request.headers.first("Authorization") else {
             return Verdict::Refused(self.challenge(request, false));
         };
         let Ok(authorization) = Authorization::parse(header) else { return self.failed(request, false) };
         let stale = authorization.nonce().is_some_and(|nonce| nonce != self.nonce);
         let user = authorization.user();
+        let wait = self.books.wait(self.address, user, now);
+        if !wait.is_zero() {
+            // Not looked at, or guessing would go on: also the right password has to wait.
+            let response = Response::new(503, request.cseq())
+                .header("Retry-After", wait.as_secs().saturating_add(1).to_string());
+            return self.count(response);
+        }
         let password = service.password(user);
         let compared = password.as_ref().map_or(NO_PASSWORD, Secret::expose);
         let right = authorization.verify(compared, REALM, &self.nonce, request.method.as_str())
@@ -59,16 +77,25 @@ impl Login {
         let same_path = authorization
             .uri()
             .is_none_or(|uri| Address::parse(uri).path == Address::parse(&request.uri).path);
-        if right && password.is_some() && same_path {
-            Verdict::User(user.to_owned())
-        } else {
-            self.failed(request, stale)
+        let right = right && password.is_some();
+        if right {
+            self.books.succeeded(self.address, user);
+        } else if !stale {
+            // What answers another nonce guesses at nothing.
+            self.books.failed(self.address, user, now);
+            debug!(address = %self.address, user, "wrong user or password");
         }
+        if right && same_path { Verdict::User(user.to_owned()) } else { self.failed(request, stale) }
     }
 
     fn failed(&mut self, request: &Request, stale: bool) -> Verdict {
-        self.failures = self.failures.saturating_add(1);
         let response = self.challenge(request, stale);
+        self.count(response)
+    }
+
+    /// Answers what is not granted, for so many times.
+    fn count(&mut self, response: Response) -> Verdict {
+        self.failures = self.failures.saturating_add(1);
         if self.failures < FAILURES_MAX { Verdict::Refused(response) } else { Verdict::TooMany(response) }
     }
 

@@ -340,6 +340,11 @@ impl Session {
         self.ended && self.source.is_broken()
     }
 
+    /// Whether all of its footage was played; a seek makes it go on.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended && self.held.is_none()
+    }
+
     /// Whether it has ended and the connection with it: of a live source that has no more.
     pub(super) fn is_over(&self) -> bool {
         self.ended && self.delivery == Delivery::Live

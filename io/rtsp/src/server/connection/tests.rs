@@ -3,32 +3,40 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use keepwatch_media::replay::{PlayRequest, RateControl};
 use keepwatch_model::{CodecKind, TrackConfig, WallTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
+use keepwatch_media::rtsp::Method;
+
 use super::*;
 use crate::Secret;
-use crate::server::{Media, NextMedia, OpenRequest, Refusal, Source};
+use crate::server::{Media, NextMedia, OpenRequest, PlayAnswer, PlayError, Refusal, Source};
 
 /// Enough for a report every tenth of it to come in time on a busy machine.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// A sample of sound every 20 ms under every path.
-struct Hum;
+/// A sample of sound every 20 ms under every path; under `/recorded` only five, of footage.
+#[derive(Default)]
+struct Hum {
+    needs_login: bool,
+    /// How many are left of footage.
+    left: Option<u32>,
+}
 
 impl Service for Hum {
-    fn password(&self, _user: &str) -> Option<Secret> {
-        None
+    fn password(&self, user: &str) -> Option<Secret> {
+        (user == "guest").then(|| "guest".into())
     }
 
     fn needs_login(&self) -> bool {
-        false
+        self.needs_login
     }
 
-    fn open(&self, _request: &OpenRequest<'_>) -> Result<Box<dyn Source>, Refusal> {
-        Ok(Box::new(Self))
+    fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn Source>, Refusal> {
+        Ok(Box::new(Self { left: (request.path == "/recorded").then_some(5), ..Self::default() }))
     }
 }
 
@@ -37,9 +45,20 @@ impl Source for Hum {
         vec![TrackConfig { kind: CodecKind::Pcmu, clock_rate: 8_000, channels: 1, config: vec![] }]
     }
 
+    fn delivery(&self) -> Delivery {
+        if self.is_recorded() { Delivery::Complete } else { Delivery::Live }
+    }
+
+    fn play(&mut self, request: &PlayRequest) -> Result<PlayAnswer, PlayError> {
+        Ok(PlayAnswer { rate_control: RateControl::Free, ..PlayAnswer::granted(request) })
+    }
+
     fn next(&mut self) -> NextMedia<'_> {
         Box::pin(async {
             tokio::time::sleep(Duration::from_millis(20)).await;
+            if let Some(left) = &mut self.left {
+                *left = left.checked_sub(1)?;
+            }
             Some(Media {
                 track: 0,
                 timestamp: 0,
@@ -54,14 +73,27 @@ impl Source for Hum {
     }
 }
 
+impl Hum {
+    fn is_recorded(&self) -> bool {
+        self.left.is_some()
+    }
+}
+
 /// A client, and the task that serves it with a short patience.
 async fn served() -> (TcpStream, JoinHandle<End>) {
+    let (client, mut connection) = connected(Hum::default(), None).await;
+    (client, tokio::spawn(async move { connection.run().await }))
+}
+
+/// A client, and its connection.
+async fn connected(hum: Hum, stranger: Option<Stranger>) -> (TcpStream, Connection) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, peer) = listener.accept().await.unwrap();
-    let mut connection = Connection::new(stream, peer, None, Arc::new(Hum), Tally::default()).unwrap();
+    let books = Books::default();
+    let mut connection = Connection::new(stream, peer, None, Arc::new(hum), books, stranger).unwrap();
     connection.idle_max = IDLE;
-    (client, tokio::spawn(async move { connection.run().await }))
+    (client, connection)
 }
 
 /// Sends a request and waits for its whole answer, which has no body.
@@ -113,4 +145,94 @@ async fn over_the_connection_a_playing_client_may_be_silent_and_a_paused_one_not
     assert!(!task.is_finished());
     client.write_all(b"PAUSE rtsp://h/a RTSP/1.0\r\nCSeq: 1\r\n\r\n").await.unwrap();
     assert!(matches!(task.await.unwrap(), End::Idle));
+}
+
+/// ONVIF has a session stand when its footage ends, so that a client may seek; one that does not must not hold it for
+/// ever.
+#[tokio::test]
+async fn a_client_whose_footage_ended_is_given_its_time_and_no_more() {
+    let (mut client, task) = served().await;
+    for request in
+        ["SETUP rtsp://h/recorded RTSP/1.0\r\nTransport: RTP/AVP/TCP", "PLAY rtsp://h/recorded RTSP/1.0"]
+    {
+        client.write_all(format!("{request}\r\nCSeq: 1\r\n\r\n").as_bytes()).await.unwrap();
+    }
+    let begun = Instant::now();
+    let mut bytes = Vec::new();
+    let both = async { tokio::join!(client.read_to_end(&mut bytes), task) };
+    let (read, end) = tokio::time::timeout(IDLE * 10, both).await.unwrap();
+    assert!(matches!(end.unwrap(), End::Idle), "{read:?}");
+    // The time counts from the end of the footage, which took a tenth of a second.
+    assert!(begun.elapsed() >= IDLE, "{:?}", begun.elapsed());
+    assert!(bytes.windows(4).filter(|frame| frame.starts_with(&[b'$', 0])).count() >= 5);
+}
+
+/// tcp(7): the user timeout counts for data that wait for a window too, so that it ends a client that does not read.
+#[tokio::test]
+async fn a_client_of_footage_may_take_its_time_to_read_and_one_of_live_media_may_not() {
+    let message = |method: &str, path: &str| {
+        let text = format!("{method} rtsp://h{path} RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP\r\n\r\n");
+        let mut at = 0;
+        match Framer::new().next(text.as_bytes(), &mut at) {
+            Ok(Some(Frame::Text(message))) => message,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (_client, mut connection) = connected(Hum::default(), None).await;
+    let mut longest = |method, path| {
+        connection.answer(message(method, path));
+        socket2::SockRef::from(connection.stream.socket()).tcp_user_timeout().unwrap()
+    };
+    assert_eq!(longest("OPTIONS", "/recorded"), Some(Duration::from_secs(20)));
+    assert_eq!(longest("SETUP", "/recorded"), Some(Duration::from_secs(300)));
+    assert_eq!(longest("TEARDOWN", "/recorded"), Some(Duration::from_secs(20)));
+    assert_eq!(longest("SETUP", "/live"), Some(Duration::from_secs(20)));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_log_in_is_not_kept_by_what_it_says() {
+    let stranger = || Books::default().admit([127, 0, 0, 1].into());
+    let hum = || Hum { needs_login: true, ..Hum::default() };
+    let (mut client, mut connection) = connected(hum(), stranger()).await;
+    let mut task = tokio::spawn(async move { connection.run().await });
+    let begun = Instant::now();
+    let end = loop {
+        let _ = client.write_all(b"OPTIONS rtsp://h/a RTSP/1.0\r\nCSeq: 1\r\n\r\n").await;
+        if let Ok(end) = tokio::time::timeout(IDLE / 8, &mut task).await {
+            break end.unwrap();
+        }
+        assert!(begun.elapsed() < IDLE * 3);
+    };
+    assert!(matches!(end, End::Idle), "{end}");
+    // Who logs in is kept as long as he says something.
+    let (mut client, mut connection) = connected(hum(), stranger()).await;
+    let mut task = tokio::spawn(async move { connection.run().await });
+    let begun = Instant::now();
+    while begun.elapsed() < IDLE * 2 {
+        // guest:guest
+        ask(&mut client, "GET_PARAMETER", "Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n").await;
+        assert!(tokio::time::timeout(IDLE / 8, &mut task).await.is_err(), "it is kept");
+    }
+}
+
+#[test]
+fn who_guesses_is_told_to_wait_and_another_user_is_not() {
+    let books = Books::default();
+    let service = Hum { needs_login: true, ..Hum::default() };
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let describe = |credentials: &str, now| {
+        let ends = Ends { peer: loopback, local: loopback, secure: true };
+        let request = Request::new(Method::Describe, "rtsp://h/a", 1)
+            .header("Authorization", format!("Basic {credentials}"));
+        let outcome = Conversation::new(ends, books.clone()).handle(now, &request, &service);
+        outcome.response.map(|response| response.status)
+    };
+    let (wrong, right, other) = ("Z3Vlc3Q6d3Jvbmc=", "Z3Vlc3Q6Z3Vlc3Q=", "YWRtaW46d3Jvbmc=");
+    let now = Instant::now();
+    let told: Vec<_> = (0..12).filter_map(|_| describe(wrong, now)).collect();
+    assert_eq!(told, [[401; 10].as_slice(), &[503; 2]].concat());
+    assert_eq!(describe(right, now), Some(503), "guessing would go on otherwise");
+    assert_eq!(describe(other, now), Some(401));
+    assert_eq!(describe(right, now + Duration::from_secs(1)), Some(200));
+    assert_eq!(describe(wrong, now + Duration::from_secs(1)), Some(401));
 }

@@ -8,6 +8,8 @@ use keepwatch_media::rtcp;
 use socket2::{SockAddr, SockRef};
 use tokio::io::ReadBuf;
 
+use crate::server::books::LinkTicket;
+
 /// How often a pair of neighbouring free ports is looked for.
 const PAIR_TRIES: usize = 64;
 
@@ -29,6 +31,8 @@ pub(in super::super) struct Link {
     pub(in super::super) server_port: (u16, u16),
     /// The client's.
     pub(in super::super) client_port: (u16, u16),
+    /// Counts it.
+    _ticket: LinkTicket,
 }
 
 impl Link {
@@ -38,6 +42,7 @@ impl Link {
         local: SocketAddr,
         peer: SocketAddr,
         client_port: (u16, u16),
+        ticket: LinkTicket,
     ) -> io::Result<Self> {
         let (rtp, rtcp, server_port) = bind_pair(local)?;
         Ok(Self {
@@ -48,6 +53,7 @@ impl Link {
             client_rtcp: at(peer, client_port.1).into(),
             server_port,
             client_port,
+            _ticket: ticket,
         })
     }
 

@@ -5,6 +5,7 @@ use keepwatch_media::text::write_interleaved;
 use tokio::net::UdpSocket;
 
 use super::*;
+use crate::server::books::Books;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -12,7 +13,7 @@ async fn pair() -> (UdpSocket, UdpSocket, Datagrams) {
     let rtp = UdpSocket::bind(LOOPBACK).await.unwrap();
     let rtcp = UdpSocket::bind(LOOPBACK).await.unwrap();
     let ports = (rtp.local_addr().unwrap().port(), rtcp.local_addr().unwrap().port());
-    let link = Link::open(LOOPBACK, LOOPBACK, ports).unwrap();
+    let link = Link::open(LOOPBACK, LOOPBACK, ports, Books::default().link().unwrap()).unwrap();
     assert!(link.server_port.0.is_multiple_of(2) && link.server_port.1 == link.server_port.0 + 1);
     assert_eq!(link.client_port, ports);
     let mut datagrams = Datagrams::new(2);
