@@ -3,6 +3,7 @@
 //! What is missing must be what the fault withholds, the ledger must name it and nothing else, and the camera without
 //! a fault must not notice.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use keepwatch_it::{Cameras, CoverageLine, Movie, Node, Site, wait_until};
@@ -40,13 +41,19 @@ enum Missing {
 
 /// A fault and what comes of it.
 struct Case {
+    /// `tcp` or `udp`.
+    transport: &'static str,
     /// What is commanded at [`BEGIN`]; everything is healed at [`HEAL`].
     faults: Vec<Value>,
     missing: Missing,
 }
 
 fn case<const N: usize>(faults: [Value; N], missing: Missing) -> Case {
-    Case { faults: faults.into(), missing }
+    Case { transport: "tcp", faults: faults.into(), missing }
+}
+
+fn over_udp<const N: usize>(faults: [Value; N], missing: Missing) -> Case {
+    Case { transport: "udp", ..case(faults, missing) }
 }
 
 fn cases() -> Vec<Case> {
@@ -54,6 +61,7 @@ fn cases() -> Vec<Case> {
     let keepalive = |answer: &str| json!({"fault": "keepalive", "answer": answer});
     vec![
         case([json!({"fault": "drop"})], NotGiven(&["connection_lost"])),
+        case([json!({"fault": "drop_after", "frames": 50, "times": 2})], NotGiven(&["connection_lost"])),
         case([json!({"fault": "refuse"})], NotGiven(&["connection_refused", "connection_lost"])),
         case(
             [json!({"fault": "refuse_nth", "n": 1}), json!({"fault": "drop"})],
@@ -74,6 +82,7 @@ fn cases() -> Vec<Case> {
         case([json!({"fault": "clock_step", "milliseconds": -3_600_000})], Nothing),
         case([json!({"fault": "clock_drift", "ppm": 500})], Nothing),
         case([json!({"fault": "clock_drift", "ppm": -500})], Nothing),
+        case([json!({"fault": "no_sender_reports"}), json!({"fault": "clock_drift", "ppm": 500})], Nothing),
         // The session's keepalive comes after the healing: these stay.
         case([keepalive("wrong_cseq")], Nothing),
         case([keepalive("bad_request")], Nothing),
@@ -91,6 +100,8 @@ fn cases() -> Vec<Case> {
         case([json!({"fault": "card", "state": "missing"})], Nothing),
         case([json!({"fault": "card", "state": "full"})], Nothing),
         case([json!({"fault": "card", "state": "slow"})], Nothing),
+        over_udp([json!({"fault": "udp_reorder", "distance": 3})], Nothing),
+        over_udp([json!({"fault": "udp_loss", "every": 50})], Some(&["packets_lost"])),
         // The witness.
         case([], Nothing),
     ]
@@ -182,6 +193,19 @@ fn judge(case: &Case, numbers: &[u64], lines: &[CoverageLine], connections: &[Va
     Ok(())
 }
 
+/// A fault that is documented and not proven here would be one that nobody tries.
+#[test]
+fn every_documented_fault_is_among_the_cases() {
+    let text = include_str!("../../../docs/ref/lab.md");
+    let table = text.split("| `fault` |").nth(1).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let cases = cases();
+    let tried: BTreeSet<_> =
+        cases.iter().flat_map(|case| &case.faults).filter_map(|fault| fault["fault"].as_str()).collect();
+    let documented: BTreeSet<_> = rows.map(|(name, _)| name).filter(|name| *name != "heal").collect();
+    assert_eq!(documented, tried);
+}
+
 #[test]
 fn every_fault_costs_the_frames_it_withholds_and_the_ledger_names_them() {
     let _machine = shared();
@@ -192,6 +216,10 @@ fn every_fault_costs_the_frames_it_withholds_and_the_ledger_names_them() {
     let listed: Vec<_> = ids.iter().map(|id| (id.as_str(), cameras.url(id))).collect();
     Node::configure(&site, "127.0.0.1:0", &listed).unwrap();
     reconfigure(&site, "256 MiB", "512 MiB");
+    for (id, case) in ids.iter().zip(&cases) {
+        let table = format!("id = \"{id}\"\n");
+        reconfigure(&site, &table, &format!("{table}transport = \"{}\"\n", case.transport));
+    }
     let node = Node::start(&site).unwrap();
     let firsts: Vec<_> = ids.iter().map(|id| node.first_label(id).unwrap()).collect();
     let started = Instant::now();
@@ -232,7 +260,7 @@ fn every_fault_costs_the_frames_it_withholds_and_the_ledger_names_them() {
             judge(case, &numbers, &lines, &cameras.connections(id).unwrap())
         });
         if let Err(what) = verdict {
-            wrong.push(format!("{id} {}: {what}", Value::from(case.faults.clone())));
+            wrong.push(format!("{id} {} {}: {what}", case.transport, Value::from(case.faults.clone())));
         }
     }
     assert!(wrong.is_empty(), "after {:?}:\n{}", started.elapsed(), wrong.join("\n"));
