@@ -21,6 +21,8 @@ pub struct Cameras {
     program: Program,
     address: SocketAddr,
     ids: Vec<String>,
+    devices: Vec<String>,
+    discovery: Vec<SocketAddr>,
     control: PathBuf,
 }
 
@@ -32,18 +34,24 @@ impl Cameras {
 
     /// Starts `count` cameras on a free port of `address`, such as `127.0.0.1` or `[::1]`.
     pub fn start(site: &Site, count: usize, address: &str) -> Result<Self> {
-        Self::start_as(site, count, address, |command| command)
+        Self::start_with(site, count, address, &[])
+    }
+
+    /// Starts them with more options of `keepwatch lab cameras`.
+    pub fn start_with(site: &Site, count: usize, address: &str, options: &[&str]) -> Result<Self> {
+        Self::start_as(site, count, address, options, |command| command)
     }
 
     /// Starts them in a namespace that has `address`.
     pub fn start_in(site: &Site, count: usize, address: &str, namespace: &Namespace) -> Result<Self> {
-        Self::start_as(site, count, address, |command| namespace.command(&command))
+        Self::start_as(site, count, address, &[], |command| namespace.command(&command))
     }
 
     fn start_as(
         site: &Site,
         count: usize,
         address: &str,
+        options: &[&str],
         place: impl FnOnce(Command) -> Command,
     ) -> Result<Self> {
         let control = site.path().join("cameras.sock");
@@ -51,13 +59,17 @@ impl Cameras {
         let listen = format!("{address}:0");
         let mut command =
             site.command(["lab", "cameras", "--count", &count, "--listen", &listen, "--control"]);
-        command.arg(&control);
+        command.arg(&control).args(options);
         let program = Program::start(place(command), site.path().join("cameras.log"))?;
         let ready = program.json(START_PATIENCE)?;
         let address = ready["listening"].as_str().context("no address")?.parse()?;
         let ids = ready["cameras"].as_array().context("no cameras")?;
         let ids = ids.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
-        Ok(Self { program, address, ids, control })
+        let devices = ready["onvif"].as_array().into_iter().flatten();
+        let devices = devices.filter_map(|url| url.as_str().map(str::to_owned)).collect();
+        let discovery = ready["discovery"].as_array().into_iter().flatten();
+        let discovery = discovery.filter_map(|address| address.as_str()?.parse().ok()).collect();
+        Ok(Self { program, address, ids, devices, discovery, control })
     }
 
     /// Their ids.
@@ -68,6 +80,16 @@ impl Cameras {
     /// The address of one of them.
     pub fn url(&self, id: &str) -> String {
         format!("rtsp://{}/{id}", self.address)
+    }
+
+    /// The addresses of their ONVIF devices, in their order.
+    pub fn devices(&self) -> &[String] {
+        &self.devices
+    }
+
+    /// Where the devices answer who looks for them, in their order.
+    pub fn discovery(&self) -> &[SocketAddr] {
+        &self.discovery
     }
 
     /// Their process.

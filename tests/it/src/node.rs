@@ -149,9 +149,22 @@ impl Node {
         Ok(lines)
     }
 
-    /// Exports over HTTP into a file of the site.
+    /// Exports the main stream over HTTP into a file of the site.
     pub fn export(&self, site: &Site, id: &str, span: Span, name: &str) -> Result<PathBuf> {
-        let path = format!("/api/v1/cameras/{id}/export.mp4?from={}&to={}", span.from, span.to);
+        self.export_stream(site, id, "main", span, name)
+    }
+
+    /// Exports the stream `main` or `sub` over HTTP into a file of the site.
+    pub fn export_stream(
+        &self,
+        site: &Site,
+        id: &str,
+        stream: &str,
+        span: Span,
+        name: &str,
+    ) -> Result<PathBuf> {
+        let window = format!("from={}&to={}", span.from, span.to);
+        let path = format!("/api/v1/cameras/{id}/export.mp4?stream={stream}&{window}");
         let answer = self.http.request("GET", &path, None)?;
         ensure!(answer.status == 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
         ensure!(answer.header("content-type") == Some("video/mp4"), "{:?}", answer.headers);

@@ -21,11 +21,16 @@ const USUAL: GstOptions = GstOptions {
 const LOGIN: Option<(&str, &str)> = Some(("viewer", "correct horse"));
 
 /// Each by its id, what it is, and the codecs of an export.
-const CAMERAS: [(&str, GstOptions, &[&str]); 5] = [
+const CAMERAS: [(&str, GstOptions, &[&str]); 6] = [
     ("plain", GstOptions { audio: Some("g711"), ..USUAL }, &["h264", "flac"]),
     ("b-frames", GstOptions { b_frames: 2, in_band: false, ..USUAL }, &["h264"]),
-    ("login", GstOptions { login: LOGIN, frames: 300, ..USUAL }, &["h264"]),
+    ("udp", GstOptions { login: LOGIN, frames: 300, transport: "udp", ..USUAL }, &["h264"]),
     ("h265", GstOptions { codec: "h265", audio: Some("aac"), login: LOGIN, ..USUAL }, &["hevc", "aac"]),
+    (
+        "h265-udp",
+        GstOptions { codec: "h265", audio: Some("g711"), transport: "udp", ..USUAL },
+        &["hevc", "flac"],
+    ),
     ("jpeg", GstOptions { codec: "jpeg", ..USUAL }, &["mjpeg"]),
 ];
 

@@ -11,8 +11,10 @@ mod faults;
 mod foreign_camera;
 mod frames;
 mod http;
+mod onvif;
 mod paths;
 mod store;
+mod time;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
