@@ -11,6 +11,10 @@ mod find;
 mod intake;
 mod movie;
 mod sink;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 pub use keepwatch_media::replay::RateControl;
 use keepwatch_media::replay::{ClockRange, Frames, PlayRequest, Scale};

@@ -45,6 +45,8 @@ pub const HOLES_MAX: usize = 4096;
 /// How long tracks that are not steady may take to catch up, when the steady ones are over: cameras send sound up to
 /// half a second behind the picture.
 pub const SETTLE_MAX: Duration = Duration::from_secs(1);
+/// A millisecond, to which many servers round.
+const MILLI_TICKS: i64 = TICKS_PER_SECOND / 1_000;
 /// How near the end of the range silence need not last long to be judged.
 const NEAR_END_TICKS: i64 = TICKS_PER_SECOND;
 
@@ -434,10 +436,20 @@ impl Fetch {
         Attempt(self.report.attempts)
     }
 
+    /// As [`resume`](Self::resume), where frames come without marks: the server may begin at the clean point before and
+    /// say that it begins where it was asked to. So it is asked for a clean point, whose time is known.
+    fn resume_clean(&self) -> WallTime {
+        let resume = self.resume();
+        let clean = self.tracks.get(self.leading).and_then(|track| track.clean_before(resume));
+        clean.filter(|clean| self.report.unmarked > 0 && *clean > self.range.from).unwrap_or(resume)
+    }
+
     fn connect(&mut self, out: &mut Vec<Action>) {
-        self.begins = self.resume();
+        self.begins = self.resume_clean();
+        // A time that is rounded down lies before the clean point that is meant.
+        let round_up = if self.report.unmarked > 0 { MILLI_TICKS - 1 } else { 0 };
         let range = ClockRange {
-            from: whole_millis(self.begins),
+            from: whole_millis(self.begins.plus(round_up)),
             to: Some(whole_millis(self.range.to.plus(WIDENED_TICKS))),
         };
         self.report.attempts = self.report.attempts.saturating_add(1);
@@ -510,7 +522,8 @@ impl Machine for Fetch {
             (State::Connecting, Event::Playing { from, .. }) => {
                 // A server that begins behind where it was asked to is believed, one that begins long before is
                 // placed by its marks, if it has any.
-                self.begins = from.unwrap_or(self.begins);
+                let near = |from: &WallTime| from.ticks_since(self.begins).saturating_abs() < MILLI_TICKS;
+                self.begins = from.filter(|from| !near(from)).unwrap_or(self.begins);
                 self.tracks.iter_mut().for_each(Track::begin);
                 self.state = State::Playing { heard: now, wanted: now, settling: None };
             }
@@ -591,5 +604,5 @@ impl Machine for Fetch {
 
 /// Times that every server understands: whole milliseconds, not later.
 const fn whole_millis(time: WallTime) -> WallTime {
-    WallTime::from_ticks(time.ticks().div_euclid(90) * 90)
+    WallTime::from_ticks(time.ticks().div_euclid(MILLI_TICKS) * MILLI_TICKS)
 }

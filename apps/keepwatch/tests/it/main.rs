@@ -6,6 +6,7 @@
 
 mod check;
 mod demo;
+mod fetch;
 mod node;
 mod process;
 mod scan;

@@ -19,6 +19,8 @@ use super::sink::{FetchSink, FetchedSample, Part};
 const CHUNK_TICKS: i64 = TICKS_PER_SECOND;
 /// Bytes of a chunk, whatever its length in time.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
+/// Sound before the window that is in the file and hidden: an AAC decoder needs what came before.
+const PRIMING_TICKS: i64 = TICKS_PER_SECOND;
 /// Bytes kept that lead in to the first picture: a minute at 8 Mbit/s. With more the file begins with the next key
 /// frame.
 const LEAD_BYTES_MAX: usize = 64 << 20;
@@ -58,6 +60,9 @@ pub struct MovieSink {
     sound: Chunk,
     /// How the sound is delivered, by the configuration of its first sample.
     delivery: Option<(TrackConfig, Delivery)>,
+    window: Span,
+    /// The latest sound that came: what leads in to it may come again.
+    sound_latest: Option<WallTime>,
     /// Whether a picture of the span came.
     begun: bool,
     left_out: u64,
@@ -139,6 +144,8 @@ impl MovieSink {
             picture: Chunk::default(),
             sound: Chunk::default(),
             delivery: None,
+            window,
+            sound_latest: None,
             begun: false,
             left_out: 0,
         })
@@ -196,9 +203,11 @@ impl MovieSink {
     }
 
     fn sound(&mut self, sample: &FetchedSample<'_>) -> Result<(), MovieError> {
-        if sample.part == Part::Lead {
+        let heard = sample.time.plus(PRIMING_TICKS) > self.window.from;
+        if !heard || self.sound_latest.is_some_and(|latest| sample.time <= latest) {
             return Ok(());
         }
+        self.sound_latest = Some(sample.time);
         if self.delivery.is_none() {
             self.delivery = Some((sample.config.clone(), Delivery::of(sample.config)?));
         }

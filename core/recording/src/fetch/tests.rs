@@ -31,6 +31,8 @@ struct Server {
     /// Ignores the end of the range.
     endless: bool,
     terminal: bool,
+    /// Where there are no marks, says that it begins where it was asked to, and begins at the clean point before.
+    imprecise: bool,
     /// Pictures shown before the one they depend on are sent after it: 0, 3, 1, 2, 6, 4, 5 and so on.
     bidirectional: bool,
 }
@@ -163,6 +165,7 @@ impl Shell {
         };
         let sent = server.play(range);
         let begins = sent.first().map(|frame| wall((frame.timestamp - 77) / TICKS_PER_FRAME));
+        let begins = if server.imprecise { Some(range.from) } else { begins };
         self.playing(begins.filter(|_| !server.marks));
         for (number, frame) in sent.iter().enumerate() {
             if number == cut {
@@ -230,6 +233,17 @@ fn twenty_drops_in_an_hour_with_a_gap_miss_nothing_and_double_nothing() {
         assert_eq!(shell.taken, expected, "{cuts:?}");
         assert_eq!(shell.fetch.report().holes.spans(), [frames(40_000, 55_000)]);
         assert_eq!(shell.fetch.report().attempts, u64::try_from(cuts.len()).unwrap() + 1);
+    }
+}
+
+#[test]
+fn drops_of_a_server_without_marks_that_says_to_begin_where_it_was_asked_double_nothing() {
+    let server = Server { marks: false, imprecise: true, ..Server::with(&[(0, 40_000), (55_000, 90_000)]) };
+    for cuts in [vec![3_700; 20], vec![90; 20], vec![60, 61, 62, 10_000, 77]] {
+        let mut shell = Shell::new(frames(25, 89_990));
+        assert_eq!(shell.run(&server, &cuts), End::Complete);
+        let expected: Vec<_> = (25..40_000).chain(55_000..89_990).collect();
+        assert_eq!(shell.taken, expected, "{cuts:?}");
     }
 }
 
@@ -457,7 +471,7 @@ proptest! {
             sections.push((position, position + have));
             position += have + gap;
         }
-        let server = Server { sections: sections.clone(), marks: true, endless, terminal: terminal && !endless, bidirectional };
+        let server = Server { sections: sections.clone(), marks: true, endless, terminal: terminal && !endless, bidirectional, imprecise: false };
         let server = Server { marks: marks || cuts.iter().any(|cut| *cut < 200) || sections.len() > 1, ..server };
         let range = frames(from, from + length);
         let mut shell = Shell::new(range);

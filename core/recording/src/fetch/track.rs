@@ -103,6 +103,12 @@ impl Track {
         self.latest
     }
 
+    /// The last clean point taken that is not later than `time`, of the last two.
+    pub(super) fn clean_before(&self, time: WallTime) -> Option<WallTime> {
+        let (before, last) = self.clean;
+        [last, before].into_iter().flatten().map(WallTime::from_ticks).find(|clean| *clean <= time)
+    }
+
     /// Where the latest frame taken ends.
     pub(super) fn end(&self) -> Option<WallTime> {
         self.latest.map(|latest| latest.plus(self.frame_ticks()))
