@@ -22,6 +22,8 @@ pub(super) struct LiveSource {
     watching: Option<Watching>,
     /// The tracks of the last sample, which the announced ones carry.
     carried: Tracks,
+    /// Whether a key frame was sent since it plays: sound alone would be shown as a picture that is missing.
+    begun: bool,
     /// Samples that were missed; until a key frame, pictures are left out.
     missed: u64,
 }
@@ -30,7 +32,16 @@ impl LiveSource {
     /// What is shown at `hub`, announced as `tracks`.
     pub(super) fn new(right: Right, tracks: Tracks, hub: Arc<Hub>) -> Self {
         let sets = tracks.iter().cloned().map(InBand::new).collect();
-        Self { right, carried: Tracks::clone(&tracks), tracks, sets, hub, watching: None, missed: 0 }
+        Self {
+            right,
+            carried: Tracks::clone(&tracks),
+            tracks,
+            sets,
+            hub,
+            watching: None,
+            begun: false,
+            missed: 0,
+        }
     }
 
     async fn next_media(&mut self) -> Option<Media> {
@@ -70,6 +81,11 @@ impl LiveSource {
     fn media(&mut self, shown: Shown) -> Option<Media> {
         let Shown { tracks, track, timestamp, capture, key, lost_packets, data } = shown;
         let config = tracks.get(track)?;
+        let has_video = tracks.iter().any(|track| track.kind.is_video());
+        self.begun |= !has_video || (key && config.kind.is_video());
+        if !self.begun {
+            return None;
+        }
         if self.missed > 0 && !key {
             self.missed = self.missed.saturating_add(1);
             return None;
@@ -113,5 +129,7 @@ impl Source for LiveSource {
 
     fn pause(&mut self) {
         self.watching = None;
+        self.begun = false;
+        self.missed = 0;
     }
 }
