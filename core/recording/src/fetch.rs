@@ -6,26 +6,35 @@
 //! what was missing in the end. It sees times of frames and no frames. Everything that a server can do without end is
 //! bounded.
 
+mod action;
+mod course;
+mod event;
+mod frame;
 mod report;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod track;
 
 use std::time::Duration;
 
-use keepwatch_media::replay::{ClockRange, FrameMark};
+use keepwatch_media::replay::ClockRange;
 use keepwatch_model::{Machine, MonoTime, Span, TICKS_PER_SECOND, WallTime};
 
-pub use report::{End, GiveUp, Report};
-use track::Track;
+pub use action::Action;
+pub use event::{Attempt, Event, Loss};
+pub use frame::{FetchFrame, FetchTrack, Verdict};
+pub use report::{End, GiveUp, HOLES_MAX, Report};
+use track::{Judgement, Track};
 
 /// Footage asked for behind the range: what comes of it proves that the range is over, without waiting for silence.
 const WIDENED_TICKS: i64 = 2 * TICKS_PER_SECOND;
 /// A replay that brings nothing for so long has no more, or is stuck.
 pub const IDLE_MAX: Duration = Duration::from_secs(10);
-/// The same near the end of the range, or where the server said that a section ends.
+/// The same near the end of the range.
 pub const END_IDLE_MAX: Duration = Duration::from_secs(2);
-/// A replay that brings frames but none that is wanted for so long is hung up: it began somewhere else.
+/// A replay that brings frames, but none that is wanted and none nearer to those than before, is hung up after so
+/// long: it began somewhere else.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Frames of one replay that may come in a row without one that is wanted: the longest group of pictures, and more.
 pub const UNWANTED_MAX: u32 = 20_000;
@@ -33,8 +42,6 @@ pub const UNWANTED_MAX: u32 = 20_000;
 pub const STEPS_BACK_MAX: u32 = 16;
 /// Replays in a row that bring nothing new, until the fetch is given up.
 pub const ATTEMPTS_MAX: u32 = 5;
-/// Replays in a row that end in silence without anything new, until the server is believed to have no more.
-const SILENT_MAX: u32 = 2;
 /// First wait after a replay broke off.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest wait.
@@ -42,118 +49,13 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// How far the tracks of a replay lie apart at most, when it is taken up again: a track that is silent for longer
 /// does not hold up the others.
 const APART_TICKS: i64 = 10 * TICKS_PER_SECOND;
-/// Holes that are told; footage with more of them is not worth a list.
-pub const HOLES_MAX: usize = 4096;
-/// How long tracks that are not steady may take to catch up, when the steady ones are over: cameras send sound up to
+/// How long nothing may come of tracks that are not steady, when the steady ones are over: cameras send sound up to
 /// half a second behind the picture.
 pub const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// A millisecond, to which many servers round.
 const MILLI_TICKS: i64 = TICKS_PER_SECOND / 1_000;
 /// How near the end of the range silence need not last long to be judged.
 const NEAR_END_TICKS: i64 = TICKS_PER_SECOND;
-
-/// A track of a fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FetchTrack {
-    /// Ticks of its RTP clock in a second.
-    pub clock_rate: u32,
-    /// Whether the fetch is over when it is: so for pictures, which come at a steady pace, and not for sound, which
-    /// may have been switched off, nor for metadata.
-    pub steady: bool,
-}
-
-/// What is known of a frame when it comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FetchFrame {
-    /// Its track, by its position in the list that the fetch was made with.
-    pub track: usize,
-    /// Its mark, if the server sends them.
-    pub mark: Option<FrameMark>,
-    /// Its RTP time in ticks of the track's clock, extended to 64 bits.
-    pub timestamp: i64,
-    /// Whether decoding can start here.
-    pub key: bool,
-    /// Packets lost before it.
-    pub lost: u32,
-}
-
-/// What becomes of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is wanted, and comes for the first time.
-    Take {
-        /// When it was taken, by the clock of who recorded it.
-        time: WallTime,
-    },
-    /// It lies before the range; frames of the range may need it to be decoded.
-    Lead {
-        /// When it was taken.
-        time: WallTime,
-    },
-    /// It was taken before.
-    Repeated,
-    /// It lies behind the range.
-    Beyond,
-    /// The fetch is over, waits, or has no such track.
-    Ignored,
-}
-
-/// Why a replay could not begin, or ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// The connection could not be made, or broke.
-    Connection,
-    /// The server ended the session, as some do at the end of their footage.
-    Closed,
-    /// The server has nothing of the range.
-    NoFootage,
-    /// Asking again would change nothing: no replay, no login, no such recording.
-    Refused,
-}
-
-/// One replay of a fetch, by its number: news of one that was hung up is told from news of the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Attempt(u64);
-
-/// What can happen to a fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It is to begin.
-    Begin,
-    /// The server agreed to play.
-    Playing {
-        /// Which replay begins, by [`Action::Connect`].
-        attempt: Attempt,
-        /// Where it says that it begins. Frames without marks are placed by that; where a server sends neither, they
-        /// are placed as if it began where it was asked to, which it may not have done.
-        from: Option<WallTime>,
-    },
-    /// The replay could not begin, or ended without being asked to.
-    Ended {
-        /// Which one, by [`Action::Connect`].
-        attempt: Attempt,
-        /// Why.
-        loss: Loss,
-    },
-    /// It is no longer wanted.
-    Cancel,
-}
-
-/// What a fetch asks of its shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Connect, and replay.
-    Connect {
-        /// What news of this replay is told with.
-        attempt: Attempt,
-        /// What to replay.
-        range: ClockRange,
-    },
-    /// End the connection, or the attempt to make one.
-    HangUp,
-    /// It is over; [`Fetch::report`] has the rest.
-    Over(End),
-}
 
 /// Where a fetch stands.
 ///
@@ -171,10 +73,12 @@ enum State {
     Playing {
         /// When the last frame came.
         heard: MonoTime,
-        /// When the last one came that was wanted.
+        /// When the last one came that was wanted, or nearer to those that are.
         wanted: MonoTime,
-        /// Since when only tracks that are not steady are waited for.
-        settling: Option<MonoTime>,
+        /// The latest frame of the leading track that was not wanted.
+        nearest: Option<WallTime>,
+        /// Whether only tracks that are not steady are waited for.
+        settling: bool,
     },
     Waiting {
         until: MonoTime,
@@ -194,14 +98,19 @@ enum Ends {
 }
 
 impl Ends {
-    /// A track that never brought anything, and is not steady, is not waited for.
+    /// A track that never brought anything, and is not steady, is not waited for; nor is one that lags too far behind
+    /// a server that goes on for ever.
     fn of(tracks: &[Track]) -> Self {
         let steady = |track: &&Track| track.config().steady;
         let of_steady = tracks.iter().filter(steady).all(Track::is_finished);
-        if of_steady && tracks.iter().all(|track| track.is_finished() || !track.was_heard()) {
-            return Self::All;
+        let any_steady = tracks.iter().any(|track| steady(&track));
+        let outrun = any_steady && tracks.iter().filter(steady).all(Track::is_outrun);
+        let of_others = tracks.iter().all(|track| track.is_finished() || !track.was_heard());
+        match of_steady {
+            true if of_others || outrun => Self::All,
+            true if any_steady => Self::Steady,
+            true | false => Self::None,
         }
-        if of_steady && tracks.iter().any(|track| steady(&track)) { Self::Steady } else { Self::None }
     }
 }
 
@@ -221,12 +130,22 @@ pub struct Fetch {
     unwanted: u32,
     /// How often times went back in this replay.
     steps_back: u32,
-    /// Replays in a row that brought nothing new, and how many of them ended in silence.
+    /// Replays in a row that brought nothing new.
     fruitless: u32,
-    silent: u32,
+    /// Where the next replay, or the one that runs, is to begin.
+    beginning: Beginning,
     /// A verdict on the replay that a frame brought about; acted on at the next timeout.
     due: Option<Due>,
     report: Report,
+}
+
+/// Where a replay is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beginning {
+    /// Before the last frames, of which some may not have come.
+    Overlapping,
+    /// Behind the last frame, where a gap may lie: from there the server goes on with the footage behind it.
+    Ahead,
 }
 
 /// What a frame brought about.
@@ -249,7 +168,7 @@ impl Fetch {
             unwanted: 0,
             steps_back: 0,
             fruitless: 0,
-            silent: 0,
+            beginning: Beginning::Overlapping,
             due: None,
             report: Report::default(),
         }
@@ -286,43 +205,42 @@ impl Fetch {
     /// Judges a frame that came at `now`. What follows of it is done by [`timeout`](Machine::timeout), which is to be
     /// called when [`deadline`](Machine::deadline) has come, at the latest when all that had arrived was judged.
     pub fn frame(&mut self, now: MonoTime, frame: &FetchFrame) -> Verdict {
-        let State::Playing { heard, wanted, .. } = &mut self.state else { return Verdict::Ignored };
+        let State::Playing { heard, wanted, nearest, settling } = &mut self.state else {
+            return Verdict::Ignored;
+        };
         let Some(track) = self.tracks.get_mut(frame.track).filter(|_| self.due.is_none()) else {
             return Verdict::Ignored;
         };
         *heard = now;
-        let (verdict, told) = track.frame(frame, self.range, self.begins);
-        let add = |count: &mut u64| *count = count.saturating_add(1);
+        let Judgement { verdict, told, time, went_back } = track.frame(frame, self.range, self.begins);
+        self.report.count(frame, verdict, went_back);
+        if frame.track == self.leading {
+            self.report.tell(told);
+            if matches!(verdict, Verdict::Take { .. }) {
+                self.report.fill(time, track.frame_ticks());
+            }
+        }
         match verdict {
             Verdict::Take { .. } => {
                 *wanted = now;
                 self.progressed = true;
                 self.unwanted = 0;
-                add(&mut self.report.taken);
             }
-            Verdict::Lead { .. } => add(&mut self.report.lead),
-            Verdict::Repeated => add(&mut self.report.repeated),
-            Verdict::Beyond => add(&mut self.report.beyond),
-            Verdict::Ignored => {}
+            // However slowly what precedes the wanted frames is read: they come nearer.
+            Verdict::Lead { .. } | Verdict::Repeated
+                if frame.track == self.leading && nearest.is_none_or(|nearest| nearest < time) =>
+            {
+                *wanted = now;
+                *nearest = Some(time);
+                self.unwanted = self.unwanted.saturating_add(1);
+            }
+            Verdict::Lead { .. } | Verdict::Repeated | Verdict::Beyond | Verdict::Ignored => {
+                self.unwanted = self.unwanted.saturating_add(1);
+            }
         }
-        if !matches!(verdict, Verdict::Take { .. }) {
-            self.unwanted = self.unwanted.saturating_add(1);
-        }
-        self.report.lost_packets = self.report.lost_packets.saturating_add(u64::from(frame.lost));
-        if frame.mark.is_none() {
-            add(&mut self.report.unmarked);
-        }
-        if told.went_back {
-            add(&mut self.report.steps_back);
-            self.steps_back = self.steps_back.saturating_add(1);
-        }
-        if frame.track == self.leading {
-            self.note_hole(verdict, told.hole);
-        }
+        self.steps_back = self.steps_back.saturating_add(u32::from(went_back));
         let ends = Ends::of(&self.tracks);
-        if let State::Playing { settling, .. } = &mut self.state {
-            *settling = settling.or((ends == Ends::Steady).then_some(now));
-        }
+        *settling = ends == Ends::Steady;
         self.due = if ends == Ends::All {
             Some(Due::Complete)
         } else if self.steps_back > STEPS_BACK_MAX {
@@ -335,22 +253,9 @@ impl Fetch {
         verdict
     }
 
-    /// Keeps in mind what is missing before a frame of the leading track.
-    fn note_hole(&mut self, verdict: Verdict, hole: Option<Span>) {
-        let Verdict::Take { time } = verdict else { return };
-        // Pictures come before those they depend on are shown: what seemed missing came after all.
-        let filled = self.report.holes.spans().iter().rfind(|hole| hole.contains(time));
-        if let Some(filled) = filled.and_then(|hole| Span::new(time, hole.to)) {
-            self.report.holes.remove(filled);
-        }
-        if let Some(hole) = hole.filter(|_| self.report.holes.spans().len() < HOLES_MAX) {
-            self.report.holes.insert(hole);
-        }
-    }
-
     /// Whether only tracks that are not steady are waited for.
     const fn is_settling(&self) -> bool {
-        matches!(self.state, State::Playing { settling: Some(_), .. })
+        matches!(self.state, State::Playing { settling: true, .. })
     }
 
     /// Whether the server said that a section of the leading track ends with its last frame.
@@ -365,8 +270,8 @@ impl Fetch {
 
     /// How long silence must last to be judged.
     fn idle_max(&self) -> Duration {
-        let near = self.left_ticks() <= NEAR_END_TICKS;
-        if near || self.section_ended() { END_IDLE_MAX } else { IDLE_MAX }
+        // The end of a section says nothing here: a server may be slow, or let the gap behind it pass in real time.
+        if self.left_ticks() <= NEAR_END_TICKS { END_IDLE_MAX } else { IDLE_MAX }
     }
 
     /// From where to ask: the clean point at or before it is where the server begins, so that what comes again is
@@ -394,7 +299,11 @@ impl Fetch {
     }
 
     fn connect(&mut self, out: &mut Vec<Action>) {
-        self.begins = self.resume_clean();
+        self.begins = match self.beginning {
+            // Without marks, what comes could not be placed.
+            Beginning::Ahead if self.report.unmarked == 0 => self.reached().unwrap_or(self.range.from),
+            Beginning::Ahead | Beginning::Overlapping => self.resume_clean(),
+        };
         // A time that is rounded down lies before the clean point that is meant.
         let round_up = if self.report.unmarked > 0 { MILLI_TICKS - 1 } else { 0 };
         let range = ClockRange {
@@ -409,6 +318,7 @@ impl Fetch {
     fn over(&mut self, end: End, out: &mut Vec<Action>) {
         // Of what is left of the range it is known that the server has nothing.
         if matches!(end, End::Complete | End::NoFootage) {
+            self.settle();
             let from = self.reached().unwrap_or(self.range.from);
             let left = Span::new(from, self.range.to);
             if let Some(left) = left.filter(|left| left.ticks() > crate::pace::PAUSE_TICKS_MAX) {
@@ -419,6 +329,13 @@ impl Fetch {
         out.push(Action::Over(end));
     }
 
+    /// The frame that came last was the last one: its time is believed, whatever it is.
+    fn settle(&mut self) {
+        if let Some(leading) = self.tracks.get_mut(self.leading) {
+            self.report.tell(leading.settle(self.range));
+        }
+    }
+
     /// A replay ended; asks for another one, unless too many brought nothing new.
     fn retry(&mut self, now: MonoTime, why: GiveUp, out: &mut Vec<Action>) {
         self.due = None;
@@ -426,7 +343,7 @@ impl Fetch {
         self.steps_back = 0;
         if std::mem::take(&mut self.progressed) {
             self.fruitless = 0;
-            self.silent = 0;
+            self.beginning = Beginning::Overlapping;
         } else {
             self.fruitless = self.fruitless.saturating_add(1);
         }
@@ -439,20 +356,22 @@ impl Fetch {
 
     /// The replay is silent, or was ended by the server.
     fn fall_silent(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+        let fruitless = !self.progressed;
+        if fruitless {
+            // What came last came last twice.
+            self.settle();
+        }
         // No further frame fits in.
         let frame_ticks = self.tracks.get(self.leading).map_or(0, Track::frame_ticks);
         if self.reached().is_some() && self.left_ticks() < frame_ticks / 2 {
             return self.over(End::Complete, out);
         }
-        if !self.progressed {
-            self.silent = self.silent.saturating_add(1);
+        if fruitless && self.beginning == Beginning::Ahead {
+            // Nothing more came from the last frames on, nor from behind them.
+            return self.over(if self.section_ended() { End::Complete } else { End::Silent }, out);
         }
-        // Asked again from the last frames on, it says the same again.
-        if self.silent > 0 && self.section_ended() {
-            return self.over(End::Complete, out);
-        }
-        if self.silent >= SILENT_MAX {
-            return self.over(End::Silent, out);
+        if fruitless {
+            self.beginning = Beginning::Ahead;
         }
         self.retry(now, GiveUp::Connection, out);
     }
@@ -474,7 +393,7 @@ impl Machine for Fetch {
                 let near = |from: &WallTime| from.ticks_since(self.begins).saturating_abs() < MILLI_TICKS;
                 self.begins = from.filter(|from| !near(from)).unwrap_or(self.begins);
                 self.tracks.iter_mut().for_each(Track::begin);
-                self.state = State::Playing { heard: now, wanted: now, settling: None };
+                self.state = State::Playing { heard: now, wanted: now, nearest: None, settling: false };
             }
             (State::Connecting | State::Playing { .. }, Event::Ended { loss, .. }) => {
                 match (loss, self.due) {
@@ -508,17 +427,14 @@ impl Machine for Fetch {
             State::New | State::Connecting | State::Over => None,
             State::Waiting { until } => Some((until, "ask again")),
             State::Playing { heard, .. } if self.due.is_some() => Some((heard, "the replay is decided")),
-            State::Playing { settling: Some(since), .. } => {
-                Some((since + SETTLE_MAX, "only sound or metadata is missing"))
-            }
-            State::Playing { heard, wanted, settling: None } => {
-                let idle = heard + self.idle_max();
+            State::Playing { heard, wanted, settling, .. } => {
                 let patience = wanted + PATIENCE;
-                Some(if idle <= patience {
-                    (idle, "nothing comes")
+                let (idle, why) = if settling {
+                    (heard + SETTLE_MAX, "only sound or metadata is missing")
                 } else {
-                    (patience, "nothing wanted comes")
-                })
+                    (heard + self.idle_max(), "nothing comes")
+                };
+                Some(if idle <= patience { (idle, why) } else { (patience, "nothing wanted comes") })
             }
         }
     }
@@ -530,8 +446,7 @@ impl Machine for Fetch {
         match (self.state, self.due) {
             (State::New | State::Connecting | State::Over, _) => {}
             (State::Waiting { .. }, _) => self.connect(out),
-            (State::Playing { .. }, Some(Due::Complete))
-            | (State::Playing { settling: Some(_), .. }, None) => {
+            (State::Playing { .. }, Some(Due::Complete)) | (State::Playing { settling: true, .. }, None) => {
                 out.push(Action::HangUp);
                 self.over(End::Complete, out);
             }

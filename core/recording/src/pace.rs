@@ -11,7 +11,7 @@ pub const PAUSE_TICKS_MAX: i64 = 3 * TICKS_PER_SECOND / 2;
 /// See [`PAUSE_TICKS_MAX`].
 const PAUSE_FRAMES_MAX: i64 = 4;
 /// Longest duration that a frame is given: the slowest cameras send one picture in ten seconds.
-const FRAME_TICKS_MAX: i64 = 10 * TICKS_PER_SECOND;
+pub(crate) const FRAME_TICKS_MAX: i64 = 10 * TICKS_PER_SECOND;
 /// Taken as the duration of a frame before two frames were seen.
 const FRAME_TICKS_DEFAULT: i64 = TICKS_PER_SECOND / 25;
 

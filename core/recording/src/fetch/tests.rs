@@ -1,5 +1,10 @@
 //! A server that is honest about its times and breaks off as it likes, and several that are not.
 
+mod patience;
+mod wrong_times;
+
+use keepwatch_media::replay::FrameMark;
+use keepwatch_model::SpanSet;
 use proptest::prelude::*;
 
 use super::*;
@@ -33,6 +38,8 @@ struct Server {
     terminal: bool,
     /// Where there are no marks, says that it begins where it was asked to, and begins at the clean point before.
     imprecise: bool,
+    /// Falls silent behind the first section, as if the gap passed in real time.
+    one_section: bool,
     /// Pictures shown before the one they depend on are sent after it: 0, 3, 1, 2, 6, 4, 5 and so on.
     bidirectional: bool,
 }
@@ -70,6 +77,9 @@ impl Server {
             let length = order.len();
             for (position, number) in order.into_iter().enumerate() {
                 sent.push(self.frame(number, position == 0, position + 1 == length && *end == last));
+            }
+            if self.one_section {
+                break;
             }
         }
         if let Some(last) = sent.last_mut().filter(|_| self.terminal && self.marks) {
@@ -208,7 +218,11 @@ fn a_range_is_taken_whole_without_what_precedes_and_follows_it() {
     assert_eq!(shell.taken, (110..310).collect::<Vec<_>>());
     assert_eq!(shell.lead, (100..110).collect::<Vec<_>>(), "from the clean point on");
     let report = shell.fetch.report();
-    assert_eq!((report.taken, report.beyond, report.attempts), (200, 3, 1));
+    assert_eq!(
+        (report.taken, report.beyond, report.attempts),
+        (200, 17, 1),
+        "to the frame behind a clean point"
+    );
     assert!(report.holes.is_empty(), "{report:?}");
     assert!(shell.millis < 1_000, "nothing was waited for");
 }
@@ -277,14 +291,14 @@ fn every_way_to_end_is_understood() {
 }
 
 #[test]
-fn a_server_that_closes_at_the_end_of_its_footage_is_asked_once_more_and_believed() {
+fn a_server_that_closes_at_the_end_of_its_footage_is_asked_twice_more_and_believed() {
     let server = Server::with(&[(0, 200)]);
     let mut shell = Shell::new(frames(0, 300));
-    for closes in 1..=2 {
+    for closes in 1..=3 {
         assert!(!shell.serve(&server, usize::MAX));
         shell.ended(Loss::Closed);
-        assert_eq!(shell.out.last() == Some(&Action::Over(End::Complete)), closes == 2);
-        if closes == 1 {
+        assert_eq!(shell.out.last() == Some(&Action::Over(End::Complete)), closes == 3);
+        if closes < 3 {
             shell.wait();
         }
     }
@@ -337,7 +351,7 @@ fn sound_behind_the_last_picture_is_waited_for_but_not_for_ever() {
         let (deadline, _) = fetch.deadline().unwrap();
         // Without sound nothing is known to be missing; with all of it nothing is; else it is waited for.
         let expected = match sounds {
-            48 => at(100) + SETTLE_MAX,
+            48 => at(200) + SETTLE_MAX,
             53 => at(200),
             _ => at(100),
         };
@@ -471,7 +485,7 @@ proptest! {
             sections.push((position, position + have));
             position += have + gap;
         }
-        let server = Server { sections: sections.clone(), marks: true, endless, terminal: terminal && !endless, bidirectional, imprecise: false };
+        let server = Server { sections: sections.clone(), marks: true, endless, terminal: terminal && !endless, one_section: false, bidirectional, imprecise: false };
         let server = Server { marks: marks || cuts.iter().any(|cut| *cut < 200) || sections.len() > 1, ..server };
         let range = frames(from, from + length);
         let mut shell = Shell::new(range);
@@ -493,14 +507,21 @@ proptest! {
     /// A server that lies in every way.
     #[test]
     fn lies_are_bounded(
-        times in prop::collection::vec((any::<i64>(), any::<[bool; 5]>(), 0u64..3_000), 1..400),
+        times in prop::collection::vec(
+            (
+                prop_oneof![any::<i64>(), -100i64 * TICKS_PER_FRAME..1_100 * TICKS_PER_FRAME],
+                any::<[bool; 5]>(),
+                0u64..3_000,
+            ),
+            1..400,
+        ),
     ) {
         let mut shell = Shell::new(frames(0, 1_000));
         for (ticks, [marked, clean_point, ends_section, discontinuity, terminal], millis) in times {
             if matches!(shell.newest(), Some(Action::Connect { .. })) {
                 shell.playing(Some(WallTime::from_ticks(ticks)));
             }
-            let time = WallTime::from_ticks(ticks);
+            let time = wall(0).plus(ticks);
             let mark = FrameMark { time, clean_point, ends_section, discontinuity, terminal, sequence: 0 };
             let mark = marked.then_some(mark);
             let frame =
@@ -508,6 +529,9 @@ proptest! {
             shell.fetch.frame(at(shell.millis), &frame);
             shell.millis += millis;
             shell.fetch.timeout(at(shell.millis), &mut shell.out);
+            let report = shell.fetch.report();
+            prop_assert_eq!(report.holes.within(frames(0, 1_000)), report.holes.clone());
+            prop_assert!(shell.fetch.reached().is_none_or(|reached| reached > wall(0) && reached <= wall(1_000)));
         }
     }
 }

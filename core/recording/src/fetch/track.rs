@@ -1,19 +1,11 @@
-//! One track of a fetch: when its frames were taken, which of them came before, and where footage is missing.
-
-use std::collections::BTreeSet;
+//! One track of a fetch: when its frames were taken, which of them came before, and whether more of them come.
 
 use keepwatch_media::replay::FrameMark;
 use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
 
-use super::{FetchFrame, FetchTrack, Verdict};
-use crate::pace::Pace;
-
-/// Two frames of a track whose times differ by no more are the same one: servers round times to milliseconds, and
-/// no camera takes two pictures within half of one.
-const SAME_TICKS: i64 = TICKS_PER_SECOND / 2000;
-
-/// Times kept to know frames that come again: nine minutes of 30 frames a second without a clean point.
-const RECENT_MAX: usize = 16_384;
+use super::course::{Course, Told, Waypoint};
+use super::taken::Taken;
+use super::{FetchFrame, FetchTrack, Verdict, WIDENED_TICKS};
 
 /// How far a frame may lie before one that came earlier, without its clock having gone back: the depth of
 /// bidirectional prediction.
@@ -29,30 +21,60 @@ pub(super) struct Track {
     /// A frame whose time is known, by which those without a mark are placed: its RTP time and its time. `None` at
     /// the beginning of each `PLAY`.
     anchor: Option<(i64, WallTime)>,
-    /// Times of frames taken since the clean point before the last one.
-    recent: BTreeSet<i64>,
-    /// Clean points taken: the one before the last, and the last.
-    clean: (Option<i64>, Option<i64>),
-    /// All frames before this one are settled; only of later ones is it known which were taken.
-    horizon: Option<i64>,
-    /// The latest frame taken, in the order of time.
-    latest: Option<WallTime>,
+    taken: Taken,
+    course: Course,
     /// The time of the frame that came last in this `PLAY`.
     previous: Option<WallTime>,
-    pace: Option<Pace>,
-    /// Frames behind the range in a row.
-    beyond: u32,
+    beyond: Beyond,
     /// Whether the last frame said that a section ends there.
     section_ended: bool,
     /// Whether nothing more of the range comes.
     finished: bool,
 }
 
-/// What a frame told, beside its verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    /// Footage that is missing before it.
-    pub(super) hole: Option<Span>,
+/// What came behind the range in this `PLAY`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beyond {
+    /// Frames in a row.
+    in_row: u32,
+    /// Of those in a row, the ones so far behind that no frame of the range follows.
+    late: u32,
+    /// The last clean point, in ticks.
+    clean_ticks: Option<i64>,
+    /// Frames behind all that was asked for.
+    unasked: u32,
+}
+
+impl Beyond {
+    /// A frame came; returns whether none of the range follows. Pictures of the range may be sent after one behind it
+    /// that they depend on, but not after one that follows a clean point.
+    fn push(&mut self, ticks: i64, clean: bool, range: Span) -> bool {
+        let behind = ticks.saturating_sub(range.to.ticks());
+        self.in_row = self.in_row.saturating_add(1);
+        self.late = self.late.saturating_add(u32::from(behind > REORDER_TICKS));
+        self.unasked = self.unasked.saturating_add(u32::from(behind > WIDENED_TICKS));
+        let follows_clean = self.clean_ticks.is_some_and(|clean| ticks > clean);
+        if clean {
+            self.clean_ticks = Some(ticks);
+        }
+        self.late >= BEYOND_MIN || (follows_clean && self.in_row >= BEYOND_MIN)
+    }
+
+    /// A frame of the range came after all.
+    fn interrupt(&mut self, ticks: i64) {
+        self.in_row = 0;
+        self.late = 0;
+        self.clean_ticks = self.clean_ticks.filter(|clean| ticks.saturating_add(REORDER_TICKS) >= *clean);
+    }
+}
+
+/// What becomes of a frame, and what it told beside that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judgement {
+    pub(super) verdict: Verdict,
+    pub(super) told: Told,
+    /// When it was taken.
+    pub(super) time: WallTime,
     /// Whether its clock went back.
     pub(super) went_back: bool,
 }
@@ -62,13 +84,10 @@ impl Track {
         Self {
             config,
             anchor: None,
-            recent: BTreeSet::new(),
-            clean: (None, None),
-            horizon: None,
-            latest: None,
+            taken: Taken::default(),
+            course: Course::default(),
             previous: None,
-            pace: None,
-            beyond: 0,
+            beyond: Beyond::default(),
             section_ended: false,
             finished: false,
         }
@@ -78,7 +97,9 @@ impl Track {
     pub(super) fn begin(&mut self) {
         self.anchor = None;
         self.previous = None;
-        self.beyond = 0;
+        self.beyond = Beyond::default();
+        self.course.begin();
+        self.taken.begin(self.course.settled_ticks());
     }
 
     pub(super) const fn config(&self) -> FetchTrack {
@@ -87,64 +108,77 @@ impl Track {
 
     /// Whether anything came of it.
     pub(super) const fn was_heard(&self) -> bool {
-        self.previous.is_some() || self.latest.is_some()
+        self.previous.is_some() || self.latest().is_some()
     }
 
     pub(super) const fn is_finished(&self) -> bool {
         self.finished
     }
 
+    /// Whether it went on behind all that was asked for, so that tracks that lag behind it had their time.
+    pub(super) const fn is_outrun(&self) -> bool {
+        self.beyond.unasked >= BEYOND_MIN
+    }
+
     pub(super) const fn section_ended(&self) -> bool {
         self.section_ended
     }
 
-    /// The latest frame taken.
+    /// The latest frame of the range that came, as far as its time is believed.
     pub(super) const fn latest(&self) -> Option<WallTime> {
-        self.latest
+        self.course.latest()
     }
 
-    /// The last clean point taken that is not later than `time`, of the last two.
+    /// The last clean point not later than `time`, of the last two.
     pub(super) fn clean_before(&self, time: WallTime) -> Option<WallTime> {
-        let (before, last) = self.clean;
-        [last, before].into_iter().flatten().map(WallTime::from_ticks).find(|clean| *clean <= time)
+        self.course.clean_before(time)
     }
 
-    /// Where the latest frame taken ends.
+    /// Where the latest frame ends.
     pub(super) fn end(&self) -> Option<WallTime> {
-        self.latest.map(|latest| latest.plus(self.frame_ticks()))
+        self.latest().map(|latest| latest.plus(self.frame_ticks()))
     }
 
     /// How long a frame lasts.
     pub(super) fn frame_ticks(&self) -> i64 {
-        self.pace.map_or(TICKS_PER_SECOND / 25, |pace| pace.frame_ticks)
+        self.course.frame_ticks()
+    }
+
+    /// Nothing comes behind the frame that came last.
+    pub(super) fn settle(&mut self, range: Span) -> Told {
+        self.course.settle(None, range)
     }
 
     /// Judges a frame. `begins` is where the `PLAY` begins, by which a first frame without a mark is placed.
-    pub(super) fn frame(&mut self, frame: &FetchFrame, range: Span, begins: WallTime) -> (Verdict, Told) {
+    pub(super) fn frame(&mut self, frame: &FetchFrame, range: Span, begins: WallTime) -> Judgement {
         let time = self.place(frame, begins);
-        let mut told = Told::default();
-        if let Some(previous) = self.previous.replace(time) {
-            told.went_back = time.plus(REORDER_TICKS) < previous;
+        let ticks = time.ticks();
+        let discontinuity = frame.mark.is_some_and(|mark| mark.discontinuity);
+        let clean = frame.key || frame.mark.is_some_and(|mark| mark.clean_point);
+        let previous = self.previous.replace(time);
+        let went_back = previous.is_some_and(|previous| time.plus(REORDER_TICKS) < previous);
+        if went_back {
+            self.taken.go_back(discontinuity);
         }
-        let terminal = frame.mark.is_some_and(|mark| mark.terminal);
         self.section_ended = frame.mark.is_some_and(|mark| mark.ends_section);
-        let verdict = if time >= range.to {
-            self.beyond = self.beyond.saturating_add(1);
-            self.finished |= self.beyond >= BEYOND_MIN;
-            Verdict::Beyond
+        let (verdict, told) = if time >= range.to {
+            self.finished |= self.beyond.push(ticks, clean, range);
+            (Verdict::Beyond, self.course.settle(Some(ticks), range))
         } else {
-            self.beyond = 0;
-            if self.is_repeated(time) {
-                Verdict::Repeated
-            } else if time < range.from {
+            self.beyond.interrupt(ticks);
+            let verdict = if time < range.from {
                 Verdict::Lead { time }
+            } else if self.taken.meets(time, frame.timestamp) {
+                Verdict::Repeated
             } else {
-                told.hole = self.take(time, frame, range);
+                self.taken.insert(time, frame.timestamp);
                 Verdict::Take { time }
-            }
+            };
+            let at = Waypoint { ticks, clean, said: frame.lost > 0 || discontinuity };
+            (verdict, self.course.follow(at, range))
         };
-        self.finished |= terminal;
-        (verdict, told)
+        self.finished |= frame.mark.is_some_and(|mark| mark.terminal);
+        Judgement { verdict, told, time, went_back }
     }
 
     /// When a frame was taken: as its mark says, or as far from a frame that is known as its RTP time is.
@@ -163,54 +197,5 @@ impl Track {
             self.anchor = Some((frame.timestamp, time));
         }
         time
-    }
-
-    /// Whether a frame of this time was taken.
-    fn is_repeated(&self, time: WallTime) -> bool {
-        let ticks = time.ticks();
-        let settled = self.horizon.is_some_and(|horizon| ticks < horizon.saturating_sub(SAME_TICKS));
-        let (low, high) = (ticks.saturating_sub(SAME_TICKS), ticks.saturating_add(SAME_TICKS));
-        settled || self.recent.range(low..=high).next().is_some()
-    }
-
-    /// Keeps in mind that a frame was taken; returns what is missing before it.
-    fn take(&mut self, time: WallTime, frame: &FetchFrame, range: Span) -> Option<Span> {
-        let ticks = time.ticks();
-        let hole = self.hole_before(time, frame, range);
-        self.recent.insert(ticks);
-        self.latest = Some(self.latest.map_or(time, |latest| latest.max(time)));
-        self.pace = Some(Pace::advanced(self.pace, ticks));
-        let clean = frame.key || frame.mark.is_some_and(|mark| mark.clean_point);
-        if clean && self.clean.1.is_none_or(|last| ticks > last) {
-            self.clean = (self.clean.1, Some(ticks));
-            // Frames may still come that lie before this clean point; none that lie before the one before it.
-            if let Some(before) = self.clean.0 {
-                self.settle(before);
-            }
-        }
-        while self.recent.len() > RECENT_MAX {
-            if let Some(first) = self.recent.pop_first() {
-                self.horizon = Some(first.saturating_add(1));
-            }
-        }
-        hole
-    }
-
-    fn settle(&mut self, horizon: i64) {
-        self.recent = self.recent.split_off(&horizon);
-        self.horizon = Some(horizon);
-    }
-
-    /// What is missing between the latest frame and one at `time`.
-    fn hole_before(&self, time: WallTime, frame: &FetchFrame, range: Span) -> Option<Span> {
-        let Some(pace) = self.pace else {
-            let begins_late = time.ticks_since(range.from) > crate::pace::PAUSE_TICKS_MAX;
-            return begins_late.then(|| Span::new(range.from, time)).flatten();
-        };
-        // Where the server itself says that something is missing, less than a pause is believed.
-        let said = frame.lost > 0 || frame.mark.is_some_and(|mark| mark.discontinuity);
-        let step = time.ticks().saturating_sub(pace.max_pts);
-        let missing = pace.pauses(time.ticks()) || (said && step > pace.frame_ticks.saturating_mul(2));
-        missing.then(|| Span::new(WallTime::from_ticks(pace.end_pts()), time)).flatten()
     }
 }
