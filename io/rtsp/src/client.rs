@@ -14,6 +14,7 @@ mod error;
 mod interval;
 mod keepalive;
 mod link;
+mod orders;
 mod outcome;
 mod remote;
 mod session;

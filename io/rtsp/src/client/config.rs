@@ -39,7 +39,7 @@ pub struct ClientConfig {
     /// After how long without acknowledgement a connection counts as dead; bounds how long a peer that lost
     /// power goes unnoticed by the kernel. Silence of a living peer is not its business.
     pub dead_peer_timeout: Duration,
-    /// How often the server is told that the session is wanted; `None`: at half its session timeout.
+    /// How often the server is told that the session is wanted; `None`: at a third of its session timeout.
     pub keepalive_interval: Option<Duration>,
     /// The `User-Agent` header.
     pub user_agent: String,

@@ -17,6 +17,10 @@ use super::link::Link;
 /// more than a key frame. What exceeds it shows as lost packets.
 const EARLY_BYTES_MAX: usize = 256 * 1024;
 
+/// The same of a replay, which comes as fast as the network takes it. What exceeds it ends the connection: footage must
+/// not be missed in silence, and can be asked for again.
+const EARLY_REPLAY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// How often one request may be repeated with a login: once when the server asks for it, once more when its nonce
 /// went stale meanwhile. More would lock the account of a camera that counts failures.
 const LOGINS_MAX: u32 = 2;
@@ -33,6 +37,8 @@ pub(super) struct Connection {
     pub(super) tail: Vec<u8>,
     /// How much of `tail` is early media.
     early: usize,
+    /// Whether early media must not be dropped.
+    keeps_early: bool,
     timeout: Duration,
 }
 
@@ -50,7 +56,20 @@ impl Connection {
         };
         let dialogue = Dialogue::new(config.user_agent.clone(), config.login());
         let framer = Framer::new();
-        Ok(Self { link, framer, dialogue, tail: Vec::new(), early: 0, timeout: config.timeout })
+        Ok(Self {
+            link,
+            framer,
+            dialogue,
+            tail: Vec::new(),
+            early: 0,
+            keeps_early: false,
+            timeout: config.timeout,
+        })
+    }
+
+    /// From here on media that come early are all kept, or the connection ends.
+    pub(super) const fn keep_early(&mut self) {
+        self.keeps_early = true;
     }
 
     /// Sends a request, with a login if the server wants one, and returns the successful answer.
@@ -126,7 +145,12 @@ impl Connection {
             match self.framer.next(&self.tail, &mut at).map_err(|error| protocol(step, error))? {
                 Some(Frame::Text(message)) => break Some(message),
                 Some(Frame::Interleaved { channel, data }) => {
-                    if self.early.saturating_add(early.len()).saturating_add(data.len()) <= EARLY_BYTES_MAX {
+                    let bytes = self.early.saturating_add(early.len()).saturating_add(data.len());
+                    if self.keeps_early && bytes > EARLY_REPLAY_BYTES_MAX {
+                        let problem = "more media came before the answer than can be kept";
+                        return Err(broken(step, std::io::Error::other(problem)));
+                    }
+                    if self.keeps_early || bytes <= EARLY_BYTES_MAX {
                         // Cannot fail: the data came in a frame of the same size.
                         write_interleaved(&mut early, channel, |out| out.extend_from_slice(data));
                     }

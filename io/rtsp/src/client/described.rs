@@ -132,8 +132,9 @@ impl Described {
     /// # Errors
     /// As [`ClientError`] says; [`ClientError::ReplayUnsupported`] when the server cannot replay,
     /// [`ClientError::InvalidRange`] when it has nothing of the range.
-    pub async fn replay(self, tracks: &[usize], request: &PlayRequest) -> Result<Session, ClientError> {
+    pub async fn replay(mut self, tracks: &[usize], request: &PlayRequest) -> Result<Session, ClientError> {
         let require = request.replay.then(|| (replay::REQUIRE.to_owned(), replay::REPLAY_FEATURE.to_owned()));
+        self.connection.keep_early();
         let wanted = Wanted {
             transport: Transport::TcpInterleaved,
             setup_headers: require.into_iter().collect(),
@@ -213,7 +214,7 @@ impl Described {
             keepalive: Keepalive::new(Instant::now(), timeout, config.keepalive_interval, &public),
             channels,
             datagrams,
-            wire: Wire::new(session_tracks.len()),
+            wire: Wire::new(session_tracks.len(), &config),
             tracks: session_tracks,
             pace: wanted.pace,
             counters: Counters::default(),

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use keepwatch_media::fingerprint::Fingerprint;
 use rustls::ClientConnection;
+use socket2::SockRef;
 
 use super::error::ClientError;
 use super::tls::Handshake;
@@ -40,6 +41,8 @@ pub(super) struct Link {
     tls: Option<Box<ClientConnection>>,
     /// Bytes that neither the socket nor TLS took yet.
     unsent: Vec<u8>,
+    /// Whether the peer said in TLS that nothing more comes.
+    closed: bool,
     /// The fingerprint of the server's certificate.
     certificate: Option<Fingerprint>,
 }
@@ -77,7 +80,13 @@ impl Write for &Socket {
 impl Link {
     /// A connection without TLS.
     pub(super) const fn plain(stream: tokio::net::TcpStream) -> Self {
-        Self { socket: Socket::Registered(stream), tls: None, unsent: Vec::new(), certificate: None }
+        Self {
+            socket: Socket::Registered(stream),
+            tls: None,
+            unsent: Vec::new(),
+            closed: false,
+            certificate: None,
+        }
     }
 
     /// A connection with TLS, once the server has shown the certificate that is `pinned`, or any.
@@ -131,6 +140,9 @@ impl Link {
             let bytes = self.socket.read(buffer.get_mut(..limit).unwrap_or_default())?;
             return Ok(Filled { bytes, more: bytes == limit });
         };
+        if self.closed {
+            return Ok(Filled { bytes: 0, more: false });
+        }
         // What comes out is shorter than what goes in, but for a record that was begun earlier.
         let half = buffer.len().saturating_sub(RECORD_BYTES_MAX) / 2;
         let (plain, sealed) = buffer.split_at_mut(half.saturating_add(RECORD_BYTES_MAX).min(buffer.len()));
@@ -148,8 +160,12 @@ impl Link {
             tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             while let Some(room) = plain.get_mut(bytes..).filter(|room| !room.is_empty()) {
                 match tls.reader().read(room) {
-                    // The peer said goodbye; what came before it is still handed over.
-                    Ok(0) => return Ok(Filled { bytes, more: true }),
+                    // What came before the goodbye is still handed over; the goodbye is for the next read, as TLS
+                    // tells it once and the socket may stay open.
+                    Ok(0) => {
+                        self.closed = true;
+                        return Ok(Filled { bytes, more: true });
+                    }
                     Ok(read) => bytes = bytes.saturating_add(read),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error),
@@ -168,6 +184,14 @@ impl Link {
     /// Whether so much waits that what can be left out should be.
     pub(super) const fn is_congested(&self) -> bool {
         self.unsent.len() > UNSENT_BYTES_MAX
+    }
+
+    /// Bounds what the kernel holds of what was not read yet.
+    pub(super) fn bound_unread(&self, bytes: usize) -> io::Result<()> {
+        match &self.socket {
+            Socket::Registered(stream) => SockRef::from(stream).set_recv_buffer_size(bytes),
+            Socket::Timed(stream) => SockRef::from(stream).set_recv_buffer_size(bytes),
+        }
     }
 
     /// Sends what the socket takes; returns whether that was all.

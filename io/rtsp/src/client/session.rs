@@ -7,6 +7,7 @@
 //! its way. Packets go straight to the handler. Nothing is decided about silence or loss.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use keepwatch_media::rtcp::{self, RtcpPacket};
@@ -16,10 +17,12 @@ use keepwatch_model::{Flow, MonoTime, PacketHandler};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ReadInterval;
+use super::config::ClientConfig;
 use super::dialogue::{Dialogue, Incoming};
 use super::error::ClientError;
 use super::keepalive::Keepalive;
 use super::link::Link;
+use super::orders::{Answered, Orders, Pending};
 use super::outcome::{Counters, EndReason, Played, SessionEnd, SessionTrack};
 use super::remote::{Command, Order, Remote};
 use super::setup::Addresses;
@@ -41,8 +44,15 @@ const REPLAY_INTERVAL: Duration = Duration::from_millis(200);
 /// go on with another.
 const GOODBYE_GRACE: Duration = Duration::from_secs(1);
 
-/// Orders that may be unanswered; a server that answers none is not to be asked more.
-const PENDING_MAX: usize = 4;
+/// What the kernel may hold of a replay that is limited from its beginning: what is read in a second. Left to itself it
+/// holds megabytes, and servers see nothing taken for so long that they give the client up.
+const UNREAD_TIME: Duration = Duration::from_secs(1);
+
+/// Within these bounds: less would slow down what comes in bursts, more is not needed at any limit that is one.
+const UNREAD_BYTES: RangeInclusive<u64> = 32 * 1024..=1024 * 1024;
+
+/// The least limit for which that is done. Below it no buffer is read out before a server loses patience.
+const UNREAD_RATE_MIN: u64 = 8 * 1024;
 
 /// What comes on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,15 +70,6 @@ pub(super) enum Pace {
     Timed(ReadInterval),
     /// Replay: when something has come and may be read.
     Ready(Throttle),
-}
-
-/// An order that the server has not answered.
-#[derive(Debug)]
-struct Pending {
-    cseq: u32,
-    command: Command,
-    /// Whether it was repeated with another login.
-    repeated: bool,
 }
 
 /// A session whose media flows. Dropping it closes the connection.
@@ -98,11 +99,20 @@ pub struct Session {
 pub(super) struct Wire {
     /// When each track said goodbye, if nothing came of it since.
     goodbyes: Vec<Option<MonoTime>>,
-    pending: Vec<Pending>,
-    /// The sequence number of the `TEARDOWN` that was sent.
-    teardown: Option<u32>,
+    orders: Orders,
+    /// Whether the configuration says what the kernel may hold.
+    has_receive_buffer: bool,
+    teardown: Option<Teardown>,
     /// Whether the server knows, or cannot be told, that the session is over.
     over: bool,
+}
+
+/// The `TEARDOWN` that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Teardown {
+    cseq: u32,
+    /// Whether it was repeated with another login.
+    repeated: bool,
 }
 
 /// How one read ended.
@@ -115,8 +125,13 @@ enum Round {
 
 impl Wire {
     /// A session of so many tracks that has just begun.
-    pub(super) fn new(tracks: usize) -> Self {
-        Self { goodbyes: vec![None; tracks], ..Self::default() }
+    pub(super) fn new(tracks: usize, config: &ClientConfig) -> Self {
+        Self {
+            goodbyes: vec![None; tracks],
+            orders: Orders::new(config.timeout),
+            has_receive_buffer: config.receive_buffer_bytes.is_some(),
+            ..Self::default()
+        }
     }
 }
 
@@ -145,34 +160,67 @@ impl Session {
         handler: &mut H,
         clock: impl Fn() -> MonoTime,
     ) -> SessionEnd {
+        let reason = self.receive(handler, &clock).await;
+        let now = clock();
+        if let Some(datagrams) = &mut self.datagrams {
+            // Whatever ended it, what has come and only waits for its turn is handed over.
+            datagrams.end(now, handler);
+        }
+        if matches!(reason, EndReason::Stopped) {
+            self.tear_down(now).await;
+        }
+        self.wire.over = true;
+        SessionEnd { reason, counters: self.counters() }
+    }
+
+    /// Reads and hands over until there is a reason to end.
+    async fn receive<H: PacketHandler>(
+        &mut self,
+        handler: &mut H,
+        clock: &impl Fn() -> MonoTime,
+    ) -> EndReason {
         let mut timer = std::pin::pin!(sleep_until(Instant::now()));
-        let reason = loop {
+        self.bound_unread();
+        if let Err(reason) = self.hand_over_early(clock(), handler) {
+            return reason;
+        }
+        loop {
             let now = clock();
             let round = scratch::with_read(|buffer| self.read_round(buffer, now, handler));
             let flow = handler.idle(now);
             let round = match (round, flow) {
-                (Err(reason), _) => {
-                    if let Some(datagrams) = &mut self.datagrams {
-                        datagrams.end(now, handler);
-                    }
-                    break reason;
-                }
-                (Ok(_), Flow::Stop) => {
-                    self.tear_down(now).await;
-                    break EndReason::Stopped;
-                }
+                (Err(reason), _) => return reason,
+                (Ok(_), Flow::Stop) => return EndReason::Stopped,
                 (Ok(round), Flow::Continue) => round,
             };
             if let Err(error) = self.speak(now) {
-                break EndReason::Lost(error);
+                return EndReason::Lost(error);
             }
             match round {
                 Round::Drained => self.wait(timer.as_mut()).await,
                 Round::More => tokio::task::yield_now().await,
             }
-        };
-        self.wire.over = true;
-        SessionEnd { reason, counters: self.counters() }
+        }
+    }
+
+    /// Has the kernel hold little of a replay that is limited. Once it holds much, to allow less would only make the
+    /// server wait until all of that is read; so this is for the beginning.
+    fn bound_unread(&self) {
+        let Some(rate) = self.remote.rate().filter(|rate| *rate >= UNREAD_RATE_MIN) else { return };
+        if matches!(self.pace, Pace::Ready(_)) && !self.wire.has_receive_buffer {
+            let bytes = rate.saturating_mul(UNREAD_TIME.as_secs());
+            let bytes = bytes.clamp(*UNREAD_BYTES.start(), *UNREAD_BYTES.end());
+            // Without it the replay goes on, and at worst has to be asked for again.
+            let _ = self.link.bound_unread(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+    }
+
+    /// Hands over what came before the answer to `PLAY`, which may be more than the thread's buffer holds.
+    fn hand_over_early(&mut self, now: MonoTime, handler: &mut impl PacketHandler) -> Result<(), EndReason> {
+        let early = std::mem::take(&mut self.tail);
+        let framed = self.hand_over(&early, now, handler)?;
+        self.tail = early.get(framed..).unwrap_or_default().to_vec();
+        Ok(())
     }
 
     /// Waits until there is something to do.
@@ -207,10 +255,11 @@ impl Session {
     /// Says what there is to say: orders, a keepalive, receiver reports.
     fn speak(&mut self, now: MonoTime) -> io::Result<()> {
         let instant = Instant::now();
-        while self.wire.pending.len() < PENDING_MAX
+        self.wire.orders.expire(instant);
+        while self.wire.orders.has_room()
             && let Some(command) = self.remote.next()
         {
-            self.give_order(command, false);
+            self.give_order(command, false, self.wire.orders.deadline(instant));
         }
         if let Some(method) = self.keepalive.poll(instant)
             && !self.link.is_congested()
@@ -224,7 +273,7 @@ impl Session {
     }
 
     /// Writes the request of an order.
-    fn give_order(&mut self, command: Command, repeated: bool) {
+    fn give_order(&mut self, command: Command, repeated: bool, deadline: Instant) {
         let (method, headers) = match command.order {
             Order::Play(request) => (Method::Play, request.headers()),
             Order::Pause => (Method::Pause, Vec::new()),
@@ -234,7 +283,7 @@ impl Session {
         if is_play {
             self.remote.note_play(cseq);
         }
-        self.wire.pending.push(Pending { cseq, command, repeated });
+        self.wire.orders.push(Pending { cseq, command, repeated, deadline });
     }
 
     /// Reads once whatever the session has, and hands over all that is whole.
@@ -353,27 +402,28 @@ impl Session {
         if response.status < 200 {
             return;
         }
-        let pending = &self.wire.pending;
-        let position = pending.iter().position(|pending| response.cseq() == Some(pending.cseq));
-        // A server that numbers its answers wrongly is understood where only one answer is awaited.
-        let position = position.or((pending.len() == 1 && self.keepalive.awaited() == 0).then_some(0));
-        let Some(position) = position else {
-            self.keepalive.answered(response.status);
-            if response.status == 401 {
-                // The nonce grew old. The next keepalive uses the one that came with the refusal.
-                let _ = self.dialogue.take_challenge(response, false);
+        if let Some(teardown) = self.wire.teardown.filter(|sent| response.cseq() == Some(sent.cseq)) {
+            return self.take_farewell(response, teardown);
+        }
+        let now = Instant::now();
+        let order = match self.wire.orders.answered(response.cseq(), !self.keepalive.is_awaited(now)) {
+            Answered::Order(order) => order,
+            Answered::Expired => return,
+            Answered::Other => {
+                self.keepalive.answered(now, response.status);
+                if response.status == 401 {
+                    // The nonce grew old. The next keepalive uses the one that came with the refusal.
+                    let _ = self.dialogue.take_challenge(response, false);
+                }
+                return;
             }
-            if self.wire.teardown.is_some() && response.cseq() == self.wire.teardown {
-                self.wire.over = true;
-            }
-            return;
         };
-        let Pending { cseq, command, repeated } = self.wire.pending.remove(position);
+        let Pending { cseq, command, repeated, deadline } = order;
         let step = command.order.step();
         let result = match response.status {
             200..=299 => Ok(self.addresses.played(cseq, response)),
             401 => match self.dialogue.take_challenge(response, repeated) {
-                Ok(()) => return self.give_order(command, true),
+                Ok(()) => return self.give_order(command, true, deadline),
                 Err(problem) => Err(ClientError::Unauthorized(problem)),
             },
             status => Err(ClientError::refused(step, status, response.reason.chars().take(200).collect())),
@@ -382,13 +432,24 @@ impl Session {
         let _ = command.answer.send(result);
     }
 
+    /// Takes the answer to `teardown`: a refusal for want of a login, as when the nonce grew old, is answered once.
+    fn take_farewell(&mut self, response: &Response, teardown: Teardown) {
+        let again = response.status == 401
+            && !teardown.repeated
+            && self.dialogue.take_challenge(response, false).is_ok();
+        if again {
+            let cseq = self.dialogue.write_teardown(self.link.outbox());
+            self.wire.teardown = Some(Teardown { cseq, repeated: true });
+        } else {
+            self.wire.over = true;
+        }
+    }
+
     /// Tells the server that the session is over and waits, but not long, for its answer.
     async fn tear_down(&mut self, now: MonoTime) {
-        if let Some(datagrams) = &mut self.datagrams {
-            datagrams.end(now, &mut Nobody);
-        }
         self.remote.limit(None);
-        self.wire.teardown = Some(self.dialogue.write_teardown(self.link.outbox()));
+        let cseq = self.dialogue.write_teardown(self.link.outbox());
+        self.wire.teardown = Some(Teardown { cseq, repeated: false });
         let deadline = Instant::now() + TEARDOWN_WAIT;
         while !self.wire.over && Instant::now() < deadline {
             let read = scratch::with_read(|buffer| self.read_round(buffer, now, &mut Nobody));

@@ -148,6 +148,42 @@ async fn what_the_network_mixes_up_comes_in_order_and_what_it_loses_is_a_gap() {
     assert!(goodbye, "{farewell:?}");
 }
 
+/// What has come and waits for a packet that is missing is no less there when the session is stopped.
+#[tokio::test]
+async fn what_waits_for_its_turn_is_handed_over_when_the_session_is_stopped() {
+    /// Stops in the round after the one in which a report came, which was sent last.
+    struct UntilReport(Vec<Vec<u8>>, u32);
+    impl PacketHandler for UntilReport {
+        fn rtp(&mut self, _now: MonoTime, _track: usize, packet: &[u8]) {
+            self.0.push(packet.to_vec());
+        }
+        fn rtcp(&mut self, _now: MonoTime, _track: usize, _packet: &[u8]) {
+            self.1 = 1;
+        }
+        fn idle(&mut self, _now: MonoTime) -> Flow {
+            self.1 *= 2;
+            if self.1 > 2 { Flow::Stop } else { Flow::Continue }
+        }
+    }
+    let addr = camera(async |mut peer: Peer| {
+        let (media, play) = Media::set_up(&mut peer).await;
+        peer.ok(&play, "", "").await;
+        for sequence in [1, 2, 3, 5] {
+            media.send(&packet(sequence)).await;
+        }
+        let mut report = vec![];
+        rtcp::write_receiver_report(&mut report, 1, None, "camera");
+        media.send_rtcp(&report).await;
+        peer.wait_for_close().await;
+    })
+    .await;
+    let session = connect(&udp(addr)).await.unwrap().play(&[0]).await.unwrap();
+    let mut handler = UntilReport(vec![], 0);
+    let end = within(session.run(&mut handler, clock())).await;
+    assert!(matches!(end.reason, EndReason::Stopped), "{end:?}");
+    assert_eq!(handler.0, [packet(1), packet(2), packet(3), packet(5)]);
+}
+
 #[tokio::test]
 async fn a_goodbye_on_all_tracks_ends_the_session_and_one_that_is_taken_back_does_not() {
     let addr = camera(async |mut peer: Peer| {

@@ -332,3 +332,66 @@ async fn the_end_of_the_connection_is_the_end_of_the_session() {
     assert!(matches!(end.reason, EndReason::EndedByServer | EndReason::Lost(_)), "{end:?}");
     assert_eq!(handler.frames, [(1, None), (2, None)]);
 }
+
+/// A server that sends at once and answers later: footage must not be missed in silence.
+#[tokio::test]
+async fn what_comes_before_the_answer_is_kept_or_the_session_does_not_begin() {
+    const BYTES: u16 = 60_000;
+    // Twice what the thread's buffer holds, and more than is kept.
+    for (count, kept) in [(35, true), (80, false)] {
+        let addr = camera(async move |mut peer: Peer| {
+            let play = peer.until_play(SDP).await;
+            for number in 0..count {
+                let mut packet = frame(number, None);
+                packet.resize(usize::from(BYTES) + 4, 7);
+                packet[2..4].copy_from_slice(&BYTES.to_be_bytes());
+                peer.send(packet).await;
+            }
+            peer.ok(&play, "", "").await;
+            peer.send(frame(count, None)).await;
+            peer.wait_for_close().await;
+        })
+        .await;
+        let session = within(replay(addr, &request())).await;
+        if !kept {
+            assert!(matches!(session, Err(ClientError::Ended { step: Step::Play, .. })), "{session:?}");
+            continue;
+        }
+        let mut handler =
+            Steering::new(
+                |frames: &[_]| {
+                    if frames.len() > usize::from(count) { Flow::Stop } else { Flow::Continue }
+                },
+            );
+        let end = within(session.unwrap().run(&mut handler, clock())).await;
+        assert!(matches!(end.reason, EndReason::Stopped), "{end:?}");
+        assert!(handler.frames.iter().map(|(number, _)| *number).eq(0..=count), "{:?}", handler.frames);
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_is_never_answered_times_out_and_the_session_goes_on() {
+    let addr = camera(async |mut peer: Peer| {
+        let play = peer.until_play(SDP).await;
+        peer.ok(&play, "", "").await;
+        until(&mut peer, "PAUSE").await;
+        peer.send(frame(1, None)).await;
+        let play = until(&mut peer, "PLAY").await;
+        peer.ok(&play, "", "").await;
+        peer.send(frame(2, None)).await;
+        peer.wait_for_close().await;
+    })
+    .await;
+    let mut config = config(addr, "/recorded");
+    config.timeout = Duration::from_millis(500);
+    let session = connect(&config).await.unwrap().replay(&[0], &request()).await.unwrap();
+    let remote = session.remote();
+    let steered = tokio::spawn(async move { (remote.pause().await, remote.play(request()).await) });
+    let mut handler =
+        Steering::new(|frames: &[_]| if frames.len() < 2 { Flow::Continue } else { Flow::Stop });
+    let end = within(session.run(&mut handler, clock())).await;
+    assert!(matches!(end.reason, EndReason::Stopped), "{end:?}");
+    let (paused, played) = within(steered).await.unwrap();
+    assert!(matches!(paused, Err(ClientError::TimedOut(Step::Pause))), "{paused:?}");
+    assert!(played.is_ok(), "{played:?}");
+}

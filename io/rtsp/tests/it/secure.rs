@@ -1,17 +1,22 @@
 //! RTSP over TLS: a certificate is known by its fingerprint.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use keepwatch_media::fingerprint::Fingerprint;
-use keepwatch_rtsp::client::{ClientConfig, ClientError, connect};
+use keepwatch_rtsp::client::{ClientConfig, ClientError, EndReason, connect};
 use keepwatch_rtsp::server::Server;
 use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
-use crate::fixture::{PASSWORD, Running, Studio, collect, config, program, sample, within};
-use crate::script::{Peer, camera};
+use crate::fixture::{
+    Collector, PASSWORD, Running, Studio, clock, collect, config, program, sample, tracks, within,
+};
+use crate::script::{Peer, SDP, camera, interleaved, rtp};
 
-/// A server with a certificate of its own, and its fingerprint. Its name and its dates fit nothing.
-async fn serve(studio: Studio) -> (Running, Fingerprint) {
+/// A certificate of its own for a server, and its fingerprint. Its name and its dates fit nothing.
+fn certificate() -> (rustls::ServerConfig, Fingerprint) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::new(vec!["somebody-else.example".to_owned()]).unwrap();
     parameters.not_before = rcgen::date_time_ymd(1999, 1, 1);
@@ -28,6 +33,11 @@ async fn serve(studio: Studio) -> (Running, Fingerprint) {
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
+    (tls, fingerprint)
+}
+
+async fn serve(studio: Studio) -> (Running, Fingerprint) {
+    let (tls, fingerprint) = certificate();
     let server =
         Server::bind_tls("127.0.0.1:0".parse().unwrap(), Arc::new(tls), Arc::new(studio)).await.unwrap();
     (Running::new(server), fingerprint)
@@ -87,4 +97,47 @@ async fn a_server_without_tls_is_told_apart_and_a_silent_one_takes_no_longer_tha
     let addr = camera(async |peer: Peer| drop(peer)).await;
     let error = within(connect(&secure(addr, None))).await.unwrap_err();
     assert!(matches!(error, ClientError::Tls(_)), "{error:?}");
+}
+
+/// RFC 8446 §6.1: nothing comes after the notice. It is told once, and the socket may stay open.
+#[tokio::test]
+async fn a_notice_of_the_end_that_comes_with_media_is_not_forgotten() {
+    let (tls, _) = certificate();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let camera = tokio::spawn(async move {
+        let tcp = listener.accept().await.unwrap().0;
+        let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(tls)).accept(tcp).await.unwrap();
+        for (headers, body) in [("", ""), ("", SDP), ("Session: 1\r\n", "")] {
+            request(&mut stream).await;
+            let length = body.len();
+            let answer = format!("RTSP/1.0 200 OK\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        request(&mut stream).await;
+        let (mut tcp, mut session) = stream.into_inner();
+        session.writer().write_all(b"RTSP/1.0 200 OK\r\n\r\n").unwrap();
+        session.writer().write_all(&interleaved(0, &rtp(1, 1, &[0x65]))).unwrap();
+        session.send_close_notify();
+        let mut bytes = vec![];
+        while session.wants_write() {
+            session.write_tls(&mut bytes).unwrap();
+        }
+        tcp.write_all(&bytes).await.unwrap();
+        tcp
+    });
+    let session = connect(&secure(addr, None)).await.unwrap().play(&[0]).await.unwrap();
+    let mut collector = Collector::new(&[tracks().remove(0)], usize::MAX);
+    let end = within(session.run(&mut collector, clock())).await;
+    assert!(matches!(end.reason, EndReason::EndedByServer), "{end:?}");
+    assert_eq!(collector.order, [(0, false)]);
+    drop(camera.await.unwrap());
+}
+
+/// Reads one request.
+async fn request(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut text = vec![];
+    while !text.ends_with(b"\r\n\r\n") {
+        text.push(stream.read_u8().await.unwrap());
+    }
 }

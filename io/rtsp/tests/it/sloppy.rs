@@ -365,6 +365,32 @@ async fn the_end_is_told_to_the_camera_and_not_waited_for_long() {
     }
 }
 
+/// A nonce that grew old during the session: the camera would count the session until it times out.
+#[tokio::test]
+async fn a_farewell_that_is_refused_for_want_of_a_login_is_said_once_more() {
+    let (seen, farewell) = oneshot::channel();
+    let addr = camera(async move |mut peer: Peer| {
+        let play = peer.until_play(SDP).await;
+        peer.ok(&play, "", "").await;
+        peer.send(interleaved(0, &rtp(1, 1, &[0x65]))).await;
+        let mut requests = vec![];
+        while let Some(request) = peer.request().await {
+            let cseq = request.header("CSeq");
+            let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"";
+            peer.send(format!("RTSP/1.0 401 Unauthorized\r\nCSeq: {cseq}\r\n{challenge}\r\n\r\n")).await;
+            requests.push((request.method().to_owned(), request.header("Authorization").contains("nonce")));
+        }
+        seen.send(requests).unwrap();
+    })
+    .await;
+    let mut config = config(addr, "/live");
+    config.user = Some("operator".to_owned());
+    let (_, end) = receive(&config, Some(1)).await;
+    assert!(matches!(end.reason, EndReason::Stopped), "{end:?}");
+    let teardown = "TEARDOWN".to_owned();
+    assert_eq!(farewell.await.unwrap(), [(teardown.clone(), false), (teardown, true)]);
+}
+
 #[tokio::test]
 async fn a_dropped_session_says_goodbye_and_closes() {
     let (seen, farewell) = oneshot::channel();
