@@ -15,6 +15,7 @@ mod onvif;
 mod paths;
 mod store;
 mod time;
+mod watch;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
