@@ -274,7 +274,6 @@ fn every_fault_costs_the_frames_it_withholds_and_the_ledger_names_them() {
             let pictures = Movie::pictures(&file).unwrap();
             let numbers = numbers(&pictures);
             let lines = node.coverage(id, Some(span)).unwrap();
-            eprintln!(pictures.iter().filter(|picture| picture.number.is_none()).count());
             judge(case, &numbers, &lines, &cameras.connections(id).unwrap())
         });
         if let Err(what) = verdict {
