@@ -6,7 +6,7 @@ use keepwatch_model::TICKS_PER_SECOND;
 
 /// A pause in a session's pictures is a gap, although no packet was lost, when it is longer than this and than
 /// four of the frames before it: slow cameras are slow, and four seconds without a picture are not
-/// hidden.
+/// hidden. After the first picture of all, it is one when it is longer than the slowest camera takes.
 pub const PAUSE_TICKS_MAX: i64 = 3 * TICKS_PER_SECOND / 2;
 /// See [`PAUSE_TICKS_MAX`].
 const PAUSE_FRAMES_MAX: i64 = 4;
@@ -22,17 +22,26 @@ pub struct Pace {
     pub max_pts: i64,
     /// Duration of a frame.
     pub frame_ticks: i64,
+    /// Whether `frame_ticks` was seen, and is not merely assumed.
+    known: bool,
 }
 
 impl Pace {
-    /// After a picture at `pts`. One distance says little: a frame lasts at most twice as long as the one before, so
-    /// a pause does not become the duration of a frame, and a camera that slows down is followed within a few.
+    /// After a picture at `max_pts`, where frames are known to last `frame_ticks`.
+    pub(crate) const fn known(max_pts: i64, frame_ticks: i64) -> Self {
+        Self { max_pts, frame_ticks, known: true }
+    }
+
+    /// After a picture at `pts`. The first distance is taken for what it is, or a slow camera would be silent at the
+    /// beginning of each session. A later one says little by itself: a frame lasts at most twice as long as the one
+    /// before, so a pause does not become the duration of a frame, and a camera that slows down is followed within a few.
     pub fn advanced(pace: Option<Self>, pts: i64) -> Self {
         match pace {
-            None => Self { max_pts: pts, frame_ticks: FRAME_TICKS_DEFAULT },
-            Some(Self { max_pts, frame_ticks }) if pts > max_pts => {
-                let most = frame_ticks.saturating_mul(2).min(FRAME_TICKS_MAX);
-                Self { max_pts: pts, frame_ticks: pts.saturating_sub(max_pts).min(most) }
+            None => Self { max_pts: pts, frame_ticks: FRAME_TICKS_DEFAULT, known: false },
+            Some(Self { max_pts, frame_ticks, known }) if pts > max_pts => {
+                let doubled = if known { frame_ticks.saturating_mul(2) } else { FRAME_TICKS_MAX };
+                let most = doubled.min(FRAME_TICKS_MAX);
+                Self { max_pts: pts, frame_ticks: pts.saturating_sub(max_pts).min(most), known: true }
             }
             Some(pace) => pace,
         }
@@ -46,6 +55,9 @@ impl Pace {
     /// Whether a picture at `pts` comes after a pause that must not be hidden.
     pub fn pauses(self, pts: i64) -> bool {
         let pause = pts.saturating_sub(self.max_pts);
+        if !self.known {
+            return pause > FRAME_TICKS_MAX + PAUSE_TICKS_MAX;
+        }
         pause > PAUSE_TICKS_MAX && pause > self.frame_ticks.saturating_mul(PAUSE_FRAMES_MAX)
     }
 }
@@ -77,10 +89,30 @@ mod tests {
         assert!(!slow.pauses(slow.max_pts + 3 * TICKS_PER_SECOND));
     }
 
+    /// One picture in ten seconds, from the first on, a little early or late.
+    #[test]
+    fn the_slowest_camera_never_pauses() {
+        let mut pace = None;
+        for frame in 0..20 {
+            let pts = frame * 10 * TICKS_PER_SECOND + (frame % 3) * TICKS_PER_SECOND / 10;
+            assert!(!pace.is_some_and(|pace: Pace| pace.pauses(pts)), "picture {frame}");
+            pace = Some(Pace::advanced(pace, pts));
+        }
+        let first = Pace::advanced(None, 0);
+        assert!(first.pauses(12 * TICKS_PER_SECOND), "slower than any camera");
+        // A pause right after the first picture is forgotten with the next distance.
+        let fast = Pace::advanced(
+            Some(Pace::advanced(Some(first), 8 * TICKS_PER_SECOND)),
+            8 * TICKS_PER_SECOND + 3_600,
+        );
+        assert_eq!(fast.frame_ticks, 3_600);
+    }
+
     #[test]
     fn absurd_times_do_not_panic() {
         for pts in [i64::MIN, -1, 0, i64::MAX] {
-            let pace = Pace::advanced(Some(Pace { max_pts: pts, frame_ticks: 3_600 }), i64::MAX);
+            let pace =
+                Pace::advanced(Some(Pace { max_pts: pts, frame_ticks: 3_600, known: pts == 0 }), i64::MAX);
             pace.pauses(i64::MIN);
             pace.end_pts();
         }

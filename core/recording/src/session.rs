@@ -5,13 +5,23 @@
 
 use std::time::Duration;
 
-use keepwatch_model::{GapReason, Machine, MonoTime};
+use keepwatch_model::{GapReason, Machine, MonoTime, TICKS_PER_SECOND};
+
+use crate::pace::FRAME_TICKS_MAX;
+use crate::slicer::RECORD_AGE_MAX;
 
 /// A dial that takes longer has failed, whatever the layers below still hope for.
 pub const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// A connected camera without a new durable record for so long is hung up and dialled anew. Two records and their
-/// way to the disk fit in several times.
-pub const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// A connected camera without a new durable record for so long is hung up and dialled anew. The slowest camera's next
+/// picture, the time that its record stays open, and the way to the disk fit in; a dead peer is noticed later.
+pub const SILENCE_MAX: Duration = Duration::from_secs(12);
+const _: () = assert!(
+    SILENCE_MAX.as_millis()
+        >= RECORD_AGE_MAX.as_millis()
+            + 500
+            + (1_000 * FRAME_TICKS_MAX / TICKS_PER_SECOND).unsigned_abs() as u128,
+    "a slow camera would be hung up after each picture"
+);
 /// First wait before dialling again: a camera that only dropped the connection is back at once.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest wait: a camera that was away for a day is recorded again within this.

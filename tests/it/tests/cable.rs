@@ -7,8 +7,8 @@ use keepwatch_model::{Span, TICKS_PER_SECOND};
 
 use crate::shared;
 
-/// After which a peer that answers nothing counts as dead, and a session whose footage does not reach the disk ends.
-const DEAD_PEER: Duration = Duration::from_secs(15);
+/// A session whose footage does not reach the disk for 12 s ends; its last record is closed 1.5 s after the cable was cut.
+const SILENT_PEER: Duration = Duration::from_secs(16);
 
 #[test]
 fn a_camera_that_loses_its_power_is_hung_up_and_the_gap_is_as_long_as_the_frames_missing_in_it() {
@@ -26,11 +26,11 @@ fn a_camera_that_loses_its_power_is_hung_up_and_the_gap_is_as_long_as_the_frames
 
     network.cut().unwrap();
     let cut = Instant::now();
-    wait_until("end of the session", DEAD_PEER + Duration::from_secs(5), || {
+    wait_until("end of the session", SILENT_PEER + Duration::from_secs(5), || {
         Ok((node.camera("cam1")?["recording"] == false).then_some(()))
     })
     .unwrap();
-    assert!(cut.elapsed() < DEAD_PEER, "hung up after {:?}", cut.elapsed());
+    assert!(cut.elapsed() < SILENT_PEER, "hung up after {:?}", cut.elapsed());
     // The frames on their way when the cable was cut are the last ones held.
     let held_until = node.durable_until("cam1").unwrap().unwrap();
     // Long enough for a dial to fail, so that there is more than one reason.

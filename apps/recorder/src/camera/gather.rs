@@ -38,6 +38,12 @@ use super::stream::{StreamState, clock_offset_event};
 
 /// Frames that cannot be decoded are waited through for so long before an operator hears of it.
 const KEY_FRAME_WAIT: Duration = Duration::from_secs(5);
+/// Metadata that came so long before the first picture of a run is recorded with it; what came earlier tells of pictures
+/// that are missing.
+const METADATA_AHEAD_MAX: Duration = Duration::from_secs(2);
+/// The same before a later record, whose labels begin where the last one ended: the slowest camera's pictures are ten
+/// seconds apart.
+const METADATA_BETWEEN_MAX: Duration = Duration::from_secs(12);
 /// Position of the video among the tracks of a session: the one that records are cut by.
 const VIDEO: usize = 0;
 
@@ -292,7 +298,7 @@ impl<'a> Gather<'a> {
         let opened = !self.slicer.is_open();
         self.slicer.joined(now, pts, sample.key, sample.data.len());
         if opened {
-            self.record_waiting();
+            self.record_waiting(now);
         }
         self.stream.counters().frames.fetch_add(1, Ordering::Relaxed);
     }
@@ -326,7 +332,7 @@ impl<'a> Gather<'a> {
         let put = if self.slicer.is_open() {
             self.record_document(index, sample.timestamp, sample.data)
         } else {
-            self.metadata.wait(sample.timestamp, sample.data)
+            self.metadata.wait(now, sample.timestamp, sample.data)
         };
         if put == Put::Dropped {
             self.stream.counters().bad_packets.fetch_add(1, Ordering::Relaxed);
@@ -341,13 +347,15 @@ impl<'a> Gather<'a> {
         put
     }
 
-    /// A record was opened: documents that waited for one go into it.
-    fn record_waiting(&mut self) {
+    /// A record was opened at `now`: documents that waited for one go into it.
+    fn record_waiting(&mut self, now: MonoTime) {
         let Some(index) = self.tracks.iter().position(|track| track.config.kind == CodecKind::Metadata)
         else {
             return;
         };
-        for (pts, document) in self.metadata.take_waiting() {
+        let goes_on = self.run.as_ref().is_some_and(|run| run.label_until.is_some());
+        let age_max = if goes_on { METADATA_BETWEEN_MAX } else { METADATA_AHEAD_MAX };
+        for (pts, document) in self.metadata.take_waiting(now, age_max) {
             self.record_document(index, pts, &document);
         }
     }
@@ -399,6 +407,7 @@ impl<'a> Gather<'a> {
     fn forget_times(&mut self) {
         self.pace = None;
         self.slicer.forget();
+        self.metadata.forget_waiting();
         if let Some(track) = self.tracks.get_mut(VIDEO) {
             track.timeline.forget();
         }

@@ -82,7 +82,8 @@ impl Belief {
 
     /// What is missing before a frame. `frame_ticks` is how long frames last.
     fn hole_before(&self, at: Waypoint, frame_ticks: i64, range: Span) -> Option<Span> {
-        let before = Pace { max_pts: self.pace.map_or(range.from.ticks(), |pace| pace.max_pts), frame_ticks };
+        let max_pts = self.pace.map_or(range.from.ticks(), |pace| pace.max_pts);
+        let before = Pace::known(max_pts, frame_ticks);
         // Where the server itself says that something is missing, less than a pause is believed.
         let step = at.ticks.saturating_sub(before.max_pts);
         let said = at.said && self.pace.is_some() && step > frame_ticks.saturating_mul(2);

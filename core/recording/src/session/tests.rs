@@ -108,6 +108,20 @@ fn a_connected_camera_whose_pictures_do_not_reach_the_disk_is_not_trusted() {
     );
 }
 
+/// One picture in ten seconds: each is in a record of its own, closed a second and a half after it came.
+#[test]
+fn a_camera_with_one_picture_in_ten_seconds_is_not_hung_up() {
+    let mut session = session_in(State::Connected { since: NOW });
+    let mut out = Vec::new();
+    for picture in 1..20_u64 {
+        let early_or_late = Duration::from_millis(300 * (picture % 2));
+        let durable = NOW + Duration::from_millis(10_000 * picture + 1_600) + early_or_late;
+        session.timeout(durable, &mut out);
+        session.handle(durable, Event::Durable, &mut out);
+    }
+    assert_eq!(out, [Action::Recording]);
+}
+
 #[test]
 fn a_slow_disk_does_not_cost_the_connection() {
     let mut session = session_in(State::Recording { durable: NOW });

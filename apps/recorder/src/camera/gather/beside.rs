@@ -1,7 +1,12 @@
 //! Metadata on its way into the records of its pictures.
 //!
-//! It never opens, cuts or delays a record: documents that come while none is open wait, within bounds, for the next.
+//! It never opens, cuts or delays a record: documents that come while none is open wait, within bounds, for the next, and
+//! the oldest go first.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use keepwatch_model::MonoTime;
 use keepwatch_store::StreamWriter;
 
 /// Most bytes of metadata in one record: the longest document (1 MiB) fits, and a camera that floods costs no picture.
@@ -16,11 +21,19 @@ const WAITING_MAX: usize = 64;
 /// The metadata of one session.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
-    waiting: Vec<(i64, Vec<u8>)>,
+    waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// Of the open record.
     bytes: usize,
     documents: usize,
+}
+
+/// A document that waits.
+#[derive(Debug)]
+struct Waiting {
+    came: MonoTime,
+    pts: i64,
+    document: Vec<u8>,
 }
 
 /// What became of a document.
@@ -30,7 +43,7 @@ pub(super) enum Put {
     Recorded,
     /// It waits for the next.
     Waits,
-    /// There is more than fits.
+    /// There is more than fits: it was dropped, or one that waited for longer.
     Dropped,
 }
 
@@ -49,21 +62,42 @@ impl Beside {
         Put::Recorded
     }
 
-    /// Keeps a document for the next record.
-    pub(super) fn wait(&mut self, pts: i64, document: &[u8]) -> Put {
-        let bytes = self.waiting_bytes.saturating_add(document.len());
-        if bytes > WAITING_BYTES_MAX || self.waiting.len() >= WAITING_MAX {
+    /// Keeps a document that came at `came` for the next record.
+    pub(super) fn wait(&mut self, came: MonoTime, pts: i64, document: &[u8]) -> Put {
+        if document.len() > WAITING_BYTES_MAX {
             return Put::Dropped;
         }
-        self.waiting_bytes = bytes;
-        self.waiting.push((pts, document.to_owned()));
-        Put::Waits
+        let mut put = Put::Waits;
+        while self.waiting.len() >= WAITING_MAX
+            || self.waiting_bytes.saturating_add(document.len()) > WAITING_BYTES_MAX
+        {
+            let Some(oldest) = self.waiting.pop_front() else { break };
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(oldest.document.len());
+            put = Put::Dropped;
+        }
+        self.waiting_bytes = self.waiting_bytes.saturating_add(document.len());
+        self.waiting.push_back(Waiting { came, pts, document: document.to_owned() });
+        put
     }
 
-    /// What waits, oldest first.
-    pub(super) fn take_waiting(&mut self) -> Vec<(i64, Vec<u8>)> {
+    /// What waits at `now` and came at most `age_max` before, oldest first. What came earlier is dropped: it tells of
+    /// pictures that are in no record.
+    pub(super) fn take_waiting(
+        &mut self,
+        now: MonoTime,
+        age_max: Duration,
+    ) -> impl Iterator<Item = (i64, Vec<u8>)> + use<> {
         self.waiting_bytes = 0;
-        std::mem::take(&mut self.waiting)
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        waiting
+            .filter(move |waiting| now.since(waiting.came) <= age_max)
+            .map(|waiting| (waiting.pts, waiting.document))
+    }
+
+    /// Times begin anew: what waits belongs to the old ones.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting_bytes = 0;
+        self.waiting.clear();
     }
 
     /// The open record was closed.

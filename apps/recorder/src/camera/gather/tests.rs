@@ -350,17 +350,21 @@ fn a_pause_is_a_gap_of_its_length() {
     );
 }
 
-/// A camera with one picture in three seconds is slow, not silent.
+/// A camera with one picture in ten seconds is slow, not silent: from its first picture on, in each session.
 #[test]
 fn a_slow_camera_has_no_gaps() {
     let mut bench = Bench::new();
     let mut session = bench.session();
     for number in 0..60 {
-        session.frame_at(number * 75, number * 75 * FRAME, 0, false);
+        let number = number * 250 + number % 3;
+        session.frame_at(number, number * FRAME, 0, false);
+        let later = MonoTime::from_nanos(1_000_000 * u64::try_from(number * 40 + 2_000).unwrap());
+        session.gather.idle(later);
     }
     session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
-    let gaps = bench.settled().iter().filter(|item| item.2 == "camera silent").count();
-    assert!(gaps <= 6, "only until its pace is known: {gaps}");
+    let settled = bench.settled();
+    assert!(settled.iter().all(|item| item.2 != "camera silent"), "{settled:?}");
+    assert_eq!(bench.on_disk().len(), 60);
 }
 
 #[test]
@@ -474,6 +478,28 @@ fn metadata_is_recorded_beside_the_pictures_and_cuts_no_record() {
     session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
     bench.settled();
     assert_eq!(bench.records().len(), with_metadata);
+}
+
+/// While no picture comes for an hour, documents do: what is of the hour is in no record of the pictures after it.
+#[test]
+fn metadata_of_long_ago_is_not_recorded_with_the_next_picture() {
+    let mut bench = Bench::new();
+    let mut session = bench.session_of(&[video_config(0), metadata_config()]);
+    session.frames(0..50);
+    session.gather.idle(MonoTime::from_nanos(4_000_000_000));
+    let hour = 25 * 3_600;
+    for number in (100..hour).step_by(250) {
+        session.beside(1, number, 77 + number * FRAME, b"<old/>");
+    }
+    session.beside(1, hour - 10, 77 + (hour - 10) * FRAME, b"<just before/>");
+    session.frames(hour..hour + 50);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    bench.settled();
+    let documents = bench.samples_on_disk(1);
+    assert_eq!(documents.len(), 1);
+    assert_eq!(documents[0].0, b"<just before/>");
+    let error = documents[0].1.ticks_since(START.plus((hour - 10) * FRAME));
+    assert!(error.abs() <= FRAME, "labelled {error} ticks off");
 }
 
 /// A camera that sends only key frames, as JPEG does.
