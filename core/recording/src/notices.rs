@@ -1,17 +1,18 @@
 //! Which of the things that a camera notices are told: a state when it changes, an event when it happens, and never more
 //! than an operator can read.
 //!
-//! A camera may tell the same by several ways at once, repeat what it said, or chatter. Only names, conditions and times
-//! come in here, no messages.
+//! A camera may tell the same by several ways at once, late, repeat what it said, or chatter. Only names, conditions and
+//! times come in here, no messages.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use keepwatch_model::MonoTime;
+use keepwatch_model::{MonoTime, WallTime};
 
-/// Most states that are followed of one camera: cameras have some ten rules, and names come from outside.
+/// Most states of one subject that are remembered of one camera: cameras have some ten rules, and names come from
+/// outside, some with the number of each object that walks by.
 const STATES_MAX: usize = 256;
-/// Most lines of one camera that are told at once.
+/// Most lines of one subject of one camera that are told at once.
 const BURST_MAX: u32 = 20;
 /// Time after which one line more may be told: ten in a minute, 14,400 in a day of a camera that never rests.
 const LINE_INTERVAL: Duration = Duration::from_secs(6);
@@ -19,6 +20,9 @@ const LINE_INTERVAL: Duration = Duration::from_secs(6);
 const TWICE_WITHIN: Duration = Duration::from_secs(3);
 /// Events that are remembered for that.
 const RECENT_MAX: usize = 32;
+/// A state may be told by a second way so much later: a pull waits twenty seconds at most, and may be repeated. After that
+/// the camera's clock may have been set back, and the state is believed.
+const LATE_MAX: Duration = Duration::from_secs(60);
 
 /// What is said of something noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,18 +35,55 @@ pub enum Condition {
     Momentary,
 }
 
+/// What a notice is about. Each has lines of its own, so that a camera that chatters about one does not silence another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The camera itself: it was tampered with, or gets no picture.
+    Camera,
+    /// Motion.
+    Motion,
+    /// Anything else.
+    Other,
+}
+
+/// Something that a camera says.
+#[derive(Clone, Copy, Debug)]
+pub struct Notice<'a> {
+    /// What it is about.
+    pub subject: Subject,
+    /// What tells it from others: topic and source.
+    pub name: &'a str,
+    /// What is said of it.
+    pub condition: Condition,
+    /// When it became so, by the camera's clock.
+    pub camera_time: WallTime,
+}
+
 /// A line to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Lines that were not told since the last one, because there were too many.
+    /// Lines about the same subject that were not told since the last one, because there were too many.
     pub left_out: u32,
 }
 
 /// What one camera noticed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Notices {
-    /// By name, the state that was last told.
-    states: BTreeMap<String, bool>,
+    subjects: BTreeMap<Subject, Told>,
+}
+
+impl Notices {
+    /// Takes what a camera says at `now`; returns the line to tell, if it is one.
+    pub fn look(&mut self, now: MonoTime, notice: &Notice<'_>) -> Option<Line> {
+        self.subjects.entry(notice.subject).or_default().look(now, notice)
+    }
+}
+
+/// What was told of one subject.
+#[derive(Debug)]
+struct Told {
+    /// By name, what was told last.
+    states: BTreeMap<String, Known>,
     /// Events that happened lately.
     recent: VecDeque<(MonoTime, String)>,
     lines: u32,
@@ -50,7 +91,26 @@ pub struct Notices {
     left_out: u32,
 }
 
-impl Default for Notices {
+/// A state that was told.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    active: bool,
+    /// When it was told.
+    at: MonoTime,
+    /// When it became so, by the camera's clock.
+    camera_time: WallTime,
+}
+
+impl Known {
+    /// Whether news that it was `active` at `camera_time`, which come at `now`, are older than what was told. Camera times
+    /// are told in whole seconds by some: of the same time, an end follows a beginning.
+    fn outdates(self, now: MonoTime, active: bool, camera_time: WallTime) -> bool {
+        let older = if active { camera_time <= self.camera_time } else { camera_time < self.camera_time };
+        older && now.since(self.at) < LATE_MAX
+    }
+}
+
+impl Default for Told {
     fn default() -> Self {
         Self {
             states: BTreeMap::new(),
@@ -62,27 +122,36 @@ impl Default for Notices {
     }
 }
 
-impl Notices {
-    /// Takes what a camera says at `now` of what `name` stands for; returns the line to tell, if it is one.
-    pub fn look(&mut self, now: MonoTime, name: &str, condition: Condition) -> Option<Line> {
-        let active = match condition {
-            Condition::Momentary => return self.happened(now, name),
+impl Told {
+    fn look(&mut self, now: MonoTime, notice: &Notice<'_>) -> Option<Line> {
+        let active = match notice.condition {
+            Condition::Momentary => return self.happened(now, notice.name),
             Condition::Active => true,
             Condition::Inactive => false,
         };
+        let known = self.states.get(notice.name);
         // What was never active need not be said to be inactive.
-        let told = self.states.get(name).copied().unwrap_or(false);
-        if told == active {
-            return None;
-        }
-        if !self.states.contains_key(name) && self.states.len() >= STATES_MAX {
-            self.left_out = self.left_out.saturating_add(1);
+        if known.is_some_and(|known| known.active) == active
+            || known.is_some_and(|known| known.outdates(now, active, notice.camera_time))
+        {
             return None;
         }
         // A change that there is no line for is not noted: it is told when it is said again.
         let line = self.line(now)?;
-        self.states.insert(name.to_owned(), active);
+        if !self.states.contains_key(notice.name) && self.states.len() >= STATES_MAX {
+            self.forget_one();
+        }
+        self.states
+            .insert(notice.name.to_owned(), Known { active, at: now, camera_time: notice.camera_time });
         Some(line)
+    }
+
+    /// Forgets what was told longest ago: of what is over, which is remembered for late news only, else of all.
+    fn forget_one(&mut self) {
+        let oldest = self.states.iter().min_by_key(|(_, known)| (known.active, known.at));
+        if let Some(name) = oldest.map(|(name, _)| name.clone()) {
+            self.states.remove(&name);
+        }
     }
 
     fn happened(&mut self, now: MonoTime, name: &str) -> Option<Line> {
@@ -118,63 +187,4 @@ impl Notices {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(ms: u64) -> MonoTime {
-        MonoTime::from_nanos(ms * 1_000_000)
-    }
-
-    #[test]
-    fn a_state_is_told_when_it_changes_whoever_says_it() {
-        let mut notices = Notices::default();
-        for (ms, condition, told) in [
-            (0, Condition::Inactive, false),
-            (10, Condition::Active, true),
-            (15, Condition::Active, false),
-            (5_000, Condition::Active, false),
-            (6_000, Condition::Inactive, true),
-            (6_010, Condition::Inactive, false),
-            (7_000, Condition::Active, true),
-        ] {
-            assert_eq!(notices.look(at(ms), "Motion 1", condition).is_some(), told, "{ms} ms");
-        }
-        assert!(notices.look(at(7_000), "Motion 2", Condition::Active).is_some(), "another source");
-    }
-
-    #[test]
-    fn an_event_is_told_once_though_it_comes_twice() {
-        let mut notices = Notices::default();
-        let mut told = |ms| notices.look(at(ms), "Crossed", Condition::Momentary).is_some();
-        assert_eq!([0, 200, 2_900, 3_100, 6_200].map(&mut told), [true, false, false, true, true]);
-    }
-
-    /// A camera that reports something else ten times a second for a day.
-    #[test]
-    fn a_chatty_camera_cannot_flood_the_log() {
-        let mut notices = Notices::default();
-        let (mut told, mut left_out) = (0_u32, 0_u32);
-        for tenth in 0..864_000_u64 {
-            let name = format!("Rule {tenth}");
-            for condition in [Condition::Momentary, Condition::Active] {
-                if let Some(line) = notices.look(at(tenth * 100), &name, condition) {
-                    told += 1;
-                    left_out += line.left_out;
-                }
-            }
-        }
-        assert!((14_000..14_500).contains(&told), "{told}");
-        assert!(told + left_out > 1_700_000, "{left_out}");
-        assert!(notices.states.len() <= STATES_MAX && notices.recent.len() <= RECENT_MAX);
-    }
-
-    #[test]
-    fn a_change_that_was_left_out_is_told_later() {
-        let mut notices = Notices::default();
-        for number in 0..BURST_MAX {
-            assert!(notices.look(at(0), &number.to_string(), Condition::Momentary).is_some());
-        }
-        assert_eq!(notices.look(at(0), "Tamper", Condition::Active), None);
-        assert_eq!(notices.look(at(7_000), "Tamper", Condition::Active), Some(Line { left_out: 1 }));
-    }
-}
+mod tests;

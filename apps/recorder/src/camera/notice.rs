@@ -6,7 +6,7 @@
 use keepwatch_model::EventCode;
 use keepwatch_onvif::metadata;
 use keepwatch_onvif::notification::{Condition, Kind, Notification};
-use keepwatch_recording::notices;
+use keepwatch_recording::notices::{self, Notice};
 
 use super::context::Context;
 use super::stream::StreamState;
@@ -34,7 +34,13 @@ pub(super) fn enter(context: &Context, stream: &StreamState, notification: &Noti
             format!("{} {source} {}", notification.topic, data_text(notification))
         }
     };
-    let Some(line) = stream.notices().look(context.clock.mono(), &name, condition) else { return };
+    let subject = match notification.kind() {
+        Some(Kind::Tamper | Kind::SignalLoss) => notices::Subject::Camera,
+        Some(Kind::Motion) => notices::Subject::Motion,
+        Some(Kind::Object | Kind::Input) | None => notices::Subject::Other,
+    };
+    let notice = Notice { subject, name: &name, condition, camera_time: notification.time };
+    let Some(line) = stream.notices().look(context.clock.mono(), &notice) else { return };
     let (code, words) = meaning(notification, condition);
     let mut text = format!("{words} ({}", notification.topic);
     if !source.is_empty() {
