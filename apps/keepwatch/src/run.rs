@@ -55,7 +55,11 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
                 web = Some(listening);
             }
             wish = signals.next() => match wish {
-                Wish::Reload => running = reload(&node, file, running).await,
+                Wish::Reload => running = tokio::select! {
+                    now = reload(&node, file, running) => now,
+                    // A change that has begun is brought to its end, which ending the node waits for.
+                    () = signals.end() => break,
+                },
                 Wish::End => break,
             }
         }

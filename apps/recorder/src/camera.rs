@@ -1,5 +1,7 @@
 //! One camera: its sessions with the device, its way to the disk, and what is known of it.
 
+#[cfg(test)]
+mod bench;
 mod choice;
 mod connect;
 mod context;

@@ -10,7 +10,7 @@ use keepwatch_model::{CameraId, EventCode, GapReason, Span, StreamId, Subject, W
 use keepwatch_recording::ledger::Ledger;
 use keepwatch_store::{DiskState, EventLog, Recovery, Store, StoreConfig, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use self::books::{enter_ledgers, keep_books, settle};
 use crate::bookkeeper::Bookkeeper;
@@ -35,8 +35,8 @@ pub enum NodeError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Opening the store was interrupted.
-    #[error("opening the store was interrupted")]
+    /// Reading the store, or applying a changed configuration, was interrupted.
+    #[error("opening the store or changing the cameras was interrupted")]
     Interrupted,
 }
 
@@ -51,6 +51,14 @@ pub struct Applied {
     pub changed: Vec<CameraId>,
     /// Settings that differ and take effect when the node starts anew.
     pub needs_restart: Vec<&'static str>,
+}
+
+/// What a change did to a camera.
+enum Change {
+    /// It goes on; `touched` says whether a stream of it was restarted.
+    Goes { id: CameraId, task: CameraTask, touched: bool },
+    /// It is ended.
+    Gone(CameraId),
 }
 
 /// A running recorder; cheap to clone.
@@ -116,11 +124,18 @@ impl Node {
         Ok(node)
     }
 
-    /// Applies the difference to a changed configuration: a camera that did not change is not touched.
+    /// Applies the difference to a changed configuration: a camera that did not change is not touched. Once begun it is
+    /// brought to its end, also when nobody waits for it any more; [`stop`](Self::stop) waits.
     ///
     /// # Errors
     /// When the index cannot be read; then nothing was changed.
     pub async fn apply(&self, config: RecorderConfig) -> Result<Applied, NodeError> {
+        let node = self.clone();
+        let applied = tokio::spawn(async move { node.change_and_tell(config).await });
+        applied.await.map_err(|_| NodeError::Interrupted)?
+    }
+
+    async fn change_and_tell(&self, config: RecorderConfig) -> Result<Applied, NodeError> {
         // The recorder runs: a camera that is added again was not missed because it was down.
         let applied = self.change_cameras(config, Some(self.inner.context.clock.wall())).await?;
         let text = format!(
@@ -311,33 +326,54 @@ impl Node {
 
         let mut applied =
             Applied { added, needs_restart: needs_restart(&old, &config), ..Applied::default() };
-        for (id, before) in &running {
-            match wanted.get(id) {
-                Some(after) if after == before => {}
+        // All at once: each may say farewell to its camera, and wait for its disk.
+        let mut changes = JoinSet::new();
+        for (id, before) in running {
+            let Some(camera) = inner.cameras.find(id) else { continue };
+            match wanted.get(&id) {
+                Some(after) if *after == before => {}
                 Some(after) => {
-                    let Some(camera) = inner.cameras.find(*id) else { continue };
                     camera.configure(after.clone());
-                    if let Some(ledger) = ledgers.remove(&(*id, StreamId::SUB)) {
+                    if let Some(ledger) = ledgers.remove(&(id, StreamId::SUB)) {
                         camera.take_up_sub(ledger, inner.context.clock.wall());
                     }
-                    let Some(task) = tasks.remove(id) else { continue };
-                    let (task, touched) = task.change(&inner.context, &camera, before).await;
-                    tasks.insert(*id, task);
-                    if touched {
-                        applied.changed.push(*id);
-                    }
+                    let Some(task) = tasks.remove(&id) else { continue };
+                    let context = inner.context.clone();
+                    changes.spawn(async move {
+                        let (task, touched) = task.change(&context, &camera, &before).await;
+                        // A sub stream that is wanted again a moment later begins behind all that was recorded of it.
+                        let ended = camera.stream(StreamId::SUB).filter(|_| !camera.wants(StreamId::SUB));
+                        if let (Some(sub), true) = (ended, touched) {
+                            settle(std::slice::from_ref(sub)).await;
+                        }
+                        Change::Goes { id, task, touched }
+                    });
                 }
                 None => {
-                    if let Some(task) = tasks.remove(id) {
-                        task.stop(Ending::Unscheduled).await;
-                    }
-                    if let Some(camera) = inner.cameras.find(*id) {
+                    let task = tasks.remove(&id);
+                    changes.spawn(async move {
+                        if let Some(task) = task {
+                            task.stop(Ending::Unscheduled).await;
+                        }
                         settle(&camera.streams().cloned().collect::<Vec<_>>()).await;
-                    }
-                    applied.removed.push(*id);
+                        Change::Gone(id)
+                    });
                 }
             }
         }
+        while let Some(change) = changes.join_next().await {
+            match change {
+                Ok(Change::Goes { id, task, touched }) => {
+                    tasks.insert(id, task);
+                    applied.changed.extend(touched.then_some(id));
+                }
+                Ok(Change::Gone(id)) => applied.removed.push(id),
+                Err(error) => tracing::error!(%error, "the change of a camera ended badly"),
+            }
+        }
+        // In the order of their names, not in that of their farewells.
+        applied.changed.sort_unstable();
+        applied.removed.sort_unstable();
         if !applied.removed.is_empty() {
             // The last words of a camera that goes are entered while it is still known.
             let books = Arc::clone(inner);

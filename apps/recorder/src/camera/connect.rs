@@ -124,10 +124,10 @@ async fn dial(
             Ok((session, tracks))
         }
         Err(refusal) => {
-            // Addresses change with the camera's settings; the time for that is when one did not do. A refused login is
-            // no matter of addresses, and asking costs further logins, after some of which cameras lock the user.
-            if !matches!(refusal, Refusal::Client(ClientError::Unauthorized(_))) {
-                camera.locator().doubt(stream.id).await;
+            // A refused login is no matter of addresses, and asking costs further logins, after some of which cameras
+            // lock the user.
+            if matches!(refusal, Refusal::Client(ClientError::Unauthorized(_))) {
+                camera.locator().trust(stream.id);
             }
             Err(refusal.into())
         }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepwatch_onvif::client::{ClientError, Device};
+use keepwatch_onvif::client::{ClientError, Device, Options, Subscription};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::context::Context;
-use super::locate::device_options;
+use super::locate::{Login, device_options};
 use super::notice;
 use super::state::CameraState;
+use crate::config::CameraConfig;
 
 /// First and longest wait before a camera is asked again.
 const BACKOFF_MIN: Duration = Duration::from_secs(2);
@@ -18,7 +19,8 @@ const BACKOFF_MIN: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Wait after a refused login: many cameras lock an account after five failures.
 const LOGIN_BACKOFF: Duration = Duration::from_secs(120);
-/// Wait for a camera without an event service: firmware is changed once in a while.
+/// Wait for a camera without an event service, or that does not let the user have its events: firmware and rights are
+/// changed once in a while.
 const NOT_OFFERED_BACKOFF: Duration = Duration::from_secs(3_600);
 /// Longest farewell to the pull point.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -47,6 +49,22 @@ impl Listener {
     }
 }
 
+/// Why a camera's events are not heard.
+#[derive(Debug, thiserror::Error)]
+enum Deaf {
+    /// The camera does not take the login for anything.
+    #[error("{0}")]
+    Login(String),
+    /// It takes it, but not for this.
+    #[error(
+        "the camera takes the login of its streams, and refuses it for its events; let the user subscribe to events, or make it an operator of the camera"
+    )]
+    NotAllowed,
+    /// Anything else.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
 async fn run(context: Context, camera: Arc<CameraState>, mut stopped: watch::Receiver<bool>) {
     let mut wait = BACKOFF_MIN;
     loop {
@@ -59,9 +77,11 @@ async fn run(context: Context, camera: Arc<CameraState>, mut stopped: watch::Rec
             wait = BACKOFF_MIN;
         }
         let pause = match &error {
-            error if error.is_login() => LOGIN_BACKOFF,
-            error if error.is_not_supported() => NOT_OFFERED_BACKOFF,
-            _ => wait,
+            Deaf::Login(_) => LOGIN_BACKOFF,
+            Deaf::NotAllowed => NOT_OFFERED_BACKOFF,
+            Deaf::Client(error) if error.is_login() => LOGIN_BACKOFF,
+            Deaf::Client(error) if error.is_not_supported() => NOT_OFFERED_BACKOFF,
+            Deaf::Client(_) => wait,
         };
         wait = wait.saturating_mul(2).min(BACKOFF_MAX);
         tokio::select! {
@@ -77,28 +97,66 @@ async fn listen(
     camera: &CameraState,
     stopped: &mut watch::Receiver<bool>,
     heard: &mut bool,
-) -> Result<(), ClientError> {
-    let Some(options) = device_options(&camera.config()) else { return Ok(()) };
+) -> Result<(), Deaf> {
+    let config = camera.config();
+    let Some(options) = device_options(&config) else { return Ok(()) };
     let subscribed = async {
-        let device = Device::connect(options).await?;
-        camera.clock_told(context, device.clock_offset_ticks());
-        let subscription = device.subscribe().await?;
-        Ok::<_, ClientError>((device, subscription))
+        // The streams and the listener try a login together: a wrong one must not be refused three times over.
+        if let Login::Refused(detail) = camera.locator().login(&config).await {
+            return Err(Deaf::Login(detail));
+        }
+        match subscribe(context, camera, options).await {
+            Err(error) if error.is_login() => Err(refused(camera, &config, error).await),
+            subscribed => Ok(subscribed?),
+        }
     };
     let (device, mut subscription) = tokio::select! {
         _ = stopped.wait_for(|stop| *stop) => return Ok(()),
         subscribed = subscribed => subscribed?,
     };
+    let ended = tokio::select! {
+        _ = stopped.wait_for(|stop| *stop) => Ok(()),
+        error = hear(context, camera, &device, &mut subscription, heard) => Err(error.into()),
+    };
+    // The camera keeps few pull points; one that does not listen is left.
+    let _ = tokio::time::timeout(FAREWELL_MAX, subscription.close()).await;
+    ended
+}
+
+async fn subscribe(
+    context: &Context,
+    camera: &CameraState,
+    options: Options,
+) -> Result<(Device, Subscription), ClientError> {
+    let device = Device::connect(options).await?;
+    camera.clock_told(context, device.clock_offset_ticks());
+    let subscription = device.subscribe().await?;
+    Ok((device, subscription))
+}
+
+/// Why a login was refused for the events: it is wrong by now, or the user has no right to them. Many cameras say the same
+/// of both.
+async fn refused(camera: &CameraState, config: &CameraConfig, error: ClientError) -> Deaf {
+    match camera.locator().login_again(config).await {
+        Login::Taken => Deaf::NotAllowed,
+        Login::Refused(detail) => Deaf::Login(detail),
+        Login::Unknown => Deaf::Client(error),
+    }
+}
+
+/// Enters what the camera tells, until it does not answer any more.
+async fn hear(
+    context: &Context,
+    camera: &CameraState,
+    device: &Device,
+    subscription: &mut Subscription,
+    heard: &mut bool,
+) -> ClientError {
     let mut pulls = 0_u32;
     loop {
-        let batch = tokio::select! {
-            _ = stopped.wait_for(|stop| *stop) => None,
-            batch = subscription.pull() => Some(batch?),
-        };
-        let Some(batch) = batch else {
-            // The camera keeps few pull points; one that does not listen is left.
-            let _ = tokio::time::timeout(FAREWELL_MAX, subscription.close()).await;
-            return Ok(());
+        let batch = match subscription.pull().await {
+            Ok(batch) => batch,
+            Err(error) => return error,
         };
         *heard = true;
         camera.set_listening(Listening::Heard);
@@ -122,3 +180,6 @@ pub enum Listening {
     /// They are not, for this reason.
     Waiting(String),
 }
+
+#[cfg(test)]
+mod tests;

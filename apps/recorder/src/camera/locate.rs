@@ -1,14 +1,16 @@
-//! Where the streams of an ONVIF camera are: asked of the camera, kept, and asked again when a dial has failed.
+//! Where the streams of an ONVIF camera are: asked of the camera, kept, and asked again unless footage came from there.
 //!
-//! A camera whose addresses are known is dialled there whatever becomes of the question: ONVIF failing stops no stream.
+//! A camera whose addresses are known is dialled there whatever becomes of the question: ONVIF failing stops no stream. A
+//! login that was refused is not tried again at once, whoever asks: many cameras lock an account after five failures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_model::{GapReason, StreamId};
 use keepwatch_onvif::client::{ClientError, Device, Options, Profile, StreamTransport, VideoCodec};
-use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{CameraConfig, CameraSource, MediaTransport};
@@ -17,6 +19,8 @@ use crate::config::{CameraConfig, CameraSource, MediaTransport};
 const REFRESH_MAX: Duration = Duration::from_secs(4);
 /// How long it is asked when none is known.
 const FIRST_MAX: Duration = Duration::from_secs(12);
+/// How long a refused login is remembered, and not tried again by the streams or the listener of one camera.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// Why a stream is not dialled: the reason of the gap, and a sentence.
 pub(super) type Failure = (GapReason, String);
@@ -25,7 +29,9 @@ pub(super) type Failure = (GapReason, String);
 #[derive(Debug, Default)]
 pub(crate) struct Locator {
     /// Held while the camera is asked, so that two streams ask once.
-    known: Mutex<Known>,
+    known: tokio::sync::Mutex<Known>,
+    /// Streams that were dialled, and of which no footage came since.
+    doubted: Mutex<BTreeSet<StreamId>>,
 }
 
 #[derive(Default)]
@@ -33,8 +39,10 @@ struct Known {
     /// The configuration that was asked by.
     asked: Option<CameraConfig>,
     addresses: BTreeMap<StreamId, Url>,
-    /// Streams whose address did not do.
-    doubted: Vec<StreamId>,
+    /// Whether the camera has answered with this login.
+    answered: bool,
+    /// When it last refused the login, and in which words.
+    refused: Option<(Instant, String)>,
 }
 
 impl std::fmt::Debug for Known {
@@ -50,28 +58,34 @@ pub(super) struct Located {
     pub(super) clock_offset_ticks: Option<i64>,
 }
 
+/// How the login of a camera stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// The camera has taken it.
+    Taken,
+    /// It refuses it, in these words.
+    Refused(String),
+    /// It could not be asked.
+    Unknown,
+}
+
 impl Locator {
-    /// The address of a stream of the camera that `config` describes.
+    /// The address of a stream of the camera that `config` describes, to be dialled at once.
     pub(super) async fn find(&self, config: &CameraConfig, stream: StreamId) -> Result<Located, Failure> {
         let mut known = self.known.lock().await;
-        if known.asked.as_ref().is_none_or(|asked| asked_differently(asked, config)) {
-            *known = Known { asked: Some(config.clone()), ..Known::default() };
-        }
+        known.begin(config);
         let held = known.addresses.get(&stream).cloned();
-        if let Some(url) = &held
-            && !known.doubted.contains(&stream)
-        {
+        // Addresses change with the camera's settings, and some that are wrong hang or play silence: an address is doubted
+        // from the moment it is dialled until footage from there is on disk.
+        let doubted = !self.doubted().insert(stream);
+        if let (Some(url), false) = (&held, doubted) {
             return Ok(Located { url: url.clone(), clock_offset_ticks: None });
         }
         let limit = if held.is_some() { REFRESH_MAX } else { FIRST_MAX };
-        let asked = tokio::time::timeout(limit, ask(config)).await.unwrap_or_else(|_| {
-            let detail = format!("the camera did not say within {} s where its streams are", limit.as_secs());
-            Err((GapReason::ConnectionLost, detail))
-        });
-        match (asked, held) {
-            (Ok((addresses, clock_offset_ticks)), _) => {
-                known.doubted.retain(|doubted| *doubted != stream);
-                known.addresses = addresses;
+        match (known.ask(config, limit).await, held) {
+            (Ok(clock_offset_ticks), _) => {
+                // What was just told is no reason for another stream to ask.
+                self.doubted().retain(|doubted| *doubted == stream);
                 let url = known.addresses.get(&stream).cloned().ok_or_else(|| {
                     let detail = "the camera has no second stream; leave sub = true out, or add a profile to the camera";
                     (GapReason::StreamUnusable, detail.to_owned())
@@ -86,11 +100,72 @@ impl Locator {
         }
     }
 
-    /// The address of `stream` did not do: the camera is asked again before the next dial.
-    pub(super) async fn doubt(&self, stream: StreamId) {
+    /// The address of `stream` is right: footage came from there, or it is only the login that did not do.
+    pub(super) fn trust(&self, stream: StreamId) {
+        self.doubted().remove(&stream);
+    }
+
+    /// How the login of `config` stands. The camera is asked if it has not answered yet.
+    pub(super) async fn login(&self, config: &CameraConfig) -> Login {
         let mut known = self.known.lock().await;
-        if !known.doubted.contains(&stream) {
-            known.doubted.push(stream);
+        known.begin(config);
+        if known.answered { Login::Taken } else { known.try_login(config).await }
+    }
+
+    /// The same, and the camera is asked although it has answered before: another call was refused.
+    pub(super) async fn login_again(&self, config: &CameraConfig) -> Login {
+        let mut known = self.known.lock().await;
+        known.begin(config);
+        known.answered = false;
+        known.try_login(config).await
+    }
+
+    fn doubted(&self) -> MutexGuard<'_, BTreeSet<StreamId>> {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Forgets what another configuration found.
+    fn begin(&mut self, config: &CameraConfig) {
+        if self.asked.as_ref().is_none_or(|asked| asked_differently(asked, config)) {
+            *self = Self { asked: Some(config.clone()), ..Self::default() };
+        }
+    }
+
+    async fn try_login(&mut self, config: &CameraConfig) -> Login {
+        match self.ask(config, FIRST_MAX).await {
+            Ok(_) => Login::Taken,
+            Err((GapReason::LoginRefused, detail)) => Login::Refused(detail),
+            Err(_) => Login::Unknown,
+        }
+    }
+
+    /// Asks where the streams are, within `limit`; returns how far the camera's clock is ahead, if it told.
+    async fn ask(&mut self, config: &CameraConfig, limit: Duration) -> Result<Option<i64>, Failure> {
+        if let Some((at, detail)) = &self.refused
+            && at.elapsed() < REFUSED_FOR
+        {
+            return Err((GapReason::LoginRefused, detail.clone()));
+        }
+        let asked = tokio::time::timeout(limit, ask(config)).await.unwrap_or_else(|_| {
+            let detail = format!("the camera did not say within {} s where its streams are", limit.as_secs());
+            Err((GapReason::ConnectionLost, detail))
+        });
+        match asked {
+            Ok((addresses, clock_offset_ticks)) => {
+                self.addresses = addresses;
+                self.answered = true;
+                self.refused = None;
+                Ok(clock_offset_ticks)
+            }
+            Err((reason, detail)) => {
+                if reason == GapReason::LoginRefused {
+                    self.answered = false;
+                    self.refused = Some((Instant::now(), detail.clone()));
+                }
+                Err((reason, detail))
+            }
         }
     }
 }
@@ -145,7 +220,8 @@ async fn ask(config: &CameraConfig) -> Result<(BTreeMap<StreamId, Url>, Option<i
     Ok((addresses, device.clock_offset_ticks()))
 }
 
-/// The profile of the highest resolution, and the lowest of the others that show the same scene.
+/// The profile of the highest resolution, and the lowest of the others that show the same scene in less detail. JPEG only
+/// where there is nothing else: it takes many times the space, and cameras offer it in any size.
 fn choose(profiles: &[Profile]) -> Option<(&Profile, Option<&Profile>)> {
     let pixels = |profile: &Profile| profile.video.as_ref().map_or(0, |video| video.pixels());
     let is_jpeg =
@@ -154,13 +230,19 @@ fn choose(profiles: &[Profile]) -> Option<(&Profile, Option<&Profile>)> {
         profile.video.as_ref().is_some_and(|video| !matches!(video.codec, VideoCodec::Other(_)))
     };
     let candidates: Vec<&Profile> = profiles.iter().filter(usable).collect();
-    // The first of the best, since devices put the best first; JPEG only where nothing else is as large.
-    let main = candidates.iter().copied().rev().max_by_key(|profile| (pixels(profile), !is_jpeg(profile)))?;
+    // The first of the best, since devices put the best first.
+    let main = candidates.iter().copied().rev().max_by_key(|profile| (!is_jpeg(profile), pixels(profile)))?;
     let beside = |profile: &&&Profile| {
         profile.token != main.token && (main.source.is_none() || profile.source == main.source)
     };
-    let sub =
-        candidates.iter().filter(beside).copied().min_by_key(|profile| (pixels(profile), is_jpeg(profile)));
+    // A size that is not told may be any.
+    let less = |profile: &&&Profile| pixels(profile) == 0 || pixels(profile) < pixels(main);
+    let sub = candidates
+        .iter()
+        .filter(beside)
+        .filter(less)
+        .copied()
+        .min_by_key(|profile| (pixels(profile) == 0, is_jpeg(profile), pixels(profile)));
     Some((main, sub))
 }
 

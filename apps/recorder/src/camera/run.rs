@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keepwatch_model::{GapReason, StreamId};
 
 use super::context::Context;
-use super::gather::Ending;
+use super::gather::{Ending, Output};
 use super::listen::Listener;
 use super::state::CameraState;
 use super::task::StreamTask;
@@ -23,8 +23,8 @@ pub(crate) struct CameraTask {
 impl CameraTask {
     /// Starts the streams that `camera` is to record.
     pub(crate) fn start(context: &Context, camera: &Arc<CameraState>) -> Self {
-        let main = StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(camera.main()));
-        Self { main, sub: start_sub(context, camera), listener: start_listener(context, camera) }
+        let main = StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(camera.main()), None);
+        Self { main, sub: start_sub(context, camera, None), listener: start_listener(context, camera) }
     }
 
     /// Ends all of it; what it has received is queued for the disk when this returns.
@@ -39,7 +39,7 @@ impl CameraTask {
                 listener.stop().await;
             }
         };
-        tokio::join!(self.main.stop(ending), sub, listener);
+        let _ = tokio::join!(self.main.stop(ending), sub, listener);
     }
 
     /// Goes on under a changed configuration, which `camera` already has; what does not concern a stream leaves it
@@ -52,33 +52,44 @@ impl CameraTask {
     ) -> (Self, bool) {
         let after = camera.config();
         let lost = Ending::Missing(GapReason::ConnectionLost);
-        let Self { mut main, mut sub, mut listener } = self;
-        let mut ended = false;
-        if main_session(before) != main_session(&after) {
-            main.stop(lost).await;
-            main = StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(camera.main()));
-            ended = true;
-        }
-        if sub_session(before) != sub_session(&after) {
-            if let Some(sub) = sub {
-                sub.stop(if after.source.has_sub() { lost } else { Ending::Unscheduled }).await;
+        let Self { main, sub, listener } = self;
+        // Each may say farewell to the camera.
+        let main = async {
+            if main_session(before) == main_session(&after) {
+                return (main, false);
             }
-            sub = start_sub(context, camera);
-            ended = true;
-        }
-        if listener_session(before) != listener_session(&after) {
+            let output = main.stop(lost).await;
+            let stream = Arc::clone(camera.main());
+            (StreamTask::start(context.clone(), Arc::clone(camera), stream, output), true)
+        };
+        let sub = async {
+            if sub_session(before) == sub_session(&after) {
+                return (sub, false);
+            }
+            let ending = if after.source.has_sub() { lost } else { Ending::Unscheduled };
+            let output = match sub {
+                Some(sub) => sub.stop(ending).await,
+                None => None,
+            };
+            (start_sub(context, camera, output), true)
+        };
+        let listener = async {
+            if listener_session(before) == listener_session(&after) {
+                return listener;
+            }
             if let Some(listener) = listener {
                 listener.stop().await;
             }
-            listener = start_listener(context, camera);
-        }
-        (Self { main, sub, listener }, ended)
+            start_listener(context, camera)
+        };
+        let ((main, main_ended), (sub, sub_ended), listener) = tokio::join!(main, sub, listener);
+        (Self { main, sub, listener }, main_ended || sub_ended)
     }
 }
 
-fn start_sub(context: &Context, camera: &Arc<CameraState>) -> Option<StreamTask> {
+fn start_sub(context: &Context, camera: &Arc<CameraState>, output: Option<Output>) -> Option<StreamTask> {
     let stream = camera.stream(StreamId::SUB).filter(|_| camera.wants(StreamId::SUB))?;
-    Some(StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(stream)))
+    Some(StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(stream), output))
 }
 
 fn start_listener(context: &Context, camera: &Arc<CameraState>) -> Option<Listener> {

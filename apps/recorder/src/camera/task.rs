@@ -23,22 +23,33 @@ const SCHEDULE_LOOK: Duration = Duration::from_secs(30);
 /// A running stream.
 pub(crate) struct StreamTask {
     stop: watch::Sender<Option<Ending>>,
-    handle: JoinHandle<()>,
+    handle: JoinHandle<Option<Output>>,
 }
 
 impl StreamTask {
-    /// Starts `stream` of `camera`, behind what is already held of it.
-    pub(crate) fn start(context: Context, camera: Arc<CameraState>, stream: Arc<StreamState>) -> Self {
+    /// Starts `stream` of `camera` behind what is already held of it, or where a task left its `output` a moment ago:
+    /// what that queued is not all held yet.
+    pub(crate) fn start(
+        context: Context,
+        camera: Arc<CameraState>,
+        stream: Arc<StreamState>,
+        output: Option<Output>,
+    ) -> Self {
         let (stop, stopped) = watch::channel(None);
-        let handle = tokio::spawn(Driver::new(context, camera, stream).run(stopped));
+        let handle = tokio::spawn(Driver::new(context, camera, stream, output).run(stopped));
         Self { stop, handle }
     }
 
-    /// Ends the stream; what it has received is queued for the disk when this returns.
-    pub(crate) async fn stop(self, ending: Ending) {
+    /// Ends the stream; what it has received is queued for the disk when this returns. Returns where it left off, for a
+    /// task that goes on there.
+    pub(crate) async fn stop(self, ending: Ending) -> Option<Output> {
         self.stop.send_replace(Some(ending));
-        if let Err(error) = self.handle.await {
-            tracing::error!(%error, "the task of a stream ended badly");
+        match self.handle.await {
+            Ok(output) => output,
+            Err(error) => {
+                tracing::error!(%error, "the task of a stream ended badly");
+                None
+            }
         }
     }
 }
@@ -55,6 +66,7 @@ struct Driver {
     /// The machine asked to dial while the last connection was still closing.
     redial: bool,
     signals: (mpsc::Sender<Signal>, mpsc::Receiver<Signal>),
+    /// When the last record that the machine heard of, or that was there before it, became durable.
     durable_seen: Option<MonoTime>,
     /// Since when nothing is recorded, for the event when it is again.
     missing: Option<(WallTime, GapReason)>,
@@ -67,8 +79,15 @@ struct Dialled {
 }
 
 impl Driver {
-    fn new(context: Context, camera: Arc<CameraState>, stream: Arc<StreamState>) -> Self {
-        let output = Output::new(&context.store, &stream);
+    fn new(
+        context: Context,
+        camera: Arc<CameraState>,
+        stream: Arc<StreamState>,
+        output: Option<Output>,
+    ) -> Self {
+        let output = output.unwrap_or_else(|| Output::new(&context.store, &stream));
+        // What a task before this one recorded says nothing of the sessions of this one.
+        let durable_seen = stream.durable_at();
         let schedule =
             Schedule::new(camera.config().schedule.iter().map(|span| (span.from_minute, span.to_minute)));
         let seed = camera
@@ -89,12 +108,13 @@ impl Driver {
             connection: None,
             redial: false,
             signals: mpsc::channel(SIGNALS_MAX),
-            durable_seen: None,
+            durable_seen,
             missing: None,
         }
     }
 
-    async fn run(mut self, mut stopped: watch::Receiver<Option<Ending>>) {
+    /// Runs until it is told to stop; returns the output, unless a fault took it along.
+    async fn run(mut self, mut stopped: watch::Receiver<Option<Ending>>) -> Option<Output> {
         self.follow_schedule();
         if self.session.state() == State::Unwanted {
             self.stream.ledger().unscheduled_from(self.context.clock.wall());
@@ -120,16 +140,20 @@ impl Driver {
     }
 
     /// Hangs up and waits until what was received is queued.
-    async fn stop(mut self, ending: Ending) {
+    async fn stop(mut self, ending: Ending) -> Option<Output> {
         self.cancel(ending);
-        let obeyed = match &self.connection {
-            Some(_) => finished(&mut self.connection).await.is_some_and(|outcome| outcome.was_told()),
-            None => false,
-        };
+        let mut obeyed = false;
+        if self.connection.is_some()
+            && let Some(outcome) = finished(&mut self.connection).await
+        {
+            obeyed = outcome.was_told();
+            self.output = Some(outcome.output);
+        }
         // A connection that ended by itself at the same moment knew nothing of this ending.
         if !obeyed {
             ending.enter(&self.stream, self.context.clock.wall());
         }
+        self.output
     }
 
     fn next_wake(&self) -> Instant {
@@ -264,6 +288,7 @@ impl Driver {
     }
 
     fn recording(&mut self) {
+        self.camera.locator().trust(self.stream.id);
         let text = match self.missing.take() {
             Some((since, reason)) => {
                 let seconds =
@@ -330,3 +355,6 @@ async fn finished(connection: &mut Option<Dialled>) -> Option<Outcome> {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
