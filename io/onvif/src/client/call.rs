@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use keepwatch_media::auth::Credentials;
+use keepwatch_media::auth::{Challenge, Credentials};
 use keepwatch_model::WallTime;
 use tokio::time::timeout;
 use url::Url;
@@ -16,7 +16,7 @@ use super::tls::Tls;
 use crate::security::UsernameToken;
 use crate::soap::{self, Envelope, Fault, Header};
 use crate::uuid::{random, uuid};
-use crate::xml::{Element, Writer};
+use crate::xml::{Element, Limits, Writer};
 
 /// Requests of one call: a login by each manner, an old nonce, a clock that was set, two redirections.
 const REQUESTS_MAX: usize = 7;
@@ -50,6 +50,8 @@ pub(super) struct Call<'a> {
     pub(super) time: Duration,
     /// Whether the login goes with the first request.
     pub(super) login: Login,
+    /// How much of the answer is read.
+    pub(super) limits: Limits,
 }
 
 /// Calls services of one device.
@@ -101,19 +103,35 @@ impl Caller {
                 place = next;
                 continue;
             }
-            let answer = Envelope::parse(&reply.body);
+            let answer = Envelope::parse_within(&reply.body, &call.limits);
             let fault = answer.as_ref().ok().and_then(Envelope::fault);
             let challenged = reply.status == 401;
             let faulted = fault.as_ref().is_some_and(Fault::asks_for_login);
             if challenged || faulted {
-                let next = match manner.challenged(&reply.challenges, request == 0)? {
-                    Some(next) if challenged => Some(next),
-                    // A digest that is refused without a word of SOAP is wrong, and a token beside it would be too.
-                    _ if faulted || matches!(manner, Manner::Open) => manner.faulted(),
-                    _ => None,
+                let challenge = Challenge::strongest(reply.challenges.iter().map(String::as_str));
+                let challenge = challenge.filter(|_| challenged);
+                // The password itself is given only to the device whose certificate was configured.
+                let may_tell = place.scheme() == "https" && self.tls.is_pinned();
+                let wants_password = matches!(&challenge, Some(Challenge::Basic { .. })) && !may_tell;
+                let challenge = challenge.filter(|_| !wants_password);
+                // A digest that is challenged again is wrong, and a token beside it would be, too. Each try counts: many
+                // devices lock the user after five.
+                let asks_for_more = faulted && !(manner.is_digest() && challenge.is_some());
+                // Whatever was redirected before, this is the first answer of a device to this call.
+                let worked_before = request == redirections;
+                let next = challenge.and_then(|challenge| manner.challenged(challenge, worked_before));
+                let next = match next {
+                    None if asks_for_more || matches!(manner, Manner::Open) => manner.faulted(),
+                    next => next,
                 };
-                manner =
-                    next.filter(|_| self.credentials.is_some()).ok_or_else(|| self.locked_out(call.name))?;
+                manner = match next.filter(|_| self.credentials.is_some()) {
+                    Some(next) => next,
+                    // A fault tells that a token was looked at, so that the password or the clock is the cause.
+                    None if wants_password && !faulted && self.credentials.is_some() => {
+                        return Err(ClientError::PasswordInTheClear);
+                    }
+                    None => return Err(self.locked_out(call.name)),
+                };
                 continue;
             }
             let status = reply.status;
@@ -160,6 +178,7 @@ impl Caller {
             content_type: format!("application/soap+xml; charset=utf-8; action=\"{}\"", call.action),
             body: soap::write(&header, body),
             authorization,
+            answer_bytes_max: call.limits.bytes,
         };
         let late = |_| ClientError::TimedOut { call: call.name, after: call.time };
         timeout(call.time, http::exchange(ask, &self.tls)).await.map_err(late)?

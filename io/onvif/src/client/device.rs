@@ -13,7 +13,7 @@ use super::place;
 use super::tls::Tls;
 use crate::lexical;
 use crate::namespace;
-use crate::xml::{Element, Writer};
+use crate::xml::{Element, Limits, Writer};
 
 /// How long a call may take where nothing else is said: slow cameras need three seconds for their profiles.
 const CALL_TIME: Duration = Duration::from_secs(10);
@@ -173,8 +173,20 @@ impl Device {
         name: &'static str,
         body: impl Fn(&mut Writer),
     ) -> Result<Element, ClientError> {
+        self.call_within(Limits::DEFAULT, namespace, name, body).await
+    }
+
+    /// The same for a call whose answer is read within other limits.
+    pub(super) async fn call_within(
+        &self,
+        limits: Limits,
+        namespace: &'static str,
+        name: &'static str,
+        body: impl Fn(&mut Writer),
+    ) -> Result<Element, ClientError> {
         let place = self.place_of(namespace).ok_or(ClientError::NotOffered(service_name(namespace)))?;
-        self.0.call(place, namespace, name, body).await
+        let call = self.0.plain(place, namespace, name, Login::AsBefore);
+        self.0.with_clock(&Call { limits, ..call }, body).await
     }
 
     /// Makes a call of which everything is told.
@@ -232,7 +244,7 @@ impl Inner {
     fn plain<'a>(&self, place: &'a Url, namespace: &str, name: &'static str, login: Login) -> Call<'a> {
         let action = format!("{namespace}/{name}");
         let time = self.call_time;
-        Call { name, action, place, references: None, to: None, time, login }
+        Call { name, action, place, references: None, to: None, time, login, limits: Limits::DEFAULT }
     }
 
     /// Ticks that the device's clock is ahead of ours; `None` when the answer does not say.

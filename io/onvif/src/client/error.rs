@@ -88,8 +88,10 @@ pub enum ClientError {
         /// How far its clock is ahead of ours, in milliseconds; `None` when it was not told.
         clock_offset_ms: Option<i64>,
     },
-    /// The device would have the password itself, over a connection that anyone can read.
-    #[error("the camera asks for the password in the clear; use https:// or enable digest authentication")]
+    /// The device would have the password itself, over a connection whose other end is not proven.
+    #[error(
+        "the camera asks for the password itself; enable digest authentication in it, or use https:// and configure its certificate"
+    )]
     PasswordInTheClear,
     /// The device does not have this service.
     #[error("the camera has no {0} service")]
@@ -103,12 +105,14 @@ pub enum ClientError {
         what: &'static str,
     },
     /// A search on the device brings more than makes sense.
-    #[error("{call} did not end within {max} results or answers")]
+    #[error("{call} did not end within {max} results or {} minutes", .after.as_secs() / 60)]
     Endless {
         /// What was asked.
         call: &'static str,
-        /// How many were read.
+        /// How many results are read at most.
         max: usize,
+        /// How long is asked for them.
+        after: Duration,
     },
 }
 

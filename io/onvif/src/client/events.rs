@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keepwatch_model::WallTime;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
 use super::call::{Call, Login};
@@ -11,7 +11,7 @@ use super::{ClientError, Device};
 use crate::lexical;
 use crate::namespace;
 use crate::notification::Notification;
-use crate::xml::{Element, Writer};
+use crate::xml::{Element, Limits, Writer};
 
 /// How long a subscription is to live without being renewed: long enough for a slow device, short enough for one that is
 /// left behind, of which devices keep ten or fewer.
@@ -23,8 +23,19 @@ const PULL_TIME: Duration = Duration::from_secs(20);
 /// Messages of one pull.
 const MESSAGES_MAX: usize = 100;
 
-/// The least time from one pull to the next when nothing came: some devices answer at once whatever they are asked.
+/// The least time from the begin of one pull to that of the next after one that brought something: a device that always
+/// has something to tell is heard five times a second, with a hundred messages each.
+const PULL_PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// The same after a pull that brought nothing or failed: some devices answer at once whatever they are asked.
 const PULL_PAUSE: Duration = Duration::from_secs(1);
+
+/// The least time from one new subscription to the next: devices have ten pull points or fewer, and one that refuses every
+/// other pull would be out of them in a minute.
+const RESUBSCRIBE_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long a device may take to forget a pull point that it refused. Most do not know it by then.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
 /// Elements that a device may want to see in the header of each request.
 const REFERENCES_MAX: usize = 8;
@@ -45,9 +56,14 @@ pub struct Batch {
 /// A pull point of a device. Dropping it leaves it to the device for a minute; [`close`](Self::close) ends it.
 pub struct Subscription {
     device: Device,
-    point: Point,
-    /// When the last pull that brought nothing began.
-    idle_since: Option<Instant>,
+    /// `None` between a refusal and the next subscription.
+    point: Option<Point>,
+    /// The next pull begins no earlier.
+    pull_at: Instant,
+    /// The next subscription is made no earlier.
+    subscribe_at: Instant,
+    /// Whether the point was made anew and the caller has not been told.
+    resubscribed: bool,
 }
 
 /// Where the messages are pulled.
@@ -66,42 +82,84 @@ impl Device {
     /// Makes a pull point for all topics, and asks that the present state of every property be told first.
     pub async fn subscribe(&self) -> Result<Subscription, ClientError> {
         let point = Point::make(self).await?;
-        Ok(Subscription { device: self.clone(), point, idle_since: None })
+        let now = Instant::now();
+        Ok(Subscription {
+            device: self.clone(),
+            point: Some(point),
+            pull_at: now,
+            subscribe_at: now,
+            resubscribed: false,
+        })
     }
 }
 
 impl Subscription {
     /// Waits for messages, twenty seconds at most, and keeps the subscription alive.
     ///
-    /// After an error it may be called again; it is for the caller to wait before. It may be dropped while it waits.
+    /// The device may be asked in a loop without a pause: pulls begin at least 200 ms apart, or a second after one that
+    /// brought nothing or failed. When the device refuses a pull, it is told to forget the pull point and another is made,
+    /// once in ten seconds: a refusal before that is returned, and the next call waits until it may subscribe. After any
+    /// error it may be called again; each other error is returned at once. It may be dropped while it waits.
     pub async fn pull(&mut self) -> Result<Batch, ClientError> {
-        if let Some(since) = self.idle_since.take() {
-            sleep_until(since + PULL_PAUSE).await;
-        }
+        sleep_until(self.pull_at).await;
         let begun = Instant::now();
-        let pulled = match self.point.renew_if_due(&self.device).await {
-            Ok(()) => self.point.pull(&self.device).await,
-            Err(error) => Err(error),
-        };
-        let batch = match pulled {
-            Ok(notifications) => Batch { notifications, resubscribed: false },
-            // The device restarted, or let the subscription die: it says so in many ways, all of them a refusal.
-            Err(ClientError::Refused { .. } | ClientError::Http { .. } | ClientError::Missing { .. }) => {
-                self.point = Point::make(&self.device).await?;
-                Batch { notifications: self.point.pull(&self.device).await?, resubscribed: true }
+        // Set before all else, so that it also holds after an error and for a call that is dropped.
+        self.pull_at = begun + PULL_PAUSE;
+        if self.point.is_some() {
+            match self.pull_once(begun).await {
+                Err(error) if is_refusal(&error) => {
+                    self.leave().await;
+                    if Instant::now() < self.subscribe_at {
+                        return Err(error);
+                    }
+                }
+                other => return other,
             }
-            Err(error) => return Err(error),
-        };
-        self.idle_since = batch.notifications.is_empty().then_some(begun);
-        Ok(batch)
+        }
+        sleep_until(self.subscribe_at).await;
+        self.subscribe_at = Instant::now() + RESUBSCRIBE_PAUSE;
+        self.point = Some(Point::make(&self.device).await?);
+        self.resubscribed = true;
+        let pulled = self.pull_once(begun).await;
+        if pulled.as_ref().is_err_and(is_refusal) {
+            self.leave().await;
+        }
+        pulled
     }
 
     /// Tells the device that it may forget the subscription.
-    pub async fn close(self) -> Result<(), ClientError> {
-        let body = |writer: &mut Writer| writer.empty("wsnt:Unsubscribe", &[]);
-        let action = format!("{MANAGER_ACTION}/UnsubscribeRequest");
-        self.point.call(&self.device, "Unsubscribe", action, Duration::ZERO, body).await.map(drop)
+    pub async fn close(mut self) -> Result<(), ClientError> {
+        match self.point.take() {
+            Some(point) => point.unsubscribe(&self.device).await,
+            None => Ok(()),
+        }
     }
+
+    /// Pulls from the point that there is. `begun` is when the caller's pull began.
+    async fn pull_once(&mut self, begun: Instant) -> Result<Batch, ClientError> {
+        let Some(point) = &mut self.point else { return Ok(Batch::default()) };
+        point.renew_if_due(&self.device).await?;
+        let notifications = point.pull(&self.device).await?;
+        if !notifications.is_empty() {
+            self.pull_at = begun + PULL_PAUSE_MIN;
+        }
+        Ok(Batch { notifications, resubscribed: std::mem::take(&mut self.resubscribed) })
+    }
+
+    /// Leaves a point that the device refused. It may know it all the same, and would keep it for a minute.
+    async fn leave(&mut self) {
+        let Some(point) = self.point.take() else { return };
+        match timeout(FAREWELL_TIME, point.unsubscribe(&self.device)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a pull point was not left"),
+            Err(_) => tracing::debug!("a pull point was not left in time"),
+        }
+    }
+}
+
+/// Whether the device restarted, or let the subscription die: it says so in many ways, all of them a refusal.
+const fn is_refusal(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused { .. } | ClientError::Http { .. } | ClientError::Missing { .. })
 }
 
 impl Point {
@@ -119,6 +177,7 @@ impl Point {
             to: Some(place.as_str()),
             time: device.call_time(),
             login: Login::AsBefore,
+            limits: Limits::DEFAULT,
         };
         let begun = Instant::now();
         let answer = device.call_at(&call, |writer| {
@@ -183,6 +242,12 @@ impl Point {
         Ok(Notification::all_in(&answer, now).collect())
     }
 
+    async fn unsubscribe(&self, device: &Device) -> Result<(), ClientError> {
+        let body = |writer: &mut Writer| writer.empty("wsnt:Unsubscribe", &[]);
+        let action = format!("{MANAGER_ACTION}/UnsubscribeRequest");
+        self.call(device, "Unsubscribe", action, Duration::ZERO, body).await.map(drop)
+    }
+
     async fn call(
         &self,
         device: &Device,
@@ -199,6 +264,7 @@ impl Point {
             to: Some(&self.to),
             time: device.call_time().saturating_add(waits),
             login: Login::AsBefore,
+            limits: Limits::DEFAULT,
         };
         device.call_at(&call, body).await
     }

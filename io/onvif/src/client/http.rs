@@ -17,9 +17,11 @@ use url::{Host, Url};
 
 use super::ClientError;
 use super::tls::Tls;
+use crate::xml::Limits;
 
-/// Longest body of an answer, in bytes. The longest usual answer, the events that a device knows, has some 300 kB.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest body of an answer, in bytes, but for the profiles of a recorder. The longest usual answer, the events that a
+/// device knows, has some 300 kB.
+pub const BODY_BYTES_MAX: usize = Limits::DEFAULT.bytes;
 
 /// Longest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -40,6 +42,8 @@ pub(super) struct Ask<'a> {
     pub(super) body: String,
     /// The answer to a challenge.
     pub(super) authorization: Option<String>,
+    /// Longest body of the answer, in bytes.
+    pub(super) answer_bytes_max: usize,
 }
 
 /// What is answered.
@@ -54,7 +58,7 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
 }
 
-/// Asks, and reads the answer up to [`BODY_BYTES_MAX`].
+/// Asks, and reads the answer up to what it may have.
 pub(super) async fn exchange(ask: Ask<'_>, tls: &Tls) -> Result<Reply, ClientError> {
     let tcp = dial(ask.place).await?;
     if ask.place.scheme() == "https" {
@@ -87,16 +91,22 @@ async fn talk(
     ask: Ask<'_>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Result<Reply, ClientError> {
-    let call = ask.call;
+    let (call, max) = (ask.call, ask.answer_bytes_max);
     let broken = |source| ClientError::Broken { call, source };
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_BYTES_MAX).title_case_headers(true);
+    // Web servers of cameras are home-made. A header that is not understood is no reason to miss the answer, and since the
+    // connection serves one exchange, nothing that follows can be taken for another.
+    builder
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .ignore_invalid_headers_in_responses(true);
     let (mut sender, connection) =
         builder.handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(broken)?;
     let request = request(ask)?;
     let work = async {
         let answer = sender.send_request(request).await.map_err(broken)?;
-        read(call, answer).await
+        read(call, answer, max).await
     };
     tokio::pin!(work, connection);
     // The connection must be driven for the work to go on; it may end first, with the answer already read.
@@ -141,7 +151,7 @@ pub(super) fn target(place: &Url) -> String {
     }
 }
 
-async fn read(call: &'static str, answer: Response<Incoming>) -> Result<Reply, ClientError> {
+async fn read(call: &'static str, answer: Response<Incoming>, max: usize) -> Result<Reply, ClientError> {
     let status = answer.status().as_u16();
     let challenges = texts(answer.headers(), &header::WWW_AUTHENTICATE);
     let location = texts(answer.headers(), &header::LOCATION).pop();
@@ -155,8 +165,8 @@ async fn read(call: &'static str, answer: Response<Incoming>) -> Result<Reply, C
             Err(source) => return Err(ClientError::Broken { call, source }),
         };
         let Some(data) = frame.data_ref() else { continue };
-        if body.len().saturating_add(data.len()) > BODY_BYTES_MAX {
-            return Err(ClientError::TooLong { call, max: BODY_BYTES_MAX });
+        if body.len().saturating_add(data.len()) > max {
+            return Err(ClientError::TooLong { call, max });
         }
         body.extend_from_slice(data);
     }

@@ -7,10 +7,14 @@ use url::Url;
 
 use super::{ClientError, Device};
 use crate::namespace;
-use crate::xml::{Element, Writer};
+use crate::xml::{Element, Limits, Writer};
 
 /// Profiles that are kept; recorders that pose as cameras have two for each of 64 channels.
 const PROFILES_MAX: usize = 128;
+
+/// How much of the profiles is read: a device with all of them, each with everything that the schema has, sends 2 MB and
+/// 400 elements for each.
+const LIMITS: Limits = Limits { bytes: 4 << 20, elements: 80_000, ..Limits::DEFAULT };
 
 /// Longest token that is kept, in bytes: ONVIF allows 64 characters.
 const TOKEN_BYTES_MAX: usize = 256;
@@ -92,7 +96,7 @@ impl Device {
     /// All profiles, in the order of the device, which puts the best first more often than not.
     pub async fn profiles(&self) -> Result<Vec<Profile>, ClientError> {
         if self.offers(namespace::MEDIA2) {
-            let asked = self.call(namespace::MEDIA2, "GetProfiles", |writer| {
+            let asked = self.call_within(LIMITS, namespace::MEDIA2, "GetProfiles", |writer| {
                 writer.within("tr2:GetProfiles", |writer| writer.leaf("tr2:Type", "All"));
             });
             match asked.await {
@@ -108,7 +112,8 @@ impl Device {
             }
         }
         let body = |writer: &mut Writer| writer.empty("trt:GetProfiles", &[]);
-        Ok(read(&self.call(namespace::MEDIA, "GetProfiles", body).await?, profile1))
+        let answer = self.call_within(LIMITS, namespace::MEDIA, "GetProfiles", body).await?;
+        Ok(read(&answer, profile1))
     }
 
     /// Where the stream of a profile is found: an `rtsp:` or `rtsps:` address on the configured host, without login.

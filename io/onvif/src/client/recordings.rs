@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keepwatch_model::{Span, WallTime};
+use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
 use super::media::{StreamTransport, stream_setup, token};
@@ -15,13 +16,19 @@ use crate::xml::{Element, Writer};
 pub(super) const SEARCH_LIFETIME: Duration = Duration::from_secs(30);
 
 /// How long one question waits on the device for results.
-pub(super) const RESULTS_TIME: Duration = Duration::from_secs(5);
+const RESULTS_TIME: Duration = Duration::from_secs(5);
 
 /// Results of one question.
-pub(super) const PAGE_RESULTS: usize = 100;
+const PAGE_RESULTS: usize = 100;
 
-/// Questions of one search: a device that searches a terabyte answers some dozen times without a result.
-pub(super) const PAGES_MAX: usize = 1000;
+/// How long one search may go on: a device that searches a terabyte answers for minutes without a result.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// The least time from a question that brought nothing to the next: some devices answer at once whatever they are asked.
+const EMPTY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a device may take to forget a search.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
 /// Recordings of one device that are read; a card has one or two, a recorder one for each channel.
 const RECORDINGS_MAX: usize = 4096;
@@ -121,8 +128,29 @@ impl Device {
         Ok(found)
     }
 
-    /// Asks for the results of a search until it is completed, and ends it. `take` reads a list and says how many it found.
+    /// Asks for the results of a search until it is completed; any other way in which this ends, errors and being dropped
+    /// among them, ends the search on the device. `take` reads a list and says how many it found.
     pub(super) async fn results(
+        &self,
+        search: &str,
+        name: &'static str,
+        results_max: usize,
+        take: impl FnMut(&Element) -> usize,
+    ) -> Result<(), ClientError> {
+        let mut search = Search { device: self.clone(), token: Some(search.to_owned()) };
+        let read = self.pages(search.token(), name, results_max, take).await;
+        match &read {
+            // Completed ends the search on the device; ending it once more would be refused.
+            Ok(()) => search.token = None,
+            // The device may be what failed: then waiting for its answer costs more than the search does.
+            Err(_) => {
+                let _ = timeout(FAREWELL_TIME, search.end()).await;
+            }
+        }
+        read
+    }
+
+    async fn pages(
         &self,
         search: &str,
         name: &'static str,
@@ -132,7 +160,9 @@ impl Device {
         let element = format!("tse:{name}");
         let (page, time) = (PAGE_RESULTS.to_string(), lexical::duration(RESULTS_TIME));
         let mut taken: usize = 0;
-        for _ in 0..PAGES_MAX {
+        let end = Instant::now() + SEARCH_TIME_MAX;
+        while taken <= results_max && Instant::now() < end {
+            let asked = Instant::now();
             let answer = self.call(namespace::SEARCH, name, |writer| {
                 writer.within(&element, |writer| {
                     writer.leaf("tse:SearchToken", search);
@@ -142,16 +172,17 @@ impl Device {
             });
             let answer = answer.await?;
             let list = answer.child("ResultList").ok_or(ClientError::Missing { call: name, what: "list" })?;
-            taken = taken.saturating_add(take(list));
-            // Completed ends the search on the device; ending it once more would be refused.
-            match list.text_at(&["SearchState"]) {
-                Some("Completed") => return Ok(()),
-                _ if taken > results_max => break,
-                _ => {} // Queued, Searching, and what firmware invents.
+            let found = take(list);
+            taken = taken.saturating_add(found);
+            // Other states are Queued, Searching, and what firmware invents.
+            if list.text_at(&["SearchState"]) == Some("Completed") {
+                return Ok(());
+            }
+            if found == 0 {
+                sleep_until(asked + EMPTY_PAUSE).await;
             }
         }
-        self.end_search(search).await;
-        Err(ClientError::Endless { call: name, max: results_max.min(PAGES_MAX.saturating_mul(PAGE_RESULTS)) })
+        Err(ClientError::Endless { call: name, max: results_max, after: SEARCH_TIME_MAX })
     }
 
     /// Tells the device that it may forget a search; one that is forgotten already is no error.
@@ -185,6 +216,37 @@ impl Device {
         };
         let answer = self.call(namespace::SEARCH, "GetRecordingInformation", body).await.ok()?;
         recording(answer.child("RecordingInformation")?)
+    }
+}
+
+/// A search that goes on at a device, which keeps few. Dropped before it is completed, it is ended beside whatever follows.
+struct Search {
+    device: Device,
+    /// `None` when there is nothing left to end.
+    token: Option<String>,
+}
+
+impl Search {
+    fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
+    async fn end(&mut self) {
+        if let Some(token) = self.token.take() {
+            self.device.end_search(&token).await;
+        }
+    }
+}
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        // Where nothing runs any more, the search is left to the device, which forgets it soon.
+        if let Some(token) = self.token.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let device = self.device.clone();
+            runtime.spawn(async move { timeout(FAREWELL_TIME, device.end_search(&token)).await });
+        }
     }
 }
 

@@ -37,6 +37,11 @@ impl Tls {
         Self { connector: TlsConnector::from(Arc::new(config)), verifier }
     }
 
+    /// Whether only one certificate is taken.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.verifier.pinned.is_some()
+    }
+
     /// SHA-256 of the certificate that was shown last; `None` before the first session.
     pub(super) fn seen(&self) -> Option<[u8; 32]> {
         *self.verifier.seen.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use keepwatch_onvif::client::ClientError;
 use keepwatch_onvif::notification::{Kind, Operation};
@@ -88,10 +89,61 @@ async fn a_subscription_that_the_device_forgot_is_made_again() {
     let script = script.await;
     let mut subscription = script.connect().await.subscribe().await.unwrap();
     assert!(matches!(subscription.pull().await, Err(ClientError::Http { status: 404, .. })));
+    assert_eq!(script.count("Unsubscribe"), 2, "neither point is left behind");
+    let_pass(Duration::from_secs(10)).await;
     let batch = subscription.pull().await.unwrap();
     assert!(batch.resubscribed && batch.notifications[0].is_signal_loss());
     assert!(!subscription.pull().await.unwrap().resubscribed);
     assert_eq!(script.count("SetSynchronizationPoint"), 3);
+}
+
+/// Lets time pass while nothing goes on.
+async fn let_pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Points that are left behind live for a minute, and a device has ten: then nobody can subscribe any more.
+#[tokio::test]
+async fn a_device_that_refuses_every_pull_is_not_filled_with_pull_points() {
+    let script = Script::device(|asked| match asked.call.as_str() {
+        "CreatePullPointSubscription" => subscribed(7),
+        "PullMessages" => Answer::fault(&["ResourceUnknownFault"], "unknown"),
+        other => Answer::body(&format!("<x:{other}Response xmlns:x=\"x\"/>")),
+    });
+    let script = script.await;
+    let mut subscription = script.connect().await.subscribe().await.unwrap();
+    let refused = |pulled| matches!(pulled, Err(ClientError::Refused { call: "PullMessages", .. }));
+    assert!(refused(subscription.pull().await));
+    // One was made anew at once, and no other is for ten seconds, however often it is asked.
+    assert_eq!(script.count("CreatePullPointSubscription"), 2);
+    for _ in 0..3 {
+        let waiting = tokio::time::timeout(Duration::from_millis(300), subscription.pull()).await;
+        assert!(waiting.is_err(), "it waits until it may subscribe");
+    }
+    assert_eq!((script.count("CreatePullPointSubscription"), script.count("PullMessages")), (2, 2));
+    let_pass(Duration::from_secs(10)).await;
+    assert!(refused(subscription.pull().await));
+    assert_eq!((script.count("CreatePullPointSubscription"), script.count("Unsubscribe")), (3, 3));
+    subscription.close().await.unwrap();
+    assert_eq!(script.count("Unsubscribe"), 3, "there is none to leave");
+}
+
+#[tokio::test]
+async fn a_device_that_always_has_something_to_tell_is_asked_five_times_a_second() {
+    let script = Script::device(|asked| match asked.call.as_str() {
+        "CreatePullPointSubscription" => subscribed(7),
+        "PullMessages" => pulled(&message("tns1:VideoSource/MotionAlarm", "State", "true")),
+        _ => Answer::body("<tev:SetSynchronizationPointResponse/>"),
+    });
+    let script = script.await;
+    let mut subscription = script.connect().await.subscribe().await.unwrap();
+    let begun = std::time::Instant::now();
+    for _ in 0..4 {
+        assert_eq!(subscription.pull().await.unwrap().notifications.len(), 1);
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(590));
 }
 
 /// Some devices answer at once, whatever time they are given: asking on would keep them and us busy.
@@ -108,7 +160,7 @@ async fn a_device_that_never_waits_is_asked_once_a_second() {
     for _ in 0..2 {
         assert_eq!(subscription.pull().await.unwrap().notifications, []);
     }
-    assert!(begun.elapsed() >= std::time::Duration::from_millis(990));
+    assert!(begun.elapsed() >= Duration::from_millis(990));
 }
 
 #[tokio::test]
@@ -133,7 +185,7 @@ async fn a_subscription_is_renewed_before_it_ends_and_kept_where_that_is_not_kno
         let begun = std::time::Instant::now();
         while script.count("Renew") == 0 {
             subscription.pull().await.unwrap();
-            assert!(begun.elapsed() < std::time::Duration::from_secs(5), "it was never renewed");
+            assert!(begun.elapsed() < Duration::from_secs(5), "it was never renewed");
         }
         subscription.pull().await.unwrap();
         assert_eq!((script.count("Renew"), script.count("CreatePullPointSubscription")), (1, 1));

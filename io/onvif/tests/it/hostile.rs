@@ -87,6 +87,53 @@ async fn nesting_and_numbers_of_elements_are_bounded() {
     }
 }
 
+/// Recorders that pose as cameras have two profiles for each of 64 channels, and tell much of each.
+#[tokio::test]
+async fn the_profiles_of_a_large_recorder_are_read() {
+    let filler =
+        format!("<tt:Extension>{}</tt:Extension>", "<tt:Item Name=\"name\" Value=\"value\"/>".repeat(400));
+    let profiles: String = (0..128)
+        .map(|number| {
+            format!(
+                "<trt:Profiles token=\"P{number}\"><tt:Name>N</tt:Name><tt:VideoEncoderConfiguration><tt:Encoding>H264</tt:Encoding>\
+                 </tt:VideoEncoderConfiguration>{filler}</trt:Profiles>"
+            )
+        })
+        .collect();
+    assert!(profiles.len() > 1 << 20);
+    let script = Script::device(move |asked| match (asked.call.as_str(), asked.path.as_str()) {
+        ("GetProfiles", "/onvif/media2") => Answer::fault(&["ActionNotSupported"], "no"),
+        ("GetProfiles", _) => {
+            Answer::body(&format!("<trt:GetProfilesResponse>{profiles}</trt:GetProfilesResponse>"))
+        }
+        (other, _) => panic!("{other}"),
+    });
+    assert_eq!(script.await.connect().await.profiles().await.unwrap().len(), 128);
+}
+
+/// Answers each request with a head that no standard allows.
+#[tokio::test]
+async fn a_head_that_is_carelessly_written_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"</s:Envelope>")
+                && stream.read_buf(&mut request).await.is_ok_and(|n| n > 0)
+            {}
+            let body = "<E:Envelope xmlns:E='e'><E:Body><GetServicesResponse/></E:Body></E:Envelope>";
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nServer: camera\r\n httpd\r\nX (bad): 1\r\nContent-Length : {}\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all((head + body).as_bytes()).await;
+        }
+    });
+    assert_eq!(Device::connect(Options::new(url)).await.unwrap().services(), []);
+}
+
 #[tokio::test]
 async fn a_redirection_to_another_host_is_not_followed() {
     for location in ["http://192.0.2.1/onvif/device_service", "file:///etc/passwd", "https://evil.example/"] {

@@ -89,6 +89,37 @@ async fn a_clock_that_is_set_between_calls_costs_no_login() {
     assert!((7198..=7202).contains(&(device.clock_offset_ticks().unwrap() / 90_000)));
 }
 
+/// A camera whose answer holds a fault and a challenge has refused the digest: a third try would bring the lock-out near.
+#[tokio::test]
+async fn a_digest_that_is_challenged_again_is_tried_no_other_way() {
+    let script = Script::device(|_| not_authorized().asking_for_digest("n1")).await;
+    let error = script.connect().await.information().await.unwrap_err();
+    assert!(matches!(error, ClientError::LoginRefused { .. }), "{error}");
+    assert_eq!(script.count("GetDeviceInformation"), 2, "a token and a digest");
+}
+
+/// A redirection before it makes a nonce that grew old no wrong password.
+#[tokio::test]
+async fn a_nonce_that_grew_old_is_answered_after_a_redirection() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let script = Script::device(|asked| {
+        if asked.path != "/elsewhere" {
+            return Answer::raw(307, "").with("location", "/elsewhere");
+        }
+        // It forgets its nonce after the first answer, and does not say that it was old.
+        let nonce = if CALLS.fetch_add(1, Ordering::Relaxed) < 2 { "n1" } else { "n2" };
+        match has_digest(asked, nonce) {
+            true => information(),
+            false => challenge(nonce, false),
+        }
+    });
+    let script = script.await;
+    let device = script.connect().await;
+    for _ in 0..2 {
+        device.information().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_device_that_wants_both_gets_both() {
     let nonces = Mutex::default();
@@ -105,6 +136,7 @@ async fn a_device_that_wants_both_gets_both() {
 async fn a_wrong_password_ends_after_few_requests_and_says_so() {
     for (name, refuse) in [
         ("digest", (|_| challenge("n1", false)) as fn(&Asked) -> Answer),
+        ("digest with a fault", |_| not_authorized().asking_for_digest("n1")),
         ("token", |_| not_authorized()),
         ("bare", |_| Answer::raw(401, "")),
     ] {
@@ -140,6 +172,37 @@ async fn the_password_itself_is_never_sent_in_the_clear() {
     let script = script.await;
     let error = script.connect().await.information().await.unwrap_err();
     assert!(matches!(error, ClientError::PasswordInTheClear), "{error}");
+}
+
+fn basic() -> Answer {
+    Answer::challenge(vec!["Basic realm=\"camera\"".to_owned()])
+}
+
+/// What is wrong is not that the device would take the password itself, too.
+#[tokio::test]
+async fn a_wish_for_the_password_hides_no_other_cause() {
+    let script = Script::device(|_| basic()).await;
+    let without = Device::connect(Options::new(script.url.clone())).await.unwrap();
+    let error = without.information().await.unwrap_err();
+    assert!(matches!(error, ClientError::LoginNeeded(_)), "{error}");
+    // The clock of the device was set after it was read, so its tokens are refused.
+    static OFFSET: AtomicI64 = AtomicI64::new(0);
+    let nonces = Mutex::default();
+    let script = Script::start(move |asked| {
+        let now = seconds_now() + OFFSET.load(Ordering::Relaxed);
+        match asked.call.as_str() {
+            "GetSystemDateAndTime" => clock(now),
+            _ if !has_token(asked, now, &nonces) => {
+                not_authorized().with_status(401).with("www-authenticate", "Basic realm=\"camera\"")
+            }
+            "GetServices" => services(),
+            _ => information(),
+        }
+    });
+    let script = script.await;
+    let device = script.connect().await;
+    OFFSET.store(7200, Ordering::Relaxed);
+    device.information().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use keepwatch_model::{Span, WallTime};
 use keepwatch_onvif::client::{ClientError, TrackType};
@@ -45,7 +46,12 @@ async fn recordings_are_read_page_by_page_and_a_completed_search_is_left_alone()
         other => panic!("{other}"),
     });
     let script = script.await;
+    let begun = std::time::Instant::now();
     let recordings = script.connect().await.recordings().await.unwrap();
+    assert!(
+        begun.elapsed() >= Duration::from_millis(990),
+        "a page without a result was asked for again at once"
+    );
     assert_eq!(recordings.iter().map(|found| found.token.as_str()).collect::<Vec<_>>(), ["R1", "R2"]);
     assert_eq!(
         (recordings[0].name.as_str(), recordings[0].earliest),
@@ -96,6 +102,57 @@ async fn a_search_that_never_ends_is_ended() {
     let error = script.connect().await.sections("R1", span).await.unwrap_err();
     assert!(matches!(error, ClientError::Endless { .. }), "{error}");
     assert_eq!((script.count("GetEventSearchResults"), script.count("EndSearch")), (6, 1));
+}
+
+fn day() -> Span {
+    Span::new(time("2026-11-20T00:00:00Z"), time("2026-11-21T00:00:00Z")).unwrap()
+}
+
+#[tokio::test]
+async fn a_search_that_fails_is_ended() {
+    for broken in [
+        Answer::fault as fn(&[&str], &str) -> Answer,
+        |_, _| Answer::body("<tse:GetEventSearchResultsResponse/>"),
+        |_, _| Answer::raw(500, "busy"),
+    ] {
+        let script = Script::device(move |asked| match asked.call.as_str() {
+            "FindEvents" => found("FindEvents"),
+            "GetEventSearchResults" => broken(&["Action"], "the card is away"),
+            "EndSearch" => {
+                assert_eq!(asked.text(&["SearchToken"]), "S1");
+                Answer::body("<tse:EndSearchResponse/>")
+            }
+            other => panic!("{other}"),
+        });
+        let script = script.await;
+        assert!(script.connect().await.sections("R1", day()).await.is_err());
+        assert_eq!(script.count("EndSearch"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_is_given_up_is_ended() {
+    let script = Script::device(|asked| match asked.call.as_str() {
+        "FindEvents" => found("FindEvents"),
+        "GetEventSearchResults" => results("GetEventSearchResults", "Searching", ""),
+        _ => Answer::body("<tse:EndSearchResponse/>"),
+    });
+    let script = script.await;
+    let device = script.connect().await;
+    let given_up = async {
+        while script.count("GetEventSearchResults") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        ended = device.sections("R1", day()) => panic!("{ended:?}"),
+        () = given_up => {}
+    }
+    let begun = std::time::Instant::now();
+    while script.count("EndSearch") == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the search is left behind");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]

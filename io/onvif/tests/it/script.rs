@@ -65,6 +65,18 @@ impl Answer {
         Self { headers, ..Self::raw(401, "") }
     }
 
+    /// The same with another HTTP status.
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The same as a refusal that asks for a digest.
+    pub(crate) fn asking_for_digest(self, nonce: &str) -> Self {
+        let headers = challenges("camera", nonce, false);
+        let refusal = self.with_status(401);
+        headers.into_iter().fold(refusal, |refusal, header| refusal.with("www-authenticate", header))
+    }
+
     /// The same with a header.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

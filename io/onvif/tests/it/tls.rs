@@ -13,6 +13,11 @@ use url::Url;
 /// A device over TLS that answers every call with its services; returns where, and the SHA-256 of its certificate, which
 /// names another host, as those of cameras do.
 async fn device() -> (Url, [u8; 32]) {
+    device_that(|_| true).await
+}
+
+/// The same, but that refuses those whose request does not `satisfy`, and asks for the password itself.
+async fn device_that(satisfies: fn(&str) -> bool) -> (Url, [u8; 32]) {
     let made = rcgen::generate_simple_self_signed(vec!["camera.invalid".to_owned()]).unwrap();
     let certificate: CertificateDer<'static> = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -33,7 +38,14 @@ async fn device() -> (Url, [u8; 32]) {
             tokio::spawn(async move {
                 // A client that refuses the certificate is part of the tests.
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                let _ = stream.read(&mut [0; 8192]).await;
+                let mut request = [0; 8192];
+                let length = stream.read(&mut request).await.unwrap_or_default();
+                if !satisfies(&String::from_utf8_lossy(&request[..length])) {
+                    let head = "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"camera\"\r\nContent-Length: 0\r\n\r\n";
+                    let _ = stream.write_all(head.as_bytes()).await;
+                    let _ = stream.shutdown().await;
+                    return;
+                }
                 let body = "<E:Envelope xmlns:E='e'><E:Body><GetServicesResponse/></E:Body></E:Envelope>";
                 let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
                 let _ = stream.write_all((head + body).as_bytes()).await;
@@ -74,4 +86,19 @@ async fn a_server_without_tls_is_an_error_of_tls() {
     });
     let error = Device::connect(Options::new(url)).await.err().unwrap();
     assert!(matches!(error, ClientError::Tls(_)), "{error}");
+}
+
+/// Whoever shows a certificate of his own could ask everybody for the password.
+#[tokio::test]
+async fn the_password_itself_goes_to_the_device_whose_certificate_is_pinned_and_to_no_other() {
+    let (url, seen) =
+        device_that(|request| request.contains("Authorization: Basic dmlld2VyOnNlY3JldA==")).await;
+    let options = Options::new(url).with_login("viewer", "secret");
+    let pinned = Options { certificate: Some(seen), ..options.clone() };
+    Device::connect(pinned).await.unwrap();
+    let error = Device::connect(options.clone()).await.err().unwrap();
+    assert!(matches!(error, ClientError::PasswordInTheClear), "{error}");
+    let wrong = Options { certificate: Some(seen), ..options }.with_login("viewer", "wrong");
+    let error = Device::connect(wrong).await.err().unwrap();
+    assert!(matches!(error, ClientError::LoginRefused { .. }), "{error}");
 }
