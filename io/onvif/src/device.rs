@@ -16,6 +16,7 @@ mod management;
 mod media;
 mod media2;
 mod origin;
+mod patient;
 mod pull;
 mod recording;
 mod replay;

@@ -19,11 +19,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, info, warn};
 
+use super::patient::{Patient, Peers};
 use super::{Backend, Device, REQUEST_BYTES_MAX, Reached, plain};
 
 /// Connections at a time: a client keeps one or two, and one more that waits at a pull point. More wait in the listen
 /// queue.
 const CONNECTIONS_MAX: usize = 128;
+
+/// Connections of one client at a time: several clients may stand behind one address, and none may take them all.
+const CONNECTIONS_OF_PEER_MAX: usize = 32;
 
 /// Largest request line and headers together.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -31,7 +35,8 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields of a request.
 const HEADERS_MAX: usize = 64;
 
-/// How long a client may take for the headers or the body of a request, and how long a connection may idle.
+/// How long a client may take for the headers or the body of a request, how long it may read nothing of an answer, and how
+/// long a connection may idle.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long running requests may go on when the device ends; those that wait at a pull point would take a minute.
@@ -108,6 +113,7 @@ impl Drop for DeviceServer {
 
 async fn run(listener: TcpListener, device: Arc<Device>, mut stop: watch::Receiver<bool>) {
     let limit = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let peers = Peers::default();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut expire = interval(EXPIRE_EVERY);
@@ -123,7 +129,7 @@ async fn run(listener: TcpListener, device: Arc<Device>, mut stop: watch::Receiv
             // An error says that the server was dropped.
             _ = stop.changed() => break,
         };
-        let (stream, permit) = match accepted {
+        let (stream, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "an ONVIF connection could not be accepted");
@@ -132,6 +138,10 @@ async fn run(listener: TcpListener, device: Arc<Device>, mut stop: watch::Receiv
             }
         };
         let Ok(local) = stream.local_addr() else { continue };
+        let Some(admitted) = peers.admit(peer.ip(), CONNECTIONS_OF_PEER_MAX) else {
+            debug!(%peer, "an ONVIF client has too many connections; one is closed");
+            continue;
+        };
         // Small answers must not wait for the other side's acknowledgement; without the option they do.
         let _ = stream.set_nodelay(true);
         let device = Arc::clone(&device);
@@ -147,13 +157,13 @@ async fn run(listener: TcpListener, device: Arc<Device>, mut stop: watch::Receiv
             .header_read_timeout(PATIENCE)
             .max_header_size(HEADER_BYTES_MAX)
             .max_headers(HEADERS_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Patient::new(stream, PATIENCE)), service);
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 debug!(%error, "an ONVIF connection ended early");
             }
-            drop(permit);
+            drop((permit, admitted));
         });
     }
     drop(listener);
@@ -165,10 +175,10 @@ async fn run(listener: TcpListener, device: Arc<Device>, mut stop: watch::Receiv
 async fn accept(
     listener: &TcpListener,
     limit: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(limit).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
 }
 
 async fn serve(device: &Device, request: Request<Incoming>, reached: Reached) -> Response<Bytes> {

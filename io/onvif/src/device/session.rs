@@ -2,9 +2,10 @@
 //! pages.
 //!
 //! A task finds results and waits when nobody fetches them, so that a session holds few, however much there is to find.
+//! A client that goes while it waits loses none of them: they stay in the session until a page is answered.
 //! A session ends when it is told to, when all was fetched, or when its client is silent for longer than it said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -93,6 +94,13 @@ pub(crate) struct Fetch {
     pub(crate) wait: Option<Duration>,
 }
 
+impl Fetch {
+    /// How long it waits, within what is granted.
+    fn time(&self) -> Duration {
+        self.wait.unwrap_or_default().min(WAIT_MAX)
+    }
+}
+
 /// One page of results.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Page {
@@ -112,13 +120,21 @@ struct Session {
     /// What the last fetched result is dated.
     reached: Mutex<Option<WallTime>>,
     expires: Mutex<Instant>,
-    results: AsyncMutex<mpsc::Receiver<Found>>,
+    results: AsyncMutex<Results>,
     /// Set by the search when it fails, before it hangs up.
     failure: Arc<Mutex<Option<Fault>>>,
     /// Everything was fetched: the token is good for nothing but EndSearch and GetSearchState.
     completed: Mutex<bool>,
     stop: watch::Sender<bool>,
     task: AbortHandle,
+}
+
+/// What the search found and no page has brought.
+struct Results {
+    receiver: mpsc::Receiver<Found>,
+    /// Taken for a page that is not complete. It is kept here, and not by the call that fetches: a call ends anywhere when
+    /// its connection does.
+    taken: VecDeque<Found>,
 }
 
 impl Drop for Session {
@@ -171,7 +187,7 @@ impl Sessions {
             keep_alive,
             reached: Mutex::new(None),
             expires: Mutex::new(Instant::now() + keep_alive),
-            results: AsyncMutex::new(receiver),
+            results: AsyncMutex::new(Results { receiver, taken: VecDeque::new() }),
             failure,
             completed: Mutex::new(false),
             stop: watch::Sender::new(false),
@@ -195,7 +211,7 @@ impl Sessions {
         let mut sessions = locked(&self.0);
         Self::sweep(&mut sessions);
         let session = sessions.get(token).cloned().ok_or_else(|| unknown(token))?;
-        session.touch();
+        session.keep_for(Duration::ZERO);
         Ok(session)
     }
 
@@ -206,7 +222,9 @@ impl Sessions {
         if !same_kind || *locked(&session.completed) {
             return Err(unknown(token));
         }
-        session.fetch(fetch).await.inspect(|_| session.touch())
+        // The client waits with us, so it is not silent.
+        session.keep_for(fetch.time());
+        session.fetch(fetch).await.inspect(|_| session.keep_for(Duration::ZERO))
     }
 
     /// Whether everything was fetched.
@@ -236,41 +254,46 @@ fn unknown(token: &str) -> Fault {
 }
 
 impl Session {
-    fn touch(&self) {
-        *locked(&self.expires) = Instant::now() + self.keep_alive;
+    /// Keeps the session while its client waits so long, and for its time of silence after that.
+    fn keep_for(&self, wait: Duration) {
+        let mut expires = locked(&self.expires);
+        // Another call of the same session may wait for longer.
+        *expires = (*expires).max(Instant::now() + wait + self.keep_alive);
     }
 
     async fn fetch(&self, fetch: Fetch) -> Result<Page, Fault> {
         let max = fetch.max.unwrap_or(PAGE_MAX).min(PAGE_MAX);
         let min = fetch.min.unwrap_or(max).min(max);
-        let end = Instant::now() + fetch.wait.unwrap_or_default().min(WAIT_MAX);
+        let end = Instant::now() + fetch.time();
         let mut stopped = self.stop.subscribe();
         // Another call that fetches of the same session goes first.
         let Ok(mut results) = timeout_at(end, self.results.lock()).await else {
             return Ok(Page { found: Vec::new(), completed: false });
         };
-        let mut found = Vec::new();
-        while found.len() < max {
-            let next = match results.try_recv() {
+        let Results { receiver, taken } = &mut *results;
+        while taken.len() < max {
+            let next = match receiver.try_recv() {
                 Ok(next) => Some(next),
                 Err(mpsc::error::TryRecvError::Disconnected) => None,
-                Err(mpsc::error::TryRecvError::Empty) if found.len() >= min => break,
+                Err(mpsc::error::TryRecvError::Empty) if taken.len() >= min => break,
                 Err(mpsc::error::TryRecvError::Empty) => tokio::select! {
                     biased;
-                    next = results.recv() => next,
+                    next = receiver.recv() => next,
                     () = sleep_until(end) => break,
                     _ = stopped.wait_for(|stopped| *stopped) => return Err(unknown("")),
                 },
             };
             match next {
-                Some(next) => found.push(next),
+                Some(next) => taken.push_back(next),
                 None => break,
             }
         }
+        // Nothing is waited for from here on, so that what is taken out is answered.
+        let found: Vec<Found> = taken.drain(..taken.len().min(max)).collect();
         if let Some(Found::Event(last)) = found.last() {
             *locked(&self.reached) = Some(last.time);
         }
-        let completed = results.is_closed() && results.is_empty();
+        let completed = taken.is_empty() && receiver.is_closed() && receiver.is_empty();
         if completed {
             // What was found before the failure is not lost: the failure is told by the next call.
             match locked(&self.failure).clone() {

@@ -5,6 +5,9 @@ use std::time::Duration;
 use keepwatch_model::WallTime;
 use tokio::time::{Instant, advance};
 
+use crate::device::history::HistoryEvent;
+use crate::device::session::{Fetch, Found, Page, Sessions, Sink, Sought};
+
 use super::fake::{Card, Fake, HOUR, Site, at};
 use crate::lexical;
 use crate::xml::Element;
@@ -200,6 +203,64 @@ async fn a_slow_card_keeps_the_client_waiting_as_long_as_it_said() {
     let second = site.call(&wait(5)).await;
     assert_eq!((state(&second), begin.elapsed()), ("Completed", Duration::from_secs(8)));
     assert_eq!(second.child("ResultList").unwrap().children.len(), 3);
+}
+
+/// A device must grant 10 s of silence only; a client may wait for a minute, and does not speak meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_search_lives_while_its_client_waits() {
+    let site = Site::new(Fake::new());
+    *site.fake.card.lock().unwrap() = Card::Slow(Duration::from_secs(18));
+    let ask =
+        "<tse:FindRecordings><tse:Scope/><tse:KeepAliveTime>PT10S</tse:KeepAliveTime></tse:FindRecordings>";
+    let token = start(&site, ask).await;
+    let expiring = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            site.device.expire();
+        }
+    };
+    let wait = fetch("GetRecordingSearchResults", &token, "<tse:WaitTime>PT60S</tse:WaitTime>");
+    let waiting = async {
+        // It gives up before the device has an answer, as it does when its connection is cut, and comes back.
+        let cut = tokio::time::timeout(Duration::from_secs(12), site.call(&wait)).await;
+        assert!(cut.is_err());
+        site.call(&wait).await
+    };
+    let answer = tokio::select! {
+        answer = waiting => answer,
+        () = expiring => unreachable!("it has no end"),
+    };
+    assert_eq!((state(&answer), answer.child("ResultList").unwrap().children.len()), ("Completed", 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_found_for_a_client_that_went_is_fetched_when_it_comes_back() {
+    let sessions = Sessions::default();
+    let event = |number: i64| {
+        Found::Event(HistoryEvent {
+            time: at(number),
+            recording: "rec0001".to_owned(),
+            track: None,
+            data: true,
+            start_state: false,
+        })
+    };
+    let search = move |sink: Sink| async move {
+        for number in 0..3 {
+            sink.found(event(number)).await?;
+        }
+        std::future::pending().await
+    };
+    let sought = Sought::Events { start: at(0), end: at(9) };
+    let token = sessions.start("t".to_owned(), sought, None, search).unwrap();
+    let whole_page = Fetch { min: None, max: None, wait: Some(Duration::from_secs(20)) };
+    let cut = tokio::time::timeout(Duration::from_secs(5), sessions.fetch(&token, true, whole_page)).await;
+    assert!(cut.is_err(), "a whole page is waited for");
+    let two = Fetch { min: Some(2), max: Some(2), wait: Some(Duration::ZERO) };
+    let page = sessions.fetch(&token, true, two).await.unwrap();
+    assert_eq!(page, Page { found: vec![event(0), event(1)], completed: false });
+    let rest = sessions.fetch(&token, true, Fetch { max: None, ..two }).await.unwrap();
+    assert_eq!(rest.found, [event(2)]);
 }
 
 #[tokio::test(start_paused = true)]

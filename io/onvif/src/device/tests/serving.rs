@@ -74,3 +74,21 @@ async fn an_end_does_not_wait_for_clients_that_are_connected() {
     let closed = timeout(Duration::from_secs(5), idle.read_to_end(&mut rest)).await;
     assert!(closed.is_ok(), "the connection stays open");
 }
+
+#[tokio::test]
+async fn one_client_cannot_hold_all_connections() {
+    let server = server().await;
+    let mut idle = Vec::new();
+    for _ in 0..32 {
+        idle.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    assert_eq!(exchange(&server, ask_time().as_bytes()).await, "", "it has enough");
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = other.connect(server.address()).await.unwrap();
+    other.write_all(ask_time().as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(Duration::from_secs(10), other.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.shutdown().await;
+}
