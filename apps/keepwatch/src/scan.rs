@@ -1,6 +1,6 @@
 //! `keepwatch scan`: who in the network says that it is a camera, and what to write into the configuration for it.
 //!
-//! It asks and changes nothing. What it prints came from strangers: control characters are gone, and texts are quoted.
+//! It asks and changes nothing. Computers and printers answer, too; they are counted and not printed. What it prints came from strangers: control characters are gone, and texts are quoted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,6 +48,10 @@ pub(crate) async fn scan(options: ScanOptions) -> anyhow::Result<Outcome> {
     drop(progress);
     for (interface, error) in &findings.failed {
         output::complain(format_args!("keepwatch: {interface} was not searched: {error}"));
+    }
+    if findings.others > 0 && !options.json {
+        let others = findings.others;
+        output::complain(format_args!("{others} others answered that are no cameras: computers, printers"));
     }
     if options.json {
         output::say(as_json(&findings));
@@ -131,6 +135,7 @@ fn as_json(findings: &Findings) -> Value {
     let counts = &findings.counts;
     json!({
         "devices": findings.devices.iter().map(device).collect::<Vec<_>>(),
+        "others": findings.others,
         "counts": {
             "datagrams": counts.datagrams,
             "answers": counts.answers,

@@ -3,6 +3,7 @@
 //! Messages are pure; sockets are in [`scan()`]. Anybody in the network can answer a probe, so an answer must name the probe
 //! it answers, and answers are bounded in length, in number, and for each sender. What is found is a claim, not a camera.
 
+mod collection;
 mod found;
 pub(crate) mod interfaces;
 mod message;

@@ -2,7 +2,8 @@
 //!
 //! Reading is lenient where devices are careless (prefixes, namespace versions, bare `&`, bytes that are no UTF-8) and
 //! strict where XML is dangerous: a document type is refused, so that no entity can be defined, and bytes, depth,
-//! elements and attributes have limits. Prefixes are resolved on the way and not kept, except in text.
+//! elements and attributes have limits. Prefixes are resolved on the way and not kept, except in text, of which the
+//! element knows what they stand for.
 
 mod write;
 
@@ -20,6 +21,9 @@ pub use write::{Attributes, Writer};
 /// Most namespace prefixes that may be in force at once: ONVIF knows about sixty.
 const BINDINGS_MAX: usize = 256;
 
+/// Words of a text whose prefixes are resolved: lists of names are short.
+const NAMES_MAX: usize = 64;
+
 /// How much of a document is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -34,7 +38,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What the largest answers seen of real devices stay far below.
+    /// What the largest answers seen of real devices stay far below, but for the profiles of recorders.
     pub const DEFAULT: Self = Self { bytes: 1 << 20, depth: 32, elements: 20_000, attributes: 64 };
 }
 
@@ -93,6 +97,8 @@ pub struct Element {
     pub children: Vec<Self>,
     /// All text directly in it, joined, with references resolved and without white space at both ends.
     pub text: String,
+    /// The prefixes of words in its text, and the namespaces that they stand for where it stands.
+    prefixes: Vec<(String, Arc<str>)>,
 }
 
 impl Element {
@@ -140,6 +146,14 @@ impl Element {
     /// The text of the element at `path`; `None` when it is missing or empty.
     pub fn text_at(&self, path: &[&str]) -> Option<&str> {
         self.at(path).map(|element| element.text.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// The namespace of a word of its text that is a name with a prefix, as in a list of types; `None` when it has none or
+    /// the prefix was never declared.
+    pub fn namespace_of(&self, word: &str) -> Option<&str> {
+        let (prefix, _) = word.split_once(':')?;
+        let known = self.prefixes.iter().find(|(known, _)| known == prefix);
+        known.map(|(_, namespace)| &**namespace)
     }
 
     /// The value of an attribute, by its name without prefix.
@@ -261,6 +275,7 @@ impl<'a> Parser<'a> {
 
     fn end(&mut self) {
         let Some(Open { mut element, bindings }) = self.open.pop() else { return };
+        element.prefixes = self.prefixes(&element.text);
         self.bindings.truncate(bindings);
         let trimmed = element.text.trim();
         if trimmed.len() < element.text.len() {
@@ -270,6 +285,21 @@ impl<'a> Parser<'a> {
             Some(parent) => parent.element.children.push(element),
             None => self.root = Some(element),
         }
+    }
+
+    /// The prefixes of the words in a text, as they are bound here.
+    fn prefixes(&self, text: &str) -> Vec<(String, Arc<str>)> {
+        let mut prefixes: Vec<(String, Arc<str>)> = Vec::new();
+        let words = text.split_ascii_whitespace().take(NAMES_MAX);
+        for (prefix, _) in words.filter_map(|word| word.split_once(':')) {
+            let bound = self.bindings.iter().rev().find(|(bound, _)| bound == prefix);
+            if let Some((prefix, namespace)) = bound
+                && prefixes.iter().all(|(known, _)| known != prefix)
+            {
+                prefixes.push((prefix.clone(), Arc::clone(namespace)));
+            }
+        }
+        prefixes
     }
 
     fn text(&mut self, text: &str) {

@@ -21,7 +21,12 @@ fn a_camera_that_answers_is_told_with_what_to_configure() {
                  <d:Scopes>onvif://www.onvif.org/name/North%20Gate onvif://www.onvif.org/hardware/M1</d:Scopes>\
                  <d:XAddrs>http://10.255.255.1/onvif/device_service</d:XAddrs></d:ProbeMatch></d:ProbeMatches></s:Body></s:Envelope>"
             );
-            camera.send_to(answer.as_bytes(), sender).unwrap();
+            // A computer answers, too, and says of itself no more than that it is a device.
+            let computer =
+                answer.replace("urn:uuid:7", "urn:uuid:8").replace("onvif://www.onvif.org/", "ldap:///");
+            for answer in [answer, computer] {
+                camera.send_to(answer.as_bytes(), sender).unwrap();
+            }
         }
     });
     let run = |json: &[&str]| {
@@ -34,8 +39,10 @@ fn a_camera_that_answers_is_told_with_what_to_configure() {
     };
     let text = run(&[]);
     assert!(text.contains("# North Gate, M1, urn:uuid:7\n[[camera]]\nid = \"north-gate\"\n"), "{text}");
+    assert_eq!(text.matches("[[camera]]").count(), 1, "{text}");
     assert!(text.contains("onvif = \"http://127.0.0.1/onvif/device_service\"\n"), "{text}");
     let json: serde_json::Value = serde_json::from_str(&run(&["--json"])).unwrap();
     assert_eq!(json["devices"][0]["name"], "North Gate");
+    assert_eq!((json["devices"].as_array().unwrap().len(), &json["others"]), (1, &1.into()));
     assert_eq!(json["counts"]["malformed"], 0);
 }

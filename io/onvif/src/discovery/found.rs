@@ -8,10 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use url::{Host, Url};
 
 use super::interfaces::Interface;
-use super::message::{Target, decoded};
-
-/// What ONVIF's own scopes begin with (Core §7.3.2.2).
-const SCOPE: &str = "onvif://www.onvif.org/";
+use super::message::{SCOPE, Target, decoded, type_name};
 
 /// Longest name that is shown, in characters.
 const SHOWN_MAX: usize = 64;
@@ -36,7 +33,7 @@ pub struct Found {
     pub location: String,
     /// The profiles of ONVIF that it conforms to: `Streaming`, `G`, `T`.
     pub profiles: Vec<String>,
-    /// Its types, without prefix.
+    /// Its types, without their namespaces.
     pub types: Vec<String>,
     /// Who answered for it, the first one first.
     pub senders: Vec<IpAddr>,
@@ -65,7 +62,7 @@ impl Found {
             hardware: scope(target, "hardware/"),
             location: scope(target, "location/"),
             profiles: scopes(target, "Profile/").collect(),
-            types: target.types.clone(),
+            types: target.types.iter().map(|name| type_name(name).to_owned()).collect(),
             senders: vec![sender],
             interface: interface.map(|interface| interface.name.clone()),
         })

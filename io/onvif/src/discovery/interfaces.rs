@@ -5,6 +5,9 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use if_addrs::IfAddr;
+use socket2::{InterfaceIndexOrAddress, Socket};
+
+use super::message::{GROUP_IPV4, GROUP_IPV6};
 
 /// An interface that has an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +31,31 @@ impl Interface {
             let mask = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(*bits))).unwrap_or(0);
             u32::from(*own) & mask == u32::from(address) & mask
         })
+    }
+
+    /// Makes a socket of IPv4 hear the group by this interface: once, however many addresses it has.
+    pub(crate) fn join_ipv4(&self, socket: &Socket) -> io::Result<()> {
+        if self.ipv4.is_empty() {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        let interface = InterfaceIndexOrAddress::Index(self.index);
+        joined(socket.join_multicast_v4_n(&GROUP_IPV4, &interface))
+    }
+
+    /// The same for a socket of IPv6.
+    pub(crate) fn join_ipv6(&self, socket: &Socket) -> io::Result<()> {
+        if !self.ipv6 {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        joined(socket.join_multicast_v6(&GROUP_IPV6, self.index))
+    }
+}
+
+/// Whether a socket hears the group; that it did before is no error.
+fn joined(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+        other => other,
     }
 }
 
@@ -53,6 +81,16 @@ pub(crate) fn all() -> io::Result<Vec<Interface>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_is_joined_once_and_one_that_is_gone_is_an_error() {
+        let lo = all().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
+        let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+        lo.join_ipv4(&socket).unwrap();
+        lo.join_ipv4(&socket).expect("an interface that was joined is joined");
+        let gone = Interface { index: 999_999, ..lo };
+        assert!(gone.join_ipv4(&socket).is_err());
+    }
 
     #[test]
     fn subnets_decide_what_an_interface_reaches() {

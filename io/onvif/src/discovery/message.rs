@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::namespace;
 use crate::soap::{Envelope, SoapError};
-use crate::xml::{Element, Limits, Writer, local_name};
+use crate::xml::{Element, Limits, Writer};
 
 /// The port that devices listen at.
 pub const PORT: u16 = 3702;
@@ -25,6 +25,11 @@ const TARGETS_MAX: usize = 16;
 const WORDS_MAX: usize = 64;
 /// Longest of these, in bytes.
 const WORD_BYTES_MAX: usize = 512;
+
+/// What ONVIF's own scopes begin with (Core §7.3.2.2).
+pub(super) const SCOPE: &str = "onvif://www.onvif.org/";
+/// The type that ONVIF gives all its devices (Core "Types"). Web services for devices have another `Device`.
+const DEVICE_TYPE: &str = "tds:Device";
 
 /// Where an answer is sent that goes to the sender of a probe (WS-Addressing §2.1).
 const ANONYMOUS: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous";
@@ -95,7 +100,7 @@ impl Content {
 /// Whom a probe looks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
-    /// Types that a device must all have: `dn:NetworkVideoTransmitter`. Read without prefix.
+    /// Types that a device must all have: `dn:NetworkVideoTransmitter`, see [`Target::types`].
     pub types: Vec<String>,
     /// Scopes that a device must all be in.
     pub scopes: Vec<String>,
@@ -120,7 +125,8 @@ pub enum ScopeRule {
 pub struct Target {
     /// Its stable name, `urn:uuid:...`.
     pub endpoint: String,
-    /// Its types; written as they are, read without prefix.
+    /// Its types: those of ONVIF are `tds:Device` and `dn:NetworkVideoTransmitter` and the like, whatever prefixes they were
+    /// read with; others are read as `{NAMESPACE}NAME`, and without namespace where the prefix was never declared.
     pub types: Vec<String>,
     /// Its scopes.
     pub scopes: Vec<String>,
@@ -154,7 +160,7 @@ impl Message {
         })
     }
 
-    /// Writes it as a datagram. Types must carry the prefixes `dn` or `tds`.
+    /// Writes it as a datagram. Types are those of ONVIF, with the prefixes `dn` and `tds`.
     pub fn write(&self) -> String {
         self.write_within(None)
     }
@@ -232,9 +238,17 @@ impl Probe {
 impl Target {
     /// Whether a probe means this device: it has all types, and is in all scopes.
     pub fn is_meant_by(&self, probe: &Probe) -> bool {
-        let has = |wanted: &String| self.types.iter().any(|own| local_name(own) == local_name(wanted));
+        let has = |wanted: &String| self.types.iter().any(|own| same_type(own, wanted));
         let within = |wanted: &String| self.scopes.iter().any(|own| scope_matches(probe.rule, own, wanted));
         probe.types.iter().all(has) && probe.scopes.iter().all(within)
+    }
+
+    /// Whether it says that it is a device of ONVIF, by a type or by a scope: computers and printers speak WS-Discovery, too.
+    pub fn is_of_onvif(&self) -> bool {
+        let video = |own: &String| type_name(own).starts_with("NetworkVideo");
+        let scope =
+            |own: &String| own.get(..SCOPE.len()).is_some_and(|head| head.eq_ignore_ascii_case(SCOPE));
+        self.types.iter().any(|own| own == DEVICE_TYPE || video(own)) || self.scopes.iter().any(scope)
     }
 
     /// Reads a device; `None` when it has no name.
@@ -280,7 +294,31 @@ fn endpoint(element: &Element) -> Option<String> {
 }
 
 fn types(element: &Element) -> Vec<String> {
-    words(element, "Types").iter().map(|name| local_name(name).to_owned()).collect()
+    let Some(list) = element.child("Types") else { return Vec::new() };
+    let read = |word: &String| {
+        let name = word.rsplit_once(':').map_or(word.as_str(), |(_, name)| name);
+        match list.namespace_of(word) {
+            // Devices take the types of ONVIF from any of its namespaces.
+            Some(namespace) if namespace.contains("://www.onvif.org/") && name == "Device" => {
+                DEVICE_TYPE.to_owned()
+            }
+            Some(namespace) if namespace.contains("://www.onvif.org/") => format!("dn:{name}"),
+            Some(namespace) => format!("{{{namespace}}}{name}"),
+            None => name.to_owned(),
+        }
+    };
+    words(element, "Types").iter().map(read).collect()
+}
+
+/// Whether two types are the same; one without namespace may be of any.
+fn same_type(a: &str, b: &str) -> bool {
+    let (name_of_a, name_of_b) = (type_name(a), type_name(b));
+    name_of_a == name_of_b && (a == b || a == name_of_a || b == name_of_b)
+}
+
+/// A type without what says whose it is.
+pub(super) fn type_name(name: &str) -> &str {
+    name.rsplit(['}', ':']).next().unwrap_or(name)
 }
 
 fn words(element: &Element, name: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! A scan: probes by multicast on each interface and to single addresses, and the answers until the time is over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
@@ -12,15 +12,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
+use super::collection::Collection;
 use super::found::Found;
 use super::interfaces::{self, Interface};
-use super::message::{Content, GROUP_IPV4, GROUP_IPV6, Message, PORT, Probe, Target};
+use super::message::{Content, GROUP_IPV4, GROUP_IPV6, Message, PORT, Probe};
 use super::range::AddressRange;
-use super::tally::{Counts, Tally};
+use super::tally::Counts;
 use crate::uuid::uuid;
-
-/// Devices that are kept.
-const DEVICES_MAX: usize = 4096;
 
 /// When probes are sent by multicast: datagrams are lost, and cameras that wake up miss the first.
 const ROUNDS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_millis(1500)];
@@ -100,6 +98,8 @@ pub enum ScanProgress<'a> {
 pub struct Findings {
     /// The devices, by endpoint.
     pub devices: Vec<Found>,
+    /// Who answered and is no device of ONVIF: computers and printers, each counted once.
+    pub others: usize,
     /// What came in.
     pub counts: Counts,
     /// Interfaces that could not be used, and why.
@@ -107,11 +107,11 @@ pub struct Findings {
 }
 
 /// A datagram that was received.
-struct Heard {
-    bytes: Vec<u8>,
-    sender: IpAddr,
+pub(super) struct Heard {
+    pub(super) bytes: Vec<u8>,
+    pub(super) sender: IpAddr,
     /// Which of the scan's interfaces it came in by; `None` for an answer to a direct question.
-    interface: Option<usize>,
+    pub(super) interface: Option<usize>,
 }
 
 /// Scans until the time is over or `cancelled` is ready, and returns what was found until then.
@@ -149,13 +149,7 @@ pub async fn scan(
     }
     drop(heard);
     let probes = Probes::new();
-    let mut collection = Collection {
-        chosen: &chosen,
-        all: &all,
-        probes: &probes,
-        devices: BTreeMap::new(),
-        tally: Tally::default(),
-    };
+    let mut collection = Collection::new(&chosen, &all, &probes);
     let (asked, mut done) = mpsc::channel(1);
     let work = async {
         tokio::join!(multicast(&groups, &probes), direct.ask(&addresses, options.port, &probes, &asked),);
@@ -174,8 +168,7 @@ pub async fn scan(
             Some(asked) = done.recv() => progress(ScanProgress::Asked { done: asked, all: addresses.len() }),
         }
     }
-    findings.devices = collection.devices.into_values().collect();
-    findings.counts = collection.tally.counts;
+    collection.finish(&mut findings);
     Ok(findings)
 }
 
@@ -198,13 +191,13 @@ fn choose(options: &ScanOptions, all: &[Interface]) -> Result<Vec<Interface>, Sc
 }
 
 /// The probes of one scan. Each has a name that nobody can foretell, so that only who heard it can answer.
-struct Probes {
-    datagrams: Vec<String>,
+pub(super) struct Probes {
+    pub(super) datagrams: Vec<String>,
     ids: BTreeSet<String>,
 }
 
 impl Probes {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut probes = Self { datagrams: Vec::new(), ids: BTreeSet::new() };
         for types in TYPES {
             let id = uuid();
@@ -218,7 +211,7 @@ impl Probes {
     }
 
     /// Whether an answer relates to one of them; devices change case and prefix.
-    fn include(&self, relates_to: Option<&str>) -> bool {
+    pub(super) fn include(&self, relates_to: Option<&str>) -> bool {
         let name = relates_to.unwrap_or_default().trim().to_ascii_lowercase();
         self.ids.contains(name.rsplit(':').next().unwrap_or_default())
     }
@@ -279,13 +272,14 @@ fn ready(socket: Socket) -> io::Result<Arc<UdpSocket>> {
 
 /// Sockets that hear what devices say when they come and go. Another program may own the port: then only answers are heard.
 fn announcements(chosen: &[Interface], port: u16) -> Vec<Arc<UdpSocket>> {
+    // An interface that fails costs its own announcements and no others.
+    let log = |error: &io::Error| tracing::debug!(%error, "announcements of devices are not heard");
     let ipv4 = || -> io::Result<Arc<UdpSocket>> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_reuse_address(true)?;
         socket.bind(&SocketAddr::from((GROUP_IPV4, port)).into())?;
-        for (address, _) in chosen.iter().flat_map(|interface| &interface.ipv4) {
-            socket.join_multicast_v4(&GROUP_IPV4, address)?;
-        }
+        let with_ipv4 = chosen.iter().filter(|interface| !interface.ipv4.is_empty());
+        with_ipv4.filter_map(|interface| interface.join_ipv4(&socket).err()).for_each(|error| log(&error));
         ready(socket)
     };
     let ipv6 = || -> io::Result<Arc<UdpSocket>> {
@@ -293,12 +287,10 @@ fn announcements(chosen: &[Interface], port: u16) -> Vec<Arc<UdpSocket>> {
         socket.set_only_v6(true)?;
         socket.set_reuse_address(true)?;
         socket.bind(&SocketAddr::from((GROUP_IPV6, port)).into())?;
-        for interface in chosen.iter().filter(|interface| interface.ipv6) {
-            socket.join_multicast_v6(&GROUP_IPV6, interface.index)?;
-        }
+        let with_ipv6 = chosen.iter().filter(|interface| interface.ipv6);
+        with_ipv6.filter_map(|interface| interface.join_ipv6(&socket).err()).for_each(|error| log(&error));
         ready(socket)
     };
-    let log = |error: &io::Error| tracing::debug!(%error, "announcements of devices are not heard");
     [ipv4().inspect_err(log), ipv6().inspect_err(log)].into_iter().flatten().collect()
 }
 
@@ -378,65 +370,6 @@ async fn listen(socket: Arc<UdpSocket>, interface: Option<usize>, heard: mpsc::S
             }
             // An unreachable neighbour is reported on the socket that asked it, once, and means nothing to the others.
             Err(error) => tracing::debug!(%error, "a socket of the scan"),
-        }
-    }
-}
-
-/// What was found until now.
-struct Collection<'a> {
-    chosen: &'a [Interface],
-    all: &'a [Interface],
-    probes: &'a Probes,
-    devices: BTreeMap<String, Found>,
-    tally: Tally,
-}
-
-impl Collection<'_> {
-    /// Reads a datagram; returns a device that was not known before.
-    fn take(&mut self, heard: &Heard) -> Option<&Found> {
-        let sender = heard.sender.to_canonical();
-        if !self.tally.admits(sender, heard.bytes.len()) {
-            return None;
-        }
-        let Ok(message) = Message::read(&heard.bytes) else {
-            self.tally.counts.malformed = self.tally.counts.malformed.saturating_add(1);
-            return None;
-        };
-        let interface = heard.interface.and_then(|position| self.chosen.get(position));
-        let targets = match message.content {
-            Content::ProbeMatches(targets) if self.probes.include(message.relates_to.as_deref()) => targets,
-            Content::Hello(target) => vec![target],
-            Content::Bye(target) => {
-                self.leave(&target, sender);
-                return None;
-            }
-            // Our own probes come back by the loop, and others scan too.
-            Content::Probe(_) | Content::Resolve(_) => return None,
-            Content::ProbeMatches(_) | Content::ResolveMatches(_) => {
-                self.tally.counts.unrelated = self.tally.counts.unrelated.saturating_add(1);
-                return None;
-            }
-        };
-        self.tally.counts.answers = self.tally.counts.answers.saturating_add(1);
-        let mut added = None;
-        for target in targets {
-            let Some(found) = Found::new(&target, sender, interface, self.all) else { continue };
-            let key = found.endpoint.to_ascii_lowercase();
-            if let Some(known) = self.devices.get_mut(&key) {
-                known.join(found);
-            } else if self.devices.len() < DEVICES_MAX {
-                self.devices.insert(key.clone(), found);
-                added = Some(key);
-            }
-        }
-        self.devices.get(&added?)
-    }
-
-    /// Forgets a device that leaves, if it is the device that says so.
-    fn leave(&mut self, target: &Target, sender: IpAddr) {
-        let key = target.endpoint.to_ascii_lowercase();
-        if self.devices.get(&key).is_some_and(|known| known.senders.contains(&sender)) {
-            self.devices.remove(&key);
         }
     }
 }

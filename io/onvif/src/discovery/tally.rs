@@ -9,6 +9,8 @@ const DATAGRAMS_MAX: u64 = 50_000;
 const BYTES_MAX: u64 = 64 << 20;
 /// Datagrams of one sender: nine probes are answered, by each of the devices that share an address, such as virtual ones.
 const DATAGRAMS_OF_SENDER_MAX: u64 = 2048;
+/// Bytes of one sender: the same answers, of two thousand bytes each.
+const BYTES_OF_SENDER_MAX: u64 = 4 << 20;
 /// Senders that are told apart.
 const SENDERS_MAX: usize = 8192;
 
@@ -31,25 +33,42 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) counts: Counts,
+    /// What was read of all senders together. What was refused does not count: one that floods would silence the others.
+    read: Volume,
+    senders: BTreeMap<IpAddr, Volume>,
+}
+
+/// How much was read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Volume {
+    datagrams: u64,
     bytes: u64,
-    senders: BTreeMap<IpAddr, u64>,
+}
+
+impl Volume {
+    fn with(self, bytes: usize) -> Self {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        Self { datagrams: self.datagrams.saturating_add(1), bytes: self.bytes.saturating_add(bytes) }
+    }
+
+    const fn is_within(&self, datagrams: u64, bytes: u64) -> bool {
+        self.datagrams <= datagrams && self.bytes <= bytes
+    }
 }
 
 impl Tally {
     /// Whether a datagram is read.
     pub(super) fn admits(&mut self, sender: IpAddr, bytes: usize) -> bool {
         self.counts.datagrams = self.counts.datagrams.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        let known = self.senders.contains_key(&sender);
-        let fits = self.counts.datagrams <= DATAGRAMS_MAX
-            && self.bytes <= BYTES_MAX
-            && (known || self.senders.len() < SENDERS_MAX);
-        let admitted = fits && {
-            let sent = self.senders.entry(sender).or_default();
-            *sent = sent.saturating_add(1);
-            *sent <= DATAGRAMS_OF_SENDER_MAX
-        };
-        if !admitted {
+        let known = self.senders.get(&sender).copied();
+        let (all, own) = (self.read.with(bytes), known.unwrap_or_default().with(bytes));
+        let admitted = all.is_within(DATAGRAMS_MAX, BYTES_MAX)
+            && own.is_within(DATAGRAMS_OF_SENDER_MAX, BYTES_OF_SENDER_MAX)
+            && (known.is_some() || self.senders.len() < SENDERS_MAX);
+        if admitted {
+            self.read = all;
+            self.senders.insert(sender, own);
+        } else {
             self.counts.refused = self.counts.refused.saturating_add(1);
         }
         admitted
@@ -68,6 +87,17 @@ mod tests {
         assert_eq!(admitted, 2048);
         assert!(tally.admits(quiet, 100));
         assert_eq!(tally.counts.refused, 952);
+    }
+
+    #[test]
+    fn a_flood_of_one_sender_takes_nothing_of_what_others_may_send() {
+        for bytes in [100, 65_507] {
+            let mut tally = Tally::default();
+            for _ in 0..2 * DATAGRAMS_MAX {
+                tally.admits([10, 0, 0, 1].into(), bytes);
+            }
+            assert!(tally.admits([10, 0, 0, 2].into(), 2000), "silenced by datagrams of {bytes} bytes");
+        }
     }
 
     #[test]

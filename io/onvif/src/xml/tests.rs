@@ -24,6 +24,18 @@ fn prefixes_are_resolved_where_they_are_in_force() {
 }
 
 #[test]
+fn prefixes_of_names_in_a_text_are_resolved_where_it_stands() {
+    let root = parse(
+        "<r xmlns:a='urn:a'><x xmlns:b='urn:b'>a:One b:Two c:Three Four http://b:80/</x><y xmlns:a='urn:c'>b:Two a:One</y></r>",
+    );
+    let root = root.unwrap();
+    let [x, y] = &root.children[..] else { panic!("{root:?}") };
+    let names = ["a:One", "b:Two", "c:Three", "Four", "http://b:80/"];
+    assert_eq!(names.map(|name| x.namespace_of(name)), [Some("urn:a"), Some("urn:b"), None, None, None]);
+    assert_eq!(names.map(|name| y.namespace_of(name)), [Some("urn:c"), None, None, None, None]);
+}
+
+#[test]
 fn text_is_joined_trimmed_and_unescaped() {
     let root =
         parse("<r a='1 &lt; 2' b=\"x&#x20;y\">\n a &amp; <!-- no -->b<i/>&#x1F600;<![CDATA[ <c> ]]>\n</r>")

@@ -14,31 +14,37 @@ const TYPES: [&str; 2] = ["dn:NetworkVideoTransmitter", "tds:Device"];
 pub(super) struct Presence {
     backend: Arc<dyn Backend>,
     sequence: Sequence,
-    /// What was told last.
+    /// What is told to who asks.
     scopes: Vec<String>,
+    /// Grows whenever that changes.
     version: u32,
+    /// What everybody was told last; `None` before the first Hello.
+    announced: Option<Vec<String>>,
 }
 
 impl Presence {
     /// A device that was started as `instance`.
     pub(super) fn new(backend: Arc<dyn Backend>, instance: u32) -> Self {
         let scopes = management::scopes(&*backend);
-        Self { backend, sequence: Sequence { instance, number: 0 }, scopes, version: 1 }
+        Self { backend, sequence: Sequence { instance, number: 0 }, scopes, version: 1, announced: None }
     }
 
-    /// Whether what it says has changed since it was last asked.
+    /// Whether what it says is something else than everybody was told.
     pub(super) fn has_changed(&mut self) -> bool {
+        self.look();
+        self.announced.as_ref() != Some(&self.scopes)
+    }
+
+    fn look(&mut self) {
         let scopes = management::scopes(&*self.backend);
-        let changed = scopes != self.scopes;
-        if changed {
+        if scopes != self.scopes {
             self.scopes = scopes;
             self.version = self.version.saturating_add(1);
         }
-        changed
     }
 
     fn target(&mut self, addresses: &[String]) -> Target {
-        self.has_changed();
+        self.look();
         Target {
             endpoint: format!("urn:uuid:{}", self.backend.identity().endpoint),
             types: TYPES.map(str::to_owned).to_vec(),
@@ -56,6 +62,7 @@ impl Presence {
     /// That it has come, and is found at `addresses`.
     pub(super) fn hello(&mut self, addresses: &[String]) -> String {
         let target = self.target(addresses);
+        self.announced = Some(self.scopes.clone());
         self.message(None, Content::Hello(target))
     }
 

@@ -42,10 +42,13 @@ impl Network {
         let address = own.local_addr().and_then(|address| address.as_socket().ok_or_else(no_address));
         let address = address.map_err(failed)?;
         let mut groups = Vec::new();
-        for interface in &chosen {
+        for interface in chosen.iter().filter(|interface| !interface.ipv4.is_empty()) {
+            if let Err(error) = interface.join_ipv4(&own) {
+                warn!(interface = interface.name, %error, "not found by this interface");
+                continue;
+            }
             for (ipv4, _) in &interface.ipv4 {
-                let joined = own.join_multicast_v4(&GROUP_IPV4, ipv4);
-                match joined.and_then(|()| speaking_ipv4(*ipv4, address.port())) {
+                match speaking_ipv4(*ipv4, address.port()) {
                     Ok(group) => groups.push(group),
                     Err(error) => warn!(interface = interface.name, %error, "not found by this interface"),
                 }
@@ -113,17 +116,24 @@ fn ipv6(chosen: &[Interface], port: u16) -> io::Result<(Arc<UdpSocket>, Vec<Grou
     let hearing = hearing((Ipv6Addr::UNSPECIFIED, port).into())?;
     let mut groups = Vec::new();
     for interface in chosen.iter().filter(|interface| interface.ipv6) {
-        hearing.join_multicast_v6(&GROUP_IPV6, interface.index)?;
-        let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_only_v6(true)?;
-        socket.set_multicast_if_v6(interface.index)?;
-        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
-        let group: SocketAddr = SocketAddrV6::new(GROUP_IPV6, port, 0, interface.index).into();
-        // The address that the machine would speak from.
-        let Ok(own) = own_address_towards(group) else { continue };
-        groups.push(Group { socket: ready(socket)?, group, own });
+        let joined = interface.join_ipv6(&hearing);
+        match joined.and_then(|()| speaking_ipv6(interface.index, port)) {
+            Ok(group) => groups.push(group),
+            Err(error) => warn!(interface = interface.name, %error, "not found by IPv6 of this interface"),
+        }
     }
     Ok((ready(hearing)?, groups))
+}
+
+fn speaking_ipv6(index: u32, port: u16) -> io::Result<Group> {
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_only_v6(true)?;
+    socket.set_multicast_if_v6(index)?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
+    let group: SocketAddr = SocketAddrV6::new(GROUP_IPV6, port, 0, index).into();
+    // The address that the machine would speak from.
+    let own = own_address_towards(group)?;
+    Ok(Group { socket: ready(socket)?, group, own })
 }
 
 fn ready(socket: Socket) -> io::Result<Arc<UdpSocket>> {

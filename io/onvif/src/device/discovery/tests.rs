@@ -40,9 +40,26 @@ fn a_probe_is_answered_by_the_devices_that_it_means() {
         assert_eq!(answer.relates_to.as_deref(), Some("urn:uuid:1"));
         let Content::ProbeMatches(targets) = answer.content else { panic!("{:?}", answer.content) };
         assert_eq!(targets[0].addresses, [SERVICE]);
-        assert_eq!(targets[0].types, ["NetworkVideoTransmitter", "Device"]);
+        assert_eq!(targets[0].types, ["dn:NetworkVideoTransmitter", "tds:Device"]);
         assert_eq!(targets[0].endpoint, "urn:uuid:5c8e2a5e-0000-4000-8000-000000000001");
     }
+}
+
+/// An answer to a probe tells one client the new name, and nobody else.
+#[test]
+fn a_changed_name_is_announced_though_a_probe_was_answered_in_between() {
+    let fake = Arc::new(Fake::new());
+    let mut presence = Presence::new(fake.clone(), 7);
+    assert!(presence.has_changed(), "nothing was announced yet");
+    presence.hello(&[]);
+    assert!(!presence.has_changed());
+    *fake.name.lock().unwrap() = "Back door".to_owned();
+    let answer = presence.answer(probe(&[], &[]).write().as_bytes(), || Some(SERVICE.to_owned()));
+    assert!(answer.unwrap().contains("Back%20door"));
+    assert!(presence.has_changed(), "the network has not been told");
+    let hello = presence.hello(&[]);
+    assert!(hello.contains("Back%20door") && hello.contains("<d:MetadataVersion>2<"), "{hello}");
+    assert!(!presence.has_changed());
 }
 
 #[test]

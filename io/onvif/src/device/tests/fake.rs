@@ -50,6 +50,7 @@ pub(crate) struct Fake {
     /// Ticks that its clock is ahead.
     pub(super) clock_off: AtomicI64,
     pub(super) replay_timeout: Mutex<u32>,
+    pub(crate) name: Mutex<String>,
     pub(super) events: broadcast::Sender<Notification>,
 }
 
@@ -61,6 +62,7 @@ impl Fake {
             hours: 3,
             clock_off: AtomicI64::new(0),
             replay_timeout: Mutex::new(60),
+            name: Mutex::new("Front door".to_owned()),
             events: broadcast::Sender::new(4),
         }
     }
@@ -106,7 +108,7 @@ impl Backend for Fake {
             firmware: "0.1.0".to_owned(),
             serial: "1".to_owned(),
             hardware: "1".to_owned(),
-            name: "Front door".to_owned(),
+            name: self.name.lock().unwrap().clone(),
             location: "Entrance & hall".to_owned(),
             endpoint: "5c8e2a5e-0000-4000-8000-000000000001".to_owned(),
             hostname: "cam1".to_owned(),

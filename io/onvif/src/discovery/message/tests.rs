@@ -19,22 +19,17 @@ fn probe(types: &[&str], scopes: &[&str], rule: ScopeRule) -> Probe {
 
 #[test]
 fn every_message_that_is_written_is_read_again() {
-    let plain =
-        Target { types: ["NetworkVideoTransmitter", "Device"].map(str::to_owned).to_vec(), ..target() };
     for (written, read) in [
         (
             Content::Probe(probe(&["dn:X"], &["a://b/c"], ScopeRule::Strcmp0)),
-            Content::Probe(probe(&["X"], &["a://b/c"], ScopeRule::Strcmp0)),
+            Content::Probe(probe(&["dn:X"], &["a://b/c"], ScopeRule::Strcmp0)),
         ),
         (Content::Probe(Probe::default()), Content::Probe(Probe::default())),
-        (
-            Content::ProbeMatches(vec![target(), target()]),
-            Content::ProbeMatches(vec![plain.clone(), plain.clone()]),
-        ),
+        (Content::ProbeMatches(vec![target(), target()]), Content::ProbeMatches(vec![target(), target()])),
         (Content::Resolve("urn:uuid:1".to_owned()), Content::Resolve("urn:uuid:1".to_owned())),
         (Content::ResolveMatches(vec![]), Content::ResolveMatches(vec![])),
-        (Content::Hello(target()), Content::Hello(plain.clone())),
-        (Content::Bye(target()), Content::Bye(plain)),
+        (Content::Hello(target()), Content::Hello(target())),
+        (Content::Bye(target()), Content::Bye(target())),
     ] {
         let message = Message {
             id: "urn:uuid:2".to_owned(),
@@ -67,7 +62,9 @@ fn an_answer_of_a_camera_is_read() {
     let message = Message::read(text).unwrap();
     assert_eq!(message.relates_to.as_deref(), Some("uuid:2B"));
     let Content::ProbeMatches(targets) = message.content else { panic!() };
-    assert_eq!(targets[0].types, ["NetworkVideoTransmitter", "Device"]);
+    // It declares no `tds`.
+    assert_eq!(targets[0].types, ["dn:NetworkVideoTransmitter", "Device"]);
+    assert!(targets[0].is_of_onvif());
     assert_eq!(targets[0].addresses.len(), 2);
     assert_eq!(targets[0].scopes[1], "onvif://www.onvif.org/name/HIKVISION%20DS-2CD2042WD");
 }
@@ -78,7 +75,9 @@ fn types_and_scopes_decide_who_is_meant() {
     for (types, scopes, rule, meant) in [
         (&[][..], &[][..], Rfc3986, true),
         (&["NetworkVideoTransmitter"], &[], Rfc3986, true),
-        (&["x:Device", "y:NetworkVideoTransmitter"], &[], Rfc3986, true),
+        (&["Device", "dn:NetworkVideoTransmitter"], &[], Rfc3986, true),
+        (&["{http://schemas.xmlsoap.org/ws/2006/02/devprof}Device"], &[], Rfc3986, false),
+        (&["dn:Device"], &[], Rfc3986, false),
         (&["NetworkVideoDisplay"], &[], Rfc3986, false),
         (&[], &["onvif://www.onvif.org"], Rfc3986, true),
         (&[], &["ONVIF://WWW.onvif.org/Profile/"], Rfc3986, true),
@@ -94,6 +93,34 @@ fn types_and_scopes_decide_who_is_meant() {
     ] {
         assert_eq!(target().is_meant_by(&probe(types, scopes, rule)), meant, "{types:?} {scopes:?} {rule:?}");
     }
+}
+
+/// Windows and printers call themselves a `Device`, too (Devices Profile for Web Services).
+#[test]
+fn a_type_is_a_name_in_a_namespace_and_computers_are_no_cameras() {
+    let read = |namespace: &str, types: &str, scopes: &str| {
+        let text = format!(
+            "<Envelope xmlns:p='{namespace}' xmlns:pub='urn:pub'><Body><Hello><EndpointReference><Address>urn:uuid:1</Address>\
+             </EndpointReference><Types>{types}</Types><Scopes>{scopes}</Scopes></Hello></Body></Envelope>"
+        );
+        let Content::Hello(target) = Message::read(text.as_bytes()).unwrap().content else {
+            panic!("{text}")
+        };
+        target
+    };
+    let computer = read("http://schemas.xmlsoap.org/ws/2006/02/devprof", "p:Device pub:Computer", "");
+    assert_eq!(
+        computer.types,
+        ["{http://schemas.xmlsoap.org/ws/2006/02/devprof}Device", "{urn:pub}Computer"]
+    );
+    assert!(
+        !computer.is_of_onvif() && !computer.is_meant_by(&probe(&["tds:Device"], &[], ScopeRule::Rfc3986))
+    );
+    assert!(!read("urn:x", "p:Device", "ldap:///ou=it http://www.onvif.org/").is_of_onvif());
+    let device = read("http://www.onvif.org/ver10/device/wsdl", "p:Device", "");
+    assert!(device.is_of_onvif() && device.is_meant_by(&probe(&["tds:Device"], &[], ScopeRule::Rfc3986)));
+    assert!(read("urn:x", "NetworkVideoTransmitter", "").is_of_onvif());
+    assert!(read("urn:x", "", "ONVIF://www.onvif.org/Profile/T").is_of_onvif());
 }
 
 #[test]
