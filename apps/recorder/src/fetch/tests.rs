@@ -212,7 +212,8 @@ async fn an_honest_server_gives_exactly_what_was_asked_for() {
     let (account, kept, replays) = fetched(Lie::None, frames(110, 310)).await;
     assert!(account.is_whole(), "{account:?}");
     assert_eq!((kept.numbers, replays), ((110..310).collect::<Vec<_>>(), 1));
-    assert_eq!((account.report.lead, account.report.beyond), (10, 3));
+    // The server is hung up behind a clean point behind the range, or when all that was asked for has come.
+    assert_eq!((account.report.lead, account.report.beyond), (10, 17));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
