@@ -50,7 +50,8 @@ impl Stage {
     const fn budget(self) -> Option<Duration> {
         match self {
             Self::Prepare => None,
-            Self::Build => Some(Duration::from_secs(12 * 60)),
+            // Twelve for the recorder, and at most five for all that came with ONVIF, replay and TLS.
+            Self::Build => Some(Duration::from_secs((12 + 5) * 60)),
             Self::Unit => Some(Duration::from_secs(8 * 60)),
             Self::EndToEnd => Some(Duration::from_secs(5 * 60)),
         }

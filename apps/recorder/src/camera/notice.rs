@@ -1,6 +1,6 @@
 //! What a camera notices, made into lines of the event log.
 //!
-//! Two ways lead here, the pull point and the metadata track, and both end in the same [`Notices`], so that what comes by
+//! Two ways lead here, the pull point and the metadata track, and both end in the same `Notices`, so that what comes by
 //! both is told once.
 
 use keepwatch_model::EventCode;

@@ -1,6 +1,6 @@
 //! The device's side of WS-Discovery: it says when it comes and goes, and answers who looks for it.
 //!
-//! What is said is decided by [`Presence`] without a socket. Anybody can send a probe under the name of somebody else,
+//! What is said is decided by `Presence` without a socket. Anybody can send a probe under the name of somebody else,
 //! whom the answer then hits: so answers are few for each address and in all, and none is longer than some kilobytes.
 
 mod presence;
