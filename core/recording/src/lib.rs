@@ -5,6 +5,7 @@
 //! - [`notices`]: which of the things that a camera notices are told.
 //! - [`offset`]: when a camera's clock is so far off that an operator must hear of it.
 //! - [`pace`]: how long a frame lasts, and what is a pause.
+//! - [`cadence`]: the same for a session that has only begun.
 //! - [`slicer`]: where one record ends and the next begins.
 //! - [`ledger`]: what is known of every second of a camera.
 //! - [`lineup`]: in which order footage is replayed, and where it is marked to end.
@@ -13,6 +14,7 @@
 //!
 //! Media does not pass through: these are told *that* a picture came, never the picture.
 
+pub mod cadence;
 pub mod fetch;
 pub mod ledger;
 pub mod lineup;

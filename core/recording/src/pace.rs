@@ -9,7 +9,7 @@ use keepwatch_model::TICKS_PER_SECOND;
 /// hidden. After the first picture of all, it is one when it is longer than the slowest camera takes.
 pub const PAUSE_TICKS_MAX: i64 = 3 * TICKS_PER_SECOND / 2;
 /// See [`PAUSE_TICKS_MAX`].
-const PAUSE_FRAMES_MAX: i64 = 4;
+pub(crate) const PAUSE_FRAMES_MAX: i64 = 4;
 /// Longest duration that a frame is given: the slowest cameras send one picture in ten seconds.
 pub(crate) const FRAME_TICKS_MAX: i64 = 10 * TICKS_PER_SECOND;
 /// Taken as the duration of a frame before two frames were seen.

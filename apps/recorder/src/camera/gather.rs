@@ -6,6 +6,7 @@
 //! record, the ledger and the event log.
 
 mod beside;
+mod doubt;
 mod output;
 mod show;
 mod tell;
@@ -20,6 +21,7 @@ use keepwatch_model::{
     CodecKind, EventCode, GapReason, MonoTime, Origin, Span, State, StreamId, TICKS_PER_SECOND, TrackConfig,
     WallTime,
 };
+use keepwatch_recording::cadence::{Before, Cadence};
 use keepwatch_recording::pace::{PAUSE_TICKS_MAX, Pace};
 use keepwatch_recording::slicer::Slicer;
 use keepwatch_recording::timeline::{Begin, Report, Seam, Timeline};
@@ -60,7 +62,9 @@ pub(crate) struct Gather<'a> {
     slicer: Slicer,
     run: Option<Run>,
     /// The latest picture in the order they are shown, and how long a frame lasts; survives the end of a run.
-    pace: Option<Pace>,
+    cadence: Cadence,
+    /// Where the footage before a pause in doubt ends.
+    doubted: Option<Seam>,
     /// Why the next run does not begin where the last one ended; `None` when it does.
     broken: Option<GapReason>,
     /// A run was begun in this session, so that pictures between key frames can be decoded, if badly.
@@ -98,6 +102,7 @@ impl<'a> Gather<'a> {
         signals: mpsc::Sender<Signal>,
         tracks: &[TrackConfig],
     ) -> Self {
+        let cadence = Cadence::new(output.usual_ticks);
         Self {
             context,
             stream,
@@ -108,7 +113,8 @@ impl<'a> Gather<'a> {
             enters_events: false,
             slicer: Slicer::default(),
             run: None,
-            pace: None,
+            cadence,
+            doubted: None,
             broken: Some(GapReason::ConnectionLost),
             decodable: false,
             undecodable_since: None,
@@ -190,13 +196,14 @@ impl<'a> Gather<'a> {
     /// All that had arrived was handed over.
     pub(crate) fn idle(&mut self, now: MonoTime) {
         if self.slicer.is_overdue(now) {
-            self.commit(self.pace.map_or(0, Pace::end_pts));
+            self.commit(self.cadence.pace().map_or(0, Pace::end_pts));
         }
     }
 
     /// Ends the session: what arrived is closed and queued at once, and what follows is missing for `ending`.
     pub(crate) fn finish(mut self, ending: Ending) {
         self.end_run(None);
+        self.output.usual_ticks = self.cadence.usual_ticks();
         let at = match &mut self.output.seam {
             Some(seam) if seam.unbroken => {
                 seam.unbroken = false;
@@ -211,6 +218,10 @@ impl<'a> Gather<'a> {
         let pts = sample.timestamp;
         let Some(track) = self.tracks.get_mut(VIDEO) else { return };
         let jumps = track.timeline.jumps(pts, now);
+        if !jumps && self.cadence.confirm(pts) {
+            self.split_run();
+        }
+        let mut before = Before::Nothing;
         // What ends the run is asked before the parameters may: they must not hide a loss.
         if jumps {
             self.end_run((sample.lost_packets > 0).then_some(GapReason::PacketsLost));
@@ -221,12 +232,18 @@ impl<'a> Gather<'a> {
                 "the camera's timestamps jumped; no frame was lost".into(),
             );
         } else if sample.lost_packets > 0 && self.decodable {
+            before = Before::Pause;
             self.end_run(Some(GapReason::PacketsLost));
             let text =
                 format!("{} packets were lost; the frames they carried are missing", sample.lost_packets);
             self.event(now, EventCode::PacketsLost, text);
-        } else if self.pace.is_some_and(|pace| pace.pauses(pts)) {
-            self.end_run(Some(GapReason::CameraSilent));
+        } else {
+            before = self.cadence.look(pts);
+            match before {
+                Before::Nothing => {}
+                Before::Pause => self.end_run(Some(GapReason::CameraSilent)),
+                Before::Doubt => self.doubt(!sample.key),
+            }
         }
         if let Some(config) = sample.config_changed {
             self.reconfigure(now, VIDEO, config);
@@ -245,7 +262,7 @@ impl<'a> Gather<'a> {
         if self.run.is_some() || self.begin_run(now, sample) {
             self.push_video(now, sample);
         }
-        self.pace = Some(Pace::advanced(self.pace, pts));
+        self.cadence.advance(pts, before);
         self.pictured = now;
     }
 
@@ -294,7 +311,7 @@ impl<'a> Gather<'a> {
             run.record_min_pts = pts;
         }
         run.record_min_pts = run.record_min_pts.min(pts);
-        run.reorders |= self.pace.is_some_and(|pace| pts < pace.max_pts);
+        run.reorders |= self.cadence.pace().is_some_and(|pace| pts < pace.max_pts);
         let opened = !self.slicer.is_open();
         self.slicer.joined(now, pts, sample.key, sample.data.len());
         if opened {
@@ -380,17 +397,17 @@ impl<'a> Gather<'a> {
     /// Ends the run; `broken` says why the next one does not follow seamlessly, `None` that it does. The time line
     /// goes on: the label of the next picture is that of its timestamp.
     fn end_run(&mut self, broken: Option<GapReason>) {
-        let Some(pace) = self.pace else { return };
+        self.settle_doubt();
+        let Some(pace) = self.cadence.pace() else { return };
         if self.run.is_some() {
             self.commit(pace.end_pts());
         }
         // A committed record may have found no disk and ended the run itself.
-        if let Some(run) = self.run.take() {
-            let camera = self.tracks.get(VIDEO).and_then(|track| track.timeline.camera_time(pace.end_pts()));
-            if let Some(label) = run.label_until {
-                let at = Some(self.pictured + keepwatch_model::duration_from_ticks(pace.frame_ticks));
-                self.output.seam = Some(Seam { label, camera, at, unbroken: true });
+        if self.run.is_some() {
+            if let Some(seam) = self.seam(pace) {
+                self.output.seam = Some(Seam { unbroken: true, ..seam });
             }
+            self.run = None;
             self.broken = None;
         }
         // The run may have ended seamlessly just before.
@@ -405,7 +422,7 @@ impl<'a> Gather<'a> {
 
     /// After a jump of timestamps, nothing that was measured by the old ones counts.
     fn forget_times(&mut self) {
-        self.pace = None;
+        self.cadence.forget_times();
         self.slicer.forget();
         self.metadata.forget_waiting();
         if let Some(track) = self.tracks.get_mut(VIDEO) {
@@ -420,9 +437,10 @@ impl<'a> Gather<'a> {
         }
         self.slicer.closed();
         self.metadata.closed();
+        self.settle_doubt();
         let Some(run) = &mut self.run else { return };
         let Some(video) = self.tracks.get_mut(VIDEO) else { return };
-        let end_pts = match self.pace {
+        let end_pts = match self.cadence.pace() {
             Some(pace) if run.reorders => pace.end_pts(),
             Some(_) | None => next_pts,
         };

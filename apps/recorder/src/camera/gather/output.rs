@@ -12,6 +12,8 @@ pub(crate) struct Output {
     pub(crate) writer: StreamWriter,
     /// Where the last run ended; `None` before the first.
     pub(crate) seam: Option<Seam>,
+    /// How long the pictures of the last session lasted, in ticks; `None` when it is not known.
+    pub(crate) usual_ticks: Option<i64>,
 }
 
 impl Output {
@@ -22,6 +24,7 @@ impl Output {
             store: store.clone(),
             writer: store.writer(stream.camera, stream.id),
             seam: held_until.map(|label| Seam { label, camera: None, at: None, unbroken: false }),
+            usual_ticks: None,
         }
     }
 }

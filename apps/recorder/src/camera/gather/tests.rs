@@ -50,7 +50,7 @@ impl Bench {
         std::fs::create_dir(directory.path().join("disk")).unwrap();
         let (store, _) = Store::open(StoreConfig::new(directory.path(), vec![disk]), bookkeeper).unwrap();
         let writer = store.writer(camera.id, StreamId::MAIN);
-        let output = Output { writer, store: store.clone(), seam: None };
+        let output = Output { writer, store: store.clone(), seam: None, usual_ticks: None };
         let context = Context { clock, store, events };
         Self {
             camera,
@@ -348,6 +348,77 @@ fn a_pause_is_a_gap_of_its_length() {
         bench.camera.main().ledger().held_until().unwrap().ticks_since(last) <= 2 * FRAME,
         "nothing held in the future"
     );
+}
+
+/// A session's first picture, then none for a while. The open record is closed meanwhile, or both come at once.
+#[test]
+fn a_pause_of_a_fast_camera_is_a_gap_from_its_second_picture_on() {
+    for (pause, closes) in [(40, true), (40, false), (100, true), (275, true), (275, false), (400, true)] {
+        let mut bench = Bench::new();
+        let mut session = bench.session();
+        session.frames(0..1);
+        if closes {
+            session.gather.idle(MonoTime::from_nanos(1_600_000_000));
+        }
+        session.frames(pause..pause + 100);
+        session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+        let end = pause + 100;
+        assert_eq!(
+            bench.settled(),
+            [
+                (0, 1, "held"),
+                (1, pause, "camera silent"),
+                (pause, end, "held"),
+                (end, 100_000, "connection lost")
+            ]
+        );
+        let frames = bench.on_disk();
+        assert_eq!(frames.len(), 101);
+        for (number, label) in frames {
+            assert!((label.ticks_since(START) - number * FRAME).abs() <= FRAME / 2, "frame {number}");
+        }
+        let window = Span { from: START, to: START.plus(end * FRAME) };
+        assert_eq!(bench.output.store.runs(bench.camera.id, StreamId::MAIN, window).unwrap().len(), 2);
+    }
+}
+
+/// Two pictures, and the session ends before another can tell: the session before it does.
+#[test]
+fn a_pause_before_the_last_picture_of_a_session_is_told_by_the_session_before() {
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    session.frames(0..100);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    let mut session = bench.session();
+    session.frame_at(200, 200 * FRAME, 0, false);
+    session.frame_at(400, 400 * FRAME, 0, false);
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    assert_eq!(
+        bench.settled(),
+        [
+            (0, 100, "held"),
+            (100, 200, "connection lost"),
+            (200, 201, "held"),
+            (201, 400, "camera silent"),
+            (400, 401, "held"),
+            (401, 100_000, "connection lost")
+        ]
+    );
+}
+
+/// Cameras answer with a picture at once, wherever they are between two: that says nothing of how slow they are.
+#[test]
+fn a_slow_camera_that_begins_at_once_has_no_gaps() {
+    let mut bench = Bench::new();
+    let mut session = bench.session();
+    for number in [0, 8, 200, 450, 700, 950, 1_200] {
+        session.frame_at(number, number * FRAME, 0, false);
+        session.gather.idle(MonoTime::from_nanos(1_000_000 * u64::try_from(number * 40 + 2_000).unwrap()));
+    }
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    let settled = bench.settled();
+    assert!(settled.iter().all(|item| item.2 != "camera silent"), "{settled:?}");
+    assert_eq!(bench.on_disk().len(), 7);
 }
 
 /// A camera with one picture in ten seconds is slow, not silent: from its first picture on, in each session.
