@@ -52,7 +52,7 @@ fn allowed(from: &str, to: &str) -> bool {
         Some(("core", _)) => words,
         // TLS is shared by all that speak it; `io/tls` itself imports no other.
         Some(("io", _)) => words || formats || to == "io/tls",
-        Some(("apps", "keepwatch")) => core || io || to.starts_with("apps/"),
+        Some(("apps", "keepwatch")) => core || io || to == "ui" || to.starts_with("apps/"),
         Some(("apps", _)) => core || io,
         Some(("tests", "it")) => words || formats,
         // The reader of the configuration is in the program itself.
@@ -101,6 +101,8 @@ mod tests {
             ("apps/recorder", "io/store", true),
             ("apps/recorder", "apps/lab", false),
             ("apps/keepwatch", "apps/lab", true),
+            ("apps/keepwatch", "ui", true),
+            ("io/web", "ui", false),
             ("tests/it", "core/media", true),
             ("tests/it", "apps/keepwatch", false),
             ("tests/fuzz", "io/store", true),

@@ -1,0 +1,184 @@
+/**
+ * What all pages share: who is logged in, where one is, what is known of the node and how old that is.
+ *
+ * Decisions are in modules without a framework (store.ts, routes.ts, rights.ts); this one makes them visible to components.
+ */
+
+import { ApiError, api, onLoggedOut, socketAddress } from './api/client';
+import { Line } from './api/socket';
+import type { Camera, NodeStatus, Session, StatusMessage } from './api/types';
+import { t } from './i18n';
+import { type Known, reduce } from './store';
+import { formatRoute, parseRoute, type Route } from './routes';
+
+/** Data older than this is not shown as if it were the present. */
+export const STALE_MS = 5000;
+
+/** The node speaks at least every 2 s; a socket that is silent for longer than four of these is given up. */
+const SILENCE_MS = 8000;
+
+/** How often the age of the data is looked at. */
+const TICK_MS = 250;
+
+/** Whether one is logged in. */
+export type Access =
+  | { kind: 'asking' }
+  | { kind: 'unreachable'; why: string }
+  | { kind: 'setup' }
+  | { kind: 'out'; ended: boolean }
+  | { kind: 'in'; session: Session };
+
+class App {
+  /** Where one is. */
+  route = $state.raw<Route>(parseRoute(location.hash));
+  /** Whether one is logged in. */
+  access = $state.raw<Access>({ kind: 'asking' });
+  /** What is known of the node; `null` before the first snapshot. */
+  known = $state.raw<Known | null>(null);
+  /** Milliseconds since the node last said something; `null` before it did. */
+  age_ms = $state.raw<number | null>(null);
+  /** The present by this computer's clock, moved on with the age. */
+  now = $state.raw(Date.now());
+
+  /** All cameras that may be seen, by name. */
+  cameras: Camera[] = $derived(sorted(this.known?.value.cameras ?? {}));
+  /** The node; `null` before the first snapshot, or when it may not be seen. */
+  node: NodeStatus | null = $derived(this.known?.value.node ?? null);
+  /** Whether what is shown may no longer be so. */
+  stale: boolean = $derived(this.age_ms === null || this.age_ms > STALE_MS);
+
+  #line: Line | null = null;
+  #heard: number | null = null;
+
+  /** Begins: finds out who one is, and follows the address. */
+  start(): () => void {
+    onLoggedOut(() => this.#leave(true));
+    const follow = (): void => {
+      this.route = parseRoute(location.hash);
+    };
+    addEventListener('hashchange', follow);
+    const timer = setInterval(() => this.#tick(), TICK_MS);
+    void this.enter();
+    return () => {
+      removeEventListener('hashchange', follow);
+      clearInterval(timer);
+      this.#line?.close();
+    };
+  }
+
+  /** Asks the node who one is. */
+  async enter(): Promise<void> {
+    try {
+      this.#welcome(await api.session());
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 401) {
+        this.access = { kind: 'unreachable', why: explain(error) };
+        return;
+      }
+      const needed = await api.setupNeeded().catch(() => false);
+      if (needed) this.access = { kind: 'setup' };
+      else if (this.access.kind !== 'out') this.access = { kind: 'out', ended: false };
+    }
+  }
+
+  /** Somebody has just logged in. */
+  loggedIn(session: Session): void {
+    this.#welcome(session);
+    if (this.route.page === 'setup') this.go({ page: 'live' }, 'replace');
+  }
+
+  /** Ends the session. */
+  async logout(): Promise<void> {
+    try {
+      await api.logout();
+    } finally {
+      this.#leave(false);
+    }
+  }
+
+  /** Goes to another place. */
+  go(route: Route, how: 'push' | 'replace' = 'push'): void {
+    const hash = formatRoute(route);
+    if (how === 'push') location.hash = hash;
+    else history.replaceState(null, '', hash);
+    this.route = route;
+  }
+
+  #welcome(session: Session): void {
+    this.access = { kind: 'in', session };
+    this.#line?.close();
+    this.#line = new Line(
+      () => socketAddress(['status']),
+      {
+        text: (text) => this.#take(text),
+        // A session that ended is told by HTTP, in words; a socket only breaks.
+        closed: () => void this.#stillIn(),
+      },
+      SILENCE_MS,
+    );
+  }
+
+  #leave(ended: boolean): void {
+    this.#line?.close();
+    this.#line = null;
+    this.known = null;
+    this.#heard = null;
+    this.age_ms = null;
+    this.access = { kind: 'out', ended };
+  }
+
+  async #stillIn(): Promise<void> {
+    try {
+      const session = await api.session();
+      // Rights may have changed; that is why sockets are closed, too.
+      if (this.access.kind === 'in') this.access = { kind: 'in', session };
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401 && this.access.kind === 'in') this.#leave(true);
+    }
+  }
+
+  #take(text: string): void {
+    let message: StatusMessage;
+    try {
+      message = JSON.parse(text) as StatusMessage;
+    } catch {
+      this.#line?.restart();
+      return;
+    }
+    const outcome = reduce(message.type === 'snapshot' ? null : this.known, message);
+    if (outcome.kind === 'lost') {
+      console.warn(`status: ${outcome.why}`);
+      this.#line?.restart();
+      return;
+    }
+    this.known = outcome.known;
+    this.#heard = performance.now();
+    this.#tick();
+  }
+
+  #tick(): void {
+    this.now = Date.now();
+    this.age_ms = this.#heard === null ? null : performance.now() - this.#heard;
+  }
+}
+
+function sorted(cameras: Record<string, Camera>): Camera[] {
+  return Object.values(cameras).sort((a, b) => a.name.localeCompare(b.name) || (a.id < b.id ? -1 : 1));
+}
+
+/** What a person is told of an error. */
+export function explain(error: unknown): string {
+  if (!(error instanceof ApiError)) return String(error);
+  if (error.status === 0) return t.common.unreachable;
+  const words = error.detail === '' ? t.common.unexplained(error.status) : sentence(error.detail);
+  return error.retry_after_s === null ? words : `${words} ${t.common.retryIn(error.retry_after_s)}`;
+}
+
+/** Details of the API are written without capital and full stop. */
+function sentence(text: string): string {
+  const first = text.charAt(0).toLocaleUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(first) ? first : `${first}.`;
+}
+
+/** The one of the page. */
+export const app = new App();

@@ -1,0 +1,2 @@
+// One error of types, which the checker must report: tests/check.mjs.
+export const wrong: number = 'a text';
