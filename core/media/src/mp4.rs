@@ -7,6 +7,7 @@
 //! is touched: video and AAC stay as stored, G.711 is delivered as FLAC ([`crate::flac`]). Metadata has no place in it.
 
 mod entry;
+pub mod fragment;
 mod header;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,17 @@ pub enum Mp4Error {
     /// No sample is inside the window.
     #[error("no footage from {} to {}", .0.from, .0.to)]
     Empty(Span),
+    /// The bytes of a segment are others than its samples say.
+    #[error("the samples of a segment have {told} bytes and {given} were given")]
+    SampleBytes {
+        /// By the samples.
+        told: usize,
+        /// Of the data.
+        given: usize,
+    },
+    /// A segment is too large for its offsets.
+    #[error("a segment of more than a gibibyte; take fewer samples")]
+    SegmentTooLarge,
     /// A box cannot be written.
     #[error("the header cannot be written")]
     Encode(#[from] mp4_atom::Error),
