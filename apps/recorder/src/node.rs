@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::events::Events;
 use crate::export::EXPORTS_MAX;
-use crate::serve::{self, Access, Servers, Serving};
+use crate::serve::{self, Access, READS_MAX, Servers, Serving};
 
 /// Why a recorder could not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,7 @@ struct Inner {
     tasks: tokio::sync::Mutex<BTreeMap<CameraId, CameraTask>>,
     housekeeping: Mutex<Option<(watch::Sender<bool>, JoinHandle<()>)>>,
     exports: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
     access: watch::Sender<Arc<Access>>,
     /// The RTSP server; `None` before the start and after the end.
     servers: Mutex<Option<Servers>>,
@@ -110,6 +111,7 @@ impl Node {
                 tasks: tokio::sync::Mutex::default(),
                 housekeeping: Mutex::new(None),
                 exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+                reads: Arc::new(Semaphore::new(READS_MAX)),
                 access: watch::Sender::default(),
                 servers: Mutex::default(),
             }),
@@ -431,6 +433,7 @@ impl Inner {
             cameras: Arc::clone(&self.cameras),
             access: self.access.subscribe(),
             data: config.data,
+            reads: Arc::clone(&self.reads),
         };
         *self.servers() = Some(Servers::start(&shared, &config.rtsp));
     }

@@ -38,8 +38,8 @@ use crate::config::{RtspConfig, TlsFiles};
 
 /// Replays at a time: each keeps a few records in memory and reads as fast as its client does.
 const REPLAYS_MAX: usize = 16;
-/// Records that are read at a time for all replays: between two of them a disk has time for what is recorded.
-const READS_MAX: usize = 2;
+/// Records that are read at a time for all who watch the past: between two of them a disk has time for what is recorded.
+pub(crate) const READS_MAX: usize = 2;
 /// Time between two tries to listen on an address that is taken.
 const LISTEN_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) cameras: Arc<Registry>,
     pub(crate) access: watch::Receiver<Arc<Access>>,
     pub(crate) data: PathBuf,
+    /// Places among those that read a record; [`READS_MAX`] in all.
+    pub(crate) reads: Arc<Semaphore>,
 }
 
 /// The running servers of a node; they end with it.
@@ -89,7 +91,7 @@ impl Servers {
             store: shared.store.clone(),
             clock: shared.clock,
             places: Arc::new(Semaphore::new(REPLAYS_MAX)),
-            reads: Arc::new(Semaphore::new(READS_MAX)),
+            reads: Arc::clone(&shared.reads),
         };
         let shop = Shop { cameras: Arc::clone(&shared.cameras), access: shared.access.clone(), library };
         let service: Arc<dyn Service> = Arc::new(shop);

@@ -15,7 +15,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -334,19 +333,20 @@ async fn pause(error: &io::Error) {
 struct Connections {
     limits: Limits,
     tasks: JoinSet<()>,
-    graceful: GracefulShutdown,
+    /// Set when connections are to end after the request that runs.
+    ending: watch::Sender<bool>,
 }
 
 impl Connections {
     fn new(limits: Limits) -> Self {
-        Self { limits, tasks: JoinSet::new(), graceful: GracefulShutdown::new() }
+        Self { limits, tasks: JoinSet::new(), ending: watch::Sender::new(false) }
     }
 
     fn spawn<S>(&mut self, app: &Router, stream: S, peer: Peer, permit: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = run_connection(self.limits, app.clone(), stream, peer, self.graceful.watcher());
+        let connection = run_connection(self.limits, app.clone(), stream, peer, self.ending.subscribe());
         self.tasks.spawn(async move {
             connection.await;
             drop(permit);
@@ -359,15 +359,21 @@ impl Connections {
     }
 
     async fn drain(mut self) {
+        self.ending.send_replace(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
         // Those that do not finish in time are cut off.
-        let _ = tokio::time::timeout(self.limits.drain_patience, self.graceful.shutdown()).await;
-        self.tasks.abort_all();
-        while self.tasks.join_next().await.is_some() {}
+        let _ = tokio::time::timeout(self.limits.drain_patience, ended).await;
+        self.tasks.shutdown().await;
     }
 }
 
-async fn run_connection<S>(limits: Limits, app: Router, stream: S, peer: Peer, watcher: Watcher)
-where
+async fn run_connection<S>(
+    limits: Limits,
+    app: Router,
+    stream: S,
+    peer: Peer,
+    mut ending: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let name = peer.to_string();
@@ -382,10 +388,25 @@ where
         .header_read_timeout(limits.header_patience)
         .max_header_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
+        .serve_connection(TokioIo::new(stream), service)
+        // A WebSocket leaves the server's care here (RFC 6455 §4.2.2): who takes it bounds and ends it.
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told(&mut ending) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         debug!(peer = name, %error, "a connection ended early");
     }
+}
+
+/// Waits until connections are to end; also when nobody waits for them any more.
+async fn told(ending: &mut watch::Receiver<bool>) {
+    let _ = ending.wait_for(|ending| *ending).await;
 }
 
 #[cfg(test)]

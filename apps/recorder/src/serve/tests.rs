@@ -80,6 +80,7 @@ impl Site {
         let access =
             watch::Sender::new(Arc::new(Access::new(users(CameraSet::All), BTreeSet::from([gate()]))));
         let shared = Shared {
+            reads: Arc::new(Semaphore::new(READS_MAX)),
             store: store.clone(),
             clock,
             cameras: Arc::clone(&cameras),
