@@ -158,7 +158,7 @@ async fn source(
     if let Some((user, password)) = login {
         device = device.with_login(user, password);
     }
-    device.certificate = options.certificate.map(Fingerprint::bytes);
+    device.certificate = options.certificate;
     let found = replay::find(Wish { device, recording: options.recording.clone(), span }).await?;
     let Found { url, sections, clock_offset_ticks, .. } = found;
     if let Some(offset) = clock_offset_ticks.filter(|offset| offset.abs() > CLOCK_OFFSET_TICKS_TOLD) {

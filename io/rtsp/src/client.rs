@@ -20,7 +20,6 @@ mod remote;
 mod session;
 mod setup;
 mod throttle;
-mod tls;
 mod udp;
 
 pub use config::{ClientConfig, Transport};

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_model::{GapReason, StreamId};
 use keepwatch_onvif::client::{ClientError, Device, Options, Profile, StreamTransport, VideoCodec};
 use tokio::time::Instant;
@@ -189,7 +188,7 @@ pub(super) fn device_options(config: &CameraConfig) -> Option<Options> {
         let password = config.password.as_ref().map_or("", |password| password.expose());
         options = options.with_login(user.clone(), password);
     }
-    options.certificate = config.certificate.map(Fingerprint::bytes);
+    options.certificate = config.certificate;
     Some(options)
 }
 

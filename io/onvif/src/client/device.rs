@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepwatch_media::auth::Credentials;
+use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_model::{WallTime, ticks_from_duration};
 use url::Url;
 
@@ -32,8 +33,8 @@ pub struct Options {
     pub address: Url,
     /// The login; `None` for a device that wants none.
     pub credentials: Option<Credentials>,
-    /// SHA-256 of the certificate that must be shown over TLS; `None` takes any.
-    pub certificate: Option<[u8; 32]>,
+    /// Fingerprint of the certificate that must be shown over TLS; `None` takes any.
+    pub certificate: Option<Fingerprint>,
     /// How long each request may take.
     pub call_time: Duration,
 }
@@ -128,8 +129,8 @@ impl Device {
         now().plus(self.clock_offset_ticks().unwrap_or(0))
     }
 
-    /// SHA-256 of the certificate that was shown; `None` without TLS.
-    pub fn certificate(&self) -> Option<[u8; 32]> {
+    /// Fingerprint of the certificate that was shown; `None` without TLS.
+    pub fn certificate(&self) -> Option<Fingerprint> {
         self.0.caller.tls.seen()
     }
 

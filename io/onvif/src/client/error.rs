@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use keepwatch_media::fingerprint::Fingerprint;
+
 use crate::soap::{Fault, SoapError};
 
 /// Why a call to a device did not succeed.
@@ -35,10 +37,12 @@ pub enum ClientError {
     #[error("no TLS session: {0}")]
     Tls(io::Error),
     /// The device shows another certificate than the one that was pinned.
-    #[error("the camera shows the certificate sha256:{}, not the one that is configured; someone may stand between, or the camera made another", hexadecimal(.seen))]
+    #[error(
+        "the camera shows the certificate {seen}, not the one that is configured; someone may stand between, or the camera made another"
+    )]
     Certificate {
-        /// SHA-256 of the certificate that was shown.
-        seen: [u8; 32],
+        /// Fingerprint of the certificate that was shown.
+        seen: Fingerprint,
     },
     /// The connection broke.
     #[error("the connection broke during {call}: {source}")]
@@ -127,10 +131,6 @@ impl ClientError {
         let refused = matches!(self, Self::Refused { fault, .. } if fault.is_not_supported());
         refused || matches!(self, Self::NotOffered(_))
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn clock(offset_ms: &Option<i64>) -> String {

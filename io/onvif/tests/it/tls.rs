@@ -1,34 +1,22 @@
-use std::sync::Arc;
-
+use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_onvif::client::{ClientError, Device, Options};
-use sha2::{Digest as _, Sha256};
+use keepwatch_tls::{Identity, Names};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
-/// A device over TLS that answers every call with its services; returns where, and the SHA-256 of its certificate, which
-/// names another host, as those of cameras do.
-async fn device() -> (Url, [u8; 32]) {
+/// A device over TLS that answers every call with its services; returns where, and the fingerprint of its certificate,
+/// which is outdated, as those of cameras are.
+async fn device() -> (Url, Fingerprint) {
     device_that(|_| true).await
 }
 
 /// The same, but that refuses those whose request does not `satisfy`, and asks for the password itself.
-async fn device_that(satisfies: fn(&str) -> bool) -> (Url, [u8; 32]) {
-    let made = rcgen::generate_simple_self_signed(vec!["camera.invalid".to_owned()]).unwrap();
-    let certificate: CertificateDer<'static> = made.cert.der().clone();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let seen = Sha256::digest(&certificate).into();
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+async fn device_that(satisfies: fn(&str) -> bool) -> (Url, Fingerprint) {
+    let identity = Identity::make(&Names::local(), "1999-01-01T00:00:00Z".parse().unwrap()).unwrap();
+    let seen = identity.fingerprint();
+    let acceptor = TlsAcceptor::from(identity.config());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
@@ -68,8 +56,7 @@ async fn the_pinned_certificate_is_taken_and_another_is_not() {
     let (url, seen) = device().await;
     let options = Options { certificate: Some(seen), ..Options::new(url.clone()) };
     Device::connect(options).await.unwrap();
-    let mut other = seen;
-    other[31] ^= 1;
+    let other = Fingerprint::of_certificate(b"another");
     let error =
         Device::connect(Options { certificate: Some(other), ..Options::new(url) }).await.err().unwrap();
     assert!(matches!(error, ClientError::Certificate { seen: told } if told == seen), "{error}");

@@ -8,11 +8,11 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use keepwatch_media::fingerprint::Fingerprint;
+use keepwatch_tls::client::{OtherCertificate, config, server_name, shown};
 use rustls::ClientConnection;
 use socket2::SockRef;
 
 use super::error::ClientError;
-use super::tls::Handshake;
 use crate::scratch;
 
 /// More than the longest TLS record with its header, RFC 8446 §5.2: room for what an earlier read left over.
@@ -96,13 +96,12 @@ impl Link {
         pinned: Option<Fingerprint>,
     ) -> Result<Self, ClientError> {
         let address = stream.peer_addr().map_err(ClientError::Unreachable)?.ip();
-        let mut handshake = Handshake::new(host, address, pinned).map_err(|error| tls(&error))?;
-        let result = shake_hands(&stream, &mut handshake.connection).await;
-        let seen = handshake.seen();
-        match result {
-            Ok(()) => Ok(Self { tls: Some(handshake.connection), certificate: seen, ..Self::plain(stream) }),
-            Err(error) => match seen.filter(|_| handshake.is_other()) {
-                Some(seen) => Err(ClientError::Certificate { seen }),
+        let tls = ClientConnection::new(config(pinned), server_name(host, address));
+        let mut tls = Box::new(tls.map_err(|error| ClientError::Tls(error.to_string()))?);
+        match shake_hands(&stream, &mut tls).await {
+            Ok(()) => Ok(Self { certificate: shown(&tls), tls: Some(tls), ..Self::plain(stream) }),
+            Err(error) => match OtherCertificate::behind(&error) {
+                Some(OtherCertificate { seen }) => Err(ClientError::Certificate { seen }),
                 None => Err(ClientError::Tls(error.to_string())),
             },
         }
@@ -313,10 +312,6 @@ impl Write for Trying<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn tls(error: &rustls::Error) -> ClientError {
-    ClientError::Tls(error.to_string())
 }
 
 impl std::fmt::Debug for Link {

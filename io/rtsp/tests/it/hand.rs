@@ -1,12 +1,10 @@
 //! A client that is driven by hand: raw requests, raw answers, every frame as it came.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
+use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_media::rtsp::{Response, RtspMessage};
 use keepwatch_media::text::{Frame, Framer};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -41,22 +39,10 @@ impl Hand {
         Self::over(Box::new(TcpStream::connect(addr).await.unwrap()), addr, path)
     }
 
-    /// The same over TLS, trusting `certificate`, which is that of "localhost".
-    pub(crate) async fn secure(
-        addr: SocketAddr,
-        path: &str,
-        provider: Arc<CryptoProvider>,
-        certificate: CertificateDer<'static>,
-    ) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(certificate).unwrap();
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    /// The same over TLS, with the server of the certificate `pinned`.
+    pub(crate) async fn secure(addr: SocketAddr, path: &str, pinned: Fingerprint) -> Self {
         let tcp = TcpStream::connect(addr).await.unwrap();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let connector = tokio_rustls::TlsConnector::from(keepwatch_tls::client::config(Some(pinned)));
         let stream = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
         Self::over(Box::new(stream), addr, path)
     }

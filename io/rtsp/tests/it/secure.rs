@@ -6,41 +6,19 @@ use std::sync::Arc;
 use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_rtsp::client::{ClientConfig, ClientError, EndReason, connect};
 use keepwatch_rtsp::server::Server;
-use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::fixture::{
-    Collector, PASSWORD, Running, Studio, clock, collect, config, program, sample, tracks, within,
+    Collector, PASSWORD, Running, Studio, clock, collect, config, identity, program, sample, tracks, within,
 };
 use crate::script::{Peer, SDP, camera, interleaved, rtp};
 
-/// A certificate of its own for a server, and its fingerprint. Its name and its dates fit nothing.
-fn certificate() -> (rustls::ServerConfig, Fingerprint) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut parameters = rcgen::CertificateParams::new(vec!["somebody-else.example".to_owned()]).unwrap();
-    parameters.not_before = rcgen::date_time_ymd(1999, 1, 1);
-    parameters.not_after = rcgen::date_time_ymd(1999, 1, 2);
-    let certificate = parameters.self_signed(&key).unwrap();
-    let fingerprint = Fingerprint::of_certificate(certificate.der());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
-    (tls, fingerprint)
-}
-
 async fn serve(studio: Studio) -> (Running, Fingerprint) {
-    let (tls, fingerprint) = certificate();
-    let server =
-        Server::bind_tls("127.0.0.1:0".parse().unwrap(), Arc::new(tls), Arc::new(studio)).await.unwrap();
-    (Running::new(server), fingerprint)
+    let identity = identity();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind_tls(any, identity.config(), Arc::new(studio)).await.unwrap();
+    (Running::new(server), identity.fingerprint())
 }
 
 fn secure(addr: std::net::SocketAddr, pinned: Option<Fingerprint>) -> ClientConfig {
@@ -102,12 +80,12 @@ async fn a_server_without_tls_is_told_apart_and_a_silent_one_takes_no_longer_tha
 /// RFC 8446 §6.1: nothing comes after the notice. It is told once, and the socket may stay open.
 #[tokio::test]
 async fn a_notice_of_the_end_that_comes_with_media_is_not_forgotten() {
-    let (tls, _) = certificate();
+    let tls = identity().config();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let camera = tokio::spawn(async move {
         let tcp = listener.accept().await.unwrap().0;
-        let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(tls)).accept(tcp).await.unwrap();
+        let mut stream = tokio_rustls::TlsAcceptor::from(tls).accept(tcp).await.unwrap();
         for (headers, body) in [("", ""), ("", SDP), ("Session: 1\r\n", "")] {
             request(&mut stream).await;
             let length = body.len();

@@ -20,7 +20,8 @@ use keepwatch_rtsp::server::{
 use tokio::net::UdpSocket;
 
 use crate::fixture::{
-    PASSWORD, Running, Studio, audio, clock as clock_of_tests, collect, config, tracks, video, within,
+    PASSWORD, Running, Studio, audio, clock as clock_of_tests, collect, config, identity, tracks, video,
+    within,
 };
 use crate::hand::Hand;
 
@@ -148,21 +149,6 @@ impl Source for Footage {
     fn attributes(&self, position: usize) -> Vec<String> {
         if self.live { vec![] } else { vec![format!("x-onvif-track:TRACK{position}")] }
     }
-}
-
-/// A configuration with a certificate for "localhost", and the certificate.
-fn tls() -> (Arc<rustls::ServerConfig>, rustls::pki_types::CertificateDer<'static>) {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
-    (Arc::new(config), certificate)
 }
 
 async fn serve(vault: Vault) -> Running {
@@ -522,12 +508,11 @@ async fn udp_loses_and_reorders_what_it_is_told_to() {
 
 #[tokio::test]
 async fn tls_carries_everything_and_no_clear_datagrams() {
-    let (config, certificate) = tls();
-    let provider = config.crypto_provider().clone();
+    let identity = identity();
     let vault = Arc::new(Vault { login: true, ..Vault::default() });
-    let server = Server::bind_tls("127.0.0.1:0".parse().unwrap(), config, vault).await.unwrap();
+    let server = Server::bind_tls("127.0.0.1:0".parse().unwrap(), identity.config(), vault).await.unwrap();
     let server = Running::new(server);
-    let mut hand = Hand::secure(server.addr, "/replay", provider, certificate).await;
+    let mut hand = Hand::secure(server.addr, "/replay", identity.fingerprint()).await;
     let challenge = hand.ask("DESCRIBE", "", "").await;
     assert!(challenge.headers.all("WWW-Authenticate").any(|header| header.starts_with("Basic")));
     let login = {
@@ -550,9 +535,8 @@ async fn tls_carries_everything_and_no_clear_datagrams() {
 
 #[tokio::test]
 async fn a_connection_that_is_not_encrypted_where_it_must_be_is_cut() {
-    let (config, _) = tls();
-    let server =
-        Server::bind_tls("127.0.0.1:0".parse().unwrap(), config, Arc::new(Vault::default())).await.unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind_tls(any, identity().config(), Arc::new(Vault::default())).await.unwrap();
     let server = Running::new(server);
     let mut hand = Hand::at(server.addr, "/live").await;
     hand.request("OPTIONS", "", "").await;
@@ -603,9 +587,8 @@ fn free(seconds: i64) -> PlayRequest {
 
 #[tokio::test]
 async fn our_client_fetches_every_frame_and_seeks_over_tcp_and_tls() {
-    let (tls_config, _) = tls();
     let any = "127.0.0.1:0".parse().unwrap();
-    let secure = Server::bind_tls(any, tls_config, Arc::new(Vault::default())).await.unwrap();
+    let secure = Server::bind_tls(any, identity().config(), Arc::new(Vault::default())).await.unwrap();
     for (server, scheme) in [(serve(Vault::default()).await, "rtsp"), (Running::new(secure), "rtsps")] {
         let mut config = config(server.addr, "/replay");
         config.url = format!("{scheme}://{}/replay", server.addr).parse().unwrap();
