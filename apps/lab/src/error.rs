@@ -9,6 +9,7 @@ use keepwatch_model::CameraId;
 use keepwatch_onvif::device::ServeError;
 use keepwatch_onvif::device::discovery::DiscoveryError;
 use keepwatch_store::StoreError;
+use keepwatch_tls::IdentityError;
 
 /// Why a lab could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +64,9 @@ pub enum LabError {
     /// A thread or a signal handler could not be had, or the output is closed.
     #[error("the system refused")]
     System(#[from] io::Error),
-    /// No certificate could be made.
-    #[error("cannot make a certificate")]
-    Certificate(#[from] rcgen::Error),
-    /// The certificate cannot be used.
-    #[error("the certificate cannot be used")]
-    Tls(#[from] rustls::Error),
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Certificate(#[from] IdentityError),
     /// The address of an ONVIF device cannot be bound.
     #[error(transparent)]
     Device(#[from] ServeError),

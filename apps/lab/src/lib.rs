@@ -7,7 +7,6 @@
 
 mod camera;
 mod card;
-mod certificate;
 mod clip;
 mod coder;
 mod connections;

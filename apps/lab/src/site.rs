@@ -11,11 +11,11 @@ use keepwatch_onvif::device::DeviceServer;
 use keepwatch_onvif::device::discovery::{DiscoveryOptions, Responder};
 use keepwatch_rtsp::Secret;
 use keepwatch_rtsp::server::{OpenRequest, Quirks, Refusal, Server, Service, Source};
+use keepwatch_tls::{Identity, Names};
 use tokio::task::JoinHandle;
 
 use crate::camera::Camera;
 use crate::card::{self, Card, CardOptions, CardSource, Pictures};
-use crate::certificate::Certificate;
 use crate::coder::VideoCodec;
 use crate::connections::{Connection, Connections};
 use crate::device::{CameraDevice, SiteFacts};
@@ -124,7 +124,7 @@ pub struct VirtualSite {
 /// A server that encrypts.
 struct Secure {
     addr: SocketAddr,
-    certificate: Certificate,
+    identity: Identity,
     /// `None` while the site is cut off.
     server: Option<JoinHandle<()>>,
 }
@@ -185,7 +185,7 @@ impl VirtualSite {
 
     /// The fingerprint of the certificate; `None` when nothing is encrypted.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.secure.as_ref().map(|secure| secure.certificate.fingerprint)
+        self.secure.as_ref().map(|secure| secure.identity.fingerprint())
     }
 
     /// The addresses of the ONVIF devices, in the order of the cameras; empty when they are none.
@@ -258,7 +258,7 @@ impl VirtualSite {
         if let Some(secure) = &mut self.secure
             && secure.server.is_none()
         {
-            let (_, server) = serve_tls(&secure.certificate, secure.addr, self.cameras.clone()).await?;
+            let (_, server) = serve_tls(&secure.identity, secure.addr, self.cameras.clone()).await?;
             secure.server = Some(server);
         }
         Ok(())
@@ -276,24 +276,26 @@ impl Drop for VirtualSite {
 
 impl Secure {
     async fn start(listen: SocketAddr, service: Arc<dyn Service>) -> Result<Self, LabError> {
-        let certificate = Certificate::make(listen.ip())?;
-        let (addr, server) = serve_tls(&certificate, listen, service).await?;
-        Ok(Self { addr, certificate, server: Some(server) })
+        let mut names = Names::local();
+        names.add_address(listen.ip());
+        let identity = Identity::make(&names, LabClock::start().now())?;
+        let (addr, server) = serve_tls(&identity, listen, service).await?;
+        Ok(Self { addr, identity, server: Some(server) })
     }
 }
 
 impl fmt::Debug for Secure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secure({}, {})", self.addr, self.certificate.fingerprint)
+        write!(f, "Secure({}, {})", self.addr, self.identity.fingerprint())
     }
 }
 
 async fn serve_tls(
-    certificate: &Certificate,
+    identity: &Identity,
     listen: SocketAddr,
     service: Arc<dyn Service>,
 ) -> Result<(SocketAddr, JoinHandle<()>), LabError> {
-    let server = Server::bind_tls(listen, certificate.config.clone(), service)
+    let server = Server::bind_tls(listen, identity.config(), service)
         .await
         .map_err(|source| LabError::Listen { addr: listen, source })?;
     let addr = server.local_addr();

@@ -8,6 +8,7 @@ use std::time::Duration;
 pub use keepwatch_media::fingerprint::{Fingerprint, FingerprintError};
 use keepwatch_model::CameraId;
 pub use keepwatch_rtsp::Secret;
+pub use keepwatch_tls::Files as TlsFiles;
 use url::Url;
 
 /// Everything one recorder needs to run.
@@ -40,15 +41,6 @@ pub struct RtspConfig {
     pub tls: Option<TlsFiles>,
     /// Who may watch; names distinct.
     pub users: Vec<RtspUser>,
-}
-
-/// A certificate and its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// PEM file of the certificate, and of those that vouch for it.
-    pub certificate: PathBuf,
-    /// PEM file of its private key.
-    pub key: PathBuf,
 }
 
 /// A user of the RTSP server.

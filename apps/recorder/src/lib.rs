@@ -6,6 +6,7 @@
 pub mod api;
 mod bookkeeper;
 mod camera;
+mod certificate;
 mod clock;
 pub mod config;
 mod events;

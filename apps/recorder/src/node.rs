@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use self::books::{enter_ledgers, keep_books, settle};
 use crate::bookkeeper::Bookkeeper;
 use crate::camera::{CameraState, CameraTask, Context, Ending, Registry};
+use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::events::Events;
@@ -69,6 +70,8 @@ pub struct Node {
 
 struct Inner {
     context: Context,
+    /// What is shown over TLS.
+    certificate: Arc<Certificate>,
     started: WallTime,
     recovery: Recovery,
     cameras: Arc<Registry>,
@@ -103,6 +106,13 @@ impl Node {
         let node = Self {
             inner: Arc::new(Inner {
                 started: clock.wall(),
+                certificate: Arc::new(Certificate::new(
+                    config.rtsp.tls.clone(),
+                    config.data.clone(),
+                    config.name.clone(),
+                    clock,
+                    Arc::clone(&events),
+                )),
                 context: Context { clock, store, events },
                 recovery,
                 cameras,
@@ -432,7 +442,7 @@ impl Inner {
             clock: self.context.clock,
             cameras: Arc::clone(&self.cameras),
             access: self.access.subscribe(),
-            data: config.data,
+            certificate: Arc::clone(&self.certificate),
             reads: Arc::clone(&self.reads),
         };
         *self.servers() = Some(Servers::start(&shared, &config.rtsp));

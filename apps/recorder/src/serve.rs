@@ -4,7 +4,6 @@
 //! server in `io/rtsp`. Recording waits for none of it: an address that is taken is tried again.
 
 mod access;
-mod certificate;
 mod hub;
 mod live;
 mod path;
@@ -16,7 +15,6 @@ mod sets;
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,17 +22,18 @@ use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_model::{Span, TICKS_PER_SECOND};
 use keepwatch_rtsp::server::{Server, Service};
 use keepwatch_store::{ReadError, Store, StoreError};
+use keepwatch_tls::IdentityError;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use self::access::Access;
-use self::certificate::{Certificate, CertificateError};
 pub(crate) use self::hub::{Arrived, Hub};
 use self::recorded::Library;
 use self::service::Shop;
 use crate::camera::{Registry, StreamState};
+use crate::certificate::Certificate;
 use crate::clock::Clock;
-use crate::config::{RtspConfig, TlsFiles};
+use crate::config::RtspConfig;
 
 /// Replays at a time: each keeps a few records in memory and reads as fast as its client does.
 const REPLAYS_MAX: usize = 16;
@@ -61,7 +60,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) cameras: Arc<Registry>,
     pub(crate) access: watch::Receiver<Arc<Access>>,
-    pub(crate) data: PathBuf,
+    pub(crate) certificate: Arc<Certificate>,
     /// Places among those that read a record; [`READS_MAX`] in all.
     pub(crate) reads: Arc<Semaphore>,
 }
@@ -80,7 +79,7 @@ enum ServeError {
     #[error("the RTSP server cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
     #[error("the RTSP server has no certificate to show: {0}")]
-    Certificate(#[from] CertificateError),
+    Certificate(#[from] IdentityError),
 }
 
 impl Servers {
@@ -100,7 +99,7 @@ impl Servers {
             for address in addresses {
                 let address = Address {
                     address: *address,
-                    tls: tls.then(|| (config.tls.clone(), shared.data.clone())),
+                    tls: tls.then(|| Arc::clone(&shared.certificate)),
                     service: Arc::clone(&service),
                     state: Arc::clone(&state),
                 };
@@ -119,8 +118,8 @@ impl Servers {
 /// An address to serve.
 struct Address {
     address: SocketAddr,
-    /// The operator's certificate, and where the node's own is kept; `None` without TLS.
-    tls: Option<(Option<TlsFiles>, PathBuf)>,
+    /// What is shown; `None` without TLS.
+    tls: Option<Arc<Certificate>>,
     service: Arc<dyn Service>,
     state: Arc<Mutex<Serving>>,
 }
@@ -144,18 +143,17 @@ impl Address {
 
     async fn listen(&self) -> Result<Server, ServeError> {
         let refused = |error| ServeError::Listen(self.address, error);
-        let Some((files, data)) = self.tls.clone() else {
+        let Some(certificate) = &self.tls else {
             let server = Server::bind(self.address, Arc::clone(&self.service)).await.map_err(refused)?;
             let address = server.local_addr();
             tracing::info!(%address, "RTSP is served");
             lock(&self.state).listening.push(address);
             return Ok(server);
         };
-        let opened = tokio::task::spawn_blocking(move || Certificate::open(files.as_ref(), &data)).await;
-        let Certificate { config, fingerprint } =
-            opened.map_err(|error| refused(std::io::Error::other(error)))??;
+        let identity = certificate.open().await?;
+        let fingerprint = identity.fingerprint();
         let service = Arc::clone(&self.service);
-        let server = Server::bind_tls(self.address, config, service).await.map_err(refused)?;
+        let server = Server::bind_tls(self.address, identity.config(), service).await.map_err(refused)?;
         let address = server.local_addr();
         tracing::info!(%address, certificate = %fingerprint, "RTSP over TLS is served");
         let mut state = lock(&self.state);

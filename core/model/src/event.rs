@@ -52,6 +52,8 @@ event_codes! {
     ConfigApplied = "config_applied", Info;
     /// A changed configuration was refused; the old one stays.
     ConfigRefused = "config_refused", Warning;
+    /// The node made itself a certificate for TLS.
+    CertificateMade = "certificate_made", Info;
     /// A camera's frames reach the disk.
     RecordingStarted = "recording_started", Info;
     /// A camera is not being recorded.

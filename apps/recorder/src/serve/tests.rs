@@ -73,19 +73,21 @@ impl Site {
         let start = WallTime::from_ticks((clock.wall().ticks() / FRAME - 3_000) * FRAME);
         cameras.insert(Arc::new(CameraState::new(config, Ledger::new(), start)));
         let events = Arc::new(Events::new(EventLog::open(directory.path()).unwrap()));
-        let bookkeeper = Arc::new(Bookkeeper::new(clock, Arc::clone(&cameras), events));
+        let bookkeeper = Arc::new(Bookkeeper::new(clock, Arc::clone(&cameras), Arc::clone(&events)));
         std::fs::create_dir(directory.path().join("disk")).unwrap();
         let disk = keepwatch_store::DiskConfig::new(directory.path().join("disk"), Some(128 << 20));
         let (store, _) = Store::open(StoreConfig::new(directory.path(), vec![disk]), bookkeeper).unwrap();
         let access =
             watch::Sender::new(Arc::new(Access::new(users(CameraSet::All), BTreeSet::from([gate()]))));
+        let data = directory.path().to_owned();
+        let certificate = Certificate::new(None, data, "site".to_owned(), clock, Arc::clone(&events));
         let shared = Shared {
             reads: Arc::new(Semaphore::new(READS_MAX)),
             store: store.clone(),
             clock,
             cameras: Arc::clone(&cameras),
             access: access.subscribe(),
-            data: directory.path().to_owned(),
+            certificate: Arc::new(certificate),
         };
         let any = "127.0.0.1:0".parse().unwrap();
         let config = RtspConfig { listen: vec![any], listen_tls: vec![any], tls: None, users: Vec::new() };
