@@ -32,23 +32,13 @@ impl H264 {
         Ok(sets)
     }
 
-    /// Takes a sequence parameter set. One that differs comes first, for the first one describes the stream.
     fn learn_sps(&mut self, unit: &[u8]) -> Result<(), SpsError> {
-        if !self.sps.holds(unit) {
-            self.sps.put(Sps::parse(unit)?.id, unit, Place::First)?;
-            self.changed = true;
-        }
+        self.changed |= self.sps.learn(unit, Place::First, |unit| Ok(Some(Sps::parse(unit)?.id)))?;
         Ok(())
     }
 
-    /// Takes a picture parameter set; a malformed one is passed over, pictures that need it cannot be decoded.
     fn learn_pps(&mut self, unit: &[u8]) -> Result<(), SpsError> {
-        if !self.pps.holds(unit)
-            && let Some(id) = pps_id(unit)
-        {
-            self.pps.put(id, unit, Place::Last)?;
-            self.changed = true;
-        }
+        self.changed |= self.pps.learn(unit, Place::Last, |unit| Ok(pps_id(unit)))?;
         Ok(())
     }
 }

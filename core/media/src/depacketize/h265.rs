@@ -34,27 +34,16 @@ impl H265 {
         Ok(sets)
     }
 
-    /// Takes a sequence parameter set. One that differs comes first, for the first one describes the stream.
     fn learn_sps(&mut self, unit: &[u8]) -> Result<(), SpsError> {
-        if !self.sps.holds(unit) {
-            self.sps.put(Sps::parse(unit)?.id, unit, Place::First)?;
-            self.changed = true;
-        }
+        self.changed |= self.sps.learn(unit, Place::First, |unit| Ok(Some(Sps::parse(unit)?.id)))?;
         Ok(())
     }
 
-    /// Takes a video or picture parameter set; a malformed one is passed over.
+    /// Takes a video or picture parameter set.
     fn learn_numbered(&mut self, unit: &[u8]) -> Result<(), SpsError> {
-        let (sets, id) = match vps_id(unit) {
-            Some(id) => (&mut self.vps, Some(id)),
-            None => (&mut self.pps, pps_id(unit)),
-        };
-        if !sets.holds(unit)
-            && let Some(id) = id
-        {
-            sets.put(id, unit, Place::Last)?;
-            self.changed = true;
-        }
+        let vps = vps_id(unit);
+        let (sets, id) = if vps.is_some() { (&mut self.vps, vps) } else { (&mut self.pps, pps_id(unit)) };
+        self.changed |= sets.learn(unit, Place::Last, |_| Ok(id))?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ const SET_BYTES_MAX: usize = 4 * 1024;
 /// Whether a new set goes before those that are known or behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The first sequence parameter set describes the stream.
+    /// A sequence parameter set that differs comes first, for the first one describes the stream.
     First,
     Last,
 }
@@ -25,13 +25,24 @@ pub(super) struct Sets {
 }
 
 impl Sets {
-    /// Whether this very set is known.
-    pub(super) fn holds(&self, unit: &[u8]) -> bool {
-        self.held.iter().any(|(_, held)| held == unit)
+    /// Takes a set, unless this very set is known, with the number that `id` reads in it; returns whether that changed
+    /// something. One without a number is passed over: pictures that need it cannot be decoded.
+    pub(super) fn learn(
+        &mut self,
+        unit: &[u8],
+        place: Place,
+        id: impl FnOnce(&[u8]) -> Result<Option<u8>, SpsError>,
+    ) -> Result<bool, SpsError> {
+        if self.held.iter().any(|(_, held)| held == unit) {
+            return Ok(false);
+        }
+        let Some(id) = id(unit)? else { return Ok(false) };
+        self.put(id, unit, place)?;
+        Ok(true)
     }
 
     /// Takes a set in the place of any other of its number; one that is too long is refused.
-    pub(super) fn put(&mut self, id: u8, unit: &[u8], place: Place) -> Result<(), SpsError> {
+    fn put(&mut self, id: u8, unit: &[u8], place: Place) -> Result<(), SpsError> {
         if unit.len() > SET_BYTES_MAX {
             return Err(SpsError::TooLong(unit.len()));
         }
