@@ -2,6 +2,9 @@
 //!
 //! Reading blocks, so it is done off the runtime. Which sample is the last of its track before a gap is known only
 //! from the records behind it; a few are looked at near the end of a section.
+//!
+//! The recorder finds its marks in `core/recording` (`lineup.rs`), in another way. The two are kept apart: this card is the
+//! witness against which fetching and replay are proven.
 
 use std::sync::Arc;
 
