@@ -222,6 +222,18 @@ impl Ledger {
             .unwrap_or(Ahead::Nothing)
     }
 
+    /// Where the last footage before `label` ends, at `label` at the latest; `None` where there is none.
+    pub fn held_before(&self, label: WallTime) -> Option<WallTime> {
+        let mut end = self.held_until?.min(label);
+        for (from, state) in self.steps.range(..end).rev() {
+            if is_held(*state) {
+                return Some(end);
+            }
+            end = *from;
+        }
+        None
+    }
+
     /// State of the label right before `label`.
     pub fn state_before(&self, label: WallTime) -> State {
         self.state_at(label.plus(-1))

@@ -3,7 +3,10 @@
 //! Records go in one after the other, units come out: multiplexed as they were recorded, from the clean point on that
 //! shows the label asked for, with the last unit of each track before a hole marked and the first behind it. What is
 //! behind a record is known only when it is there, so a few records are held back; at the end of footage that still
-//! grows nothing is, and nothing is marked. Reading, and the samples themselves, are the shell's.
+//! grows nothing is, and nothing is marked. Backwards see [`push_group`](Lineup::push_group). Reading, and the samples
+//! themselves, are the shell's.
+
+mod backwards;
 
 use std::collections::VecDeque;
 
@@ -45,7 +48,8 @@ impl<T> Unit<T> {
 pub struct Wanted {
     /// The label to be shown first; what decoding it needs comes before.
     pub from: WallTime,
-    /// The first label that is not wanted; [`WallTime::MAX`] when there is none.
+    /// The first label that is not wanted; [`WallTime::MAX`] when there is none. Backwards, before `from`, the last
+    /// that is wanted; [`WallTime::MIN`] for all.
     pub to: WallTime,
     /// Which frames.
     pub frames: Frames,
@@ -68,12 +72,16 @@ pub struct Lineup<T> {
     video: Option<usize>,
     records: VecDeque<VecDeque<Unit<T>>>,
     begun: bool,
-    /// End of the last record; `None` behind a hole and before the first.
-    until: Option<WallTime>,
+    /// End of the last record; `None` behind a hole and before the first. Backwards the beginning of the last group.
+    edge: Option<WallTime>,
     /// Tracks whose next unit does not follow the last one.
     discontinuous: Vec<bool>,
     /// The last key frame that was taken where only some are.
     intra: Option<WallTime>,
+    /// Backwards, the group of records that is being pushed.
+    group: Option<Span>,
+    /// Backwards, what is played once that group was: the groups of pictures before its last one, latest first.
+    rest: Vec<Vec<Unit<T>>>,
 }
 
 impl<T> Lineup<T> {
@@ -84,9 +92,11 @@ impl<T> Lineup<T> {
             video,
             records: VecDeque::new(),
             begun: false,
-            until: None,
+            edge: None,
             discontinuous: vec![false; tracks],
             intra: None,
+            group: None,
+            rest: Vec::new(),
         }
     }
 
@@ -97,10 +107,10 @@ impl<T> Lineup<T> {
 
     /// Takes a record of `span`, its tracks by position, each in decoding order. It must begin behind all before it.
     pub fn push(&mut self, span: Span, mut tracks: Vec<Vec<Unit<T>>>) {
-        if self.until.is_some_and(|until| until < span.from) {
+        if self.edge.is_some_and(|until| until < span.from) {
             self.end_section();
         }
-        self.until = Some(span.to);
+        self.edge = Some(span.to);
         for track in &mut tracks {
             // A picture behind the end may be needed to decode one before it, which comes later.
             let end = track.iter().rposition(|unit| unit.label < self.wanted.to);
@@ -109,18 +119,23 @@ impl<T> Lineup<T> {
         if !self.begun {
             self.begin(&mut tracks);
         }
-        let mut units = multiplex(tracks);
+        let units = self.line_up(multiplex(tracks));
+        self.records.push_back(units);
+    }
+
+    /// Those of `units` that are wanted, with what is known of what stands before them.
+    fn line_up(&mut self, mut units: Vec<Unit<T>>) -> VecDeque<Unit<T>> {
         units.retain(|unit| self.takes(unit));
         for unit in &mut units {
             let place = self.discontinuous.get_mut(unit.track);
             unit.discontinuity = place.is_some_and(std::mem::take);
         }
-        self.records.push_back(units);
+        units.into()
     }
 
     /// What comes next does not follow: nothing was recorded there, or it cannot be read any more.
     pub fn end_section(&mut self) {
-        if self.until.take().is_some() {
+        if self.edge.take().is_some() {
             self.mark_last(|unit| unit.ends_section = true);
         }
         if self.begun {
@@ -130,6 +145,7 @@ impl<T> Lineup<T> {
 
     /// Nothing more comes at all.
     pub fn finish(&mut self) {
+        self.end_group();
         self.mark_last(|unit| unit.terminal = true);
     }
 
@@ -183,7 +199,7 @@ impl<T> Lineup<T> {
     fn takes(&mut self, unit: &Unit<T>) -> bool {
         let Frames::Intra { interval_ms } = self.wanted.frames else { return true };
         let distance = i64::from(interval_ms.unwrap_or(0)) * (TICKS_PER_SECOND / 1_000);
-        let near = self.intra.is_some_and(|last| unit.label.ticks_since(last) < distance);
+        let near = self.intra.is_some_and(|last| unit.label.ticks_since(last).saturating_abs() < distance);
         let takes = unit.key && Some(unit.track) == self.video && !near;
         if takes {
             self.intra = Some(unit.label);
@@ -205,7 +221,7 @@ impl<T> Lineup<T> {
 
 /// The units of all tracks as they were recorded: each track in its order, the tracks by label, the picture before the
 /// sound of the same moment.
-fn multiplex<T>(tracks: Vec<Vec<Unit<T>>>) -> VecDeque<Unit<T>> {
+fn multiplex<T>(tracks: Vec<Vec<Unit<T>>>) -> Vec<Unit<T>> {
     let mut units = Vec::with_capacity(tracks.iter().map(Vec::len).sum());
     for track in tracks {
         // Pictures are decoded in another order than they are shown; sound waits for the latest before it.

@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use keepwatch_media::replay::PlayRequest;
 use keepwatch_model::{StreamId, TrackConfig};
-use keepwatch_rtsp::server::{Media, NextMedia, Source};
+use keepwatch_rtsp::server::{Media, NextMedia, PlayAnswer, PlayError, Source};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -137,6 +138,14 @@ impl Source for CameraSource {
 
     fn reports(&self) -> bool {
         !self.watch.borrow().reportless
+    }
+
+    fn play(&mut self, request: &PlayRequest) -> Result<PlayAnswer, PlayError> {
+        if request.replay {
+            return Err(PlayError::Unsupported);
+        }
+        let now = self.watch.borrow().camera_time(self.camera.clock.now());
+        Ok(PlayAnswer::live(request, now))
     }
 
     fn next(&mut self) -> NextMedia<'_> {

@@ -10,6 +10,7 @@ use keepwatch_rtsp::server::{Media, NextMedia, PlayAnswer, PlayError, Source};
 use super::hub::{Hub, Seen, Shown, Tracks, Watching};
 use super::recorded::Right;
 use super::sets::{InBand, carries};
+use crate::clock::Clock;
 
 /// One viewer's live stream. It ends when the right is lost, and when the camera's tracks become others than were
 /// announced: a player that connects anew is told of them.
@@ -18,6 +19,7 @@ pub(super) struct LiveSource {
     tracks: Tracks,
     sets: Vec<InBand>,
     hub: Arc<Hub>,
+    clock: Clock,
     /// `None` while it does not play: nothing is kept for a client that only asked.
     watching: Option<Watching>,
     /// The tracks of the last sample, which the announced ones carry.
@@ -29,8 +31,8 @@ pub(super) struct LiveSource {
 }
 
 impl LiveSource {
-    /// What is shown at `hub`, announced as `tracks`.
-    pub(super) fn new(right: Right, tracks: Tracks, hub: Arc<Hub>) -> Self {
+    /// What is shown at `hub`, announced as `tracks`; `clock` is the node's.
+    pub(super) fn new(right: Right, tracks: Tracks, hub: Arc<Hub>, clock: Clock) -> Self {
         let sets = tracks.iter().cloned().map(InBand::new).collect();
         Self {
             right,
@@ -38,6 +40,7 @@ impl LiveSource {
             tracks,
             sets,
             hub,
+            clock,
             watching: None,
             begun: false,
             missed: 0,
@@ -124,7 +127,7 @@ impl Source for LiveSource {
         if self.watching.is_none() {
             self.watching = Some(Hub::watch(Arc::clone(&self.hub)));
         }
-        Ok(PlayAnswer::LIVE)
+        Ok(PlayAnswer::live(request, self.clock.wall()))
     }
 
     fn pause(&mut self) {

@@ -1,21 +1,24 @@
 //! Reads the records of a stream one after the other for a replay. It blocks.
 //!
-//! The ledger tells where footage lies ahead, the store has it. What the ledger calls held and the store does not give is
-//! on a disk that is away, or was overwritten a moment ago: it is passed over.
+//! The ledger tells where footage lies, the store has it. What the ledger calls held and the store does not give is on a
+//! disk that is away, or was overwritten a moment ago: it is passed over, and so is footage that the announced tracks do
+//! not carry.
 
-use std::collections::VecDeque;
+mod backward;
+mod forward;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use keepwatch_model::{Span, TICKS_PER_SECOND, TrackConfig, WallTime};
-use keepwatch_recording::ledger::Ahead;
 use keepwatch_recording::lineup::Unit;
-use keepwatch_store::{Record, RecordRef, Store, StoreError};
+use keepwatch_store::{Record, RecordRef, RunId, Store, StoreError};
 
+use self::backward::Backward;
+use self::forward::Forward;
 use super::sets::carries;
 use crate::camera::StreamState;
 use crate::clock::Clock;
-use crate::export::{ExportError, records_from_key};
 
 /// Records are looked up for so much footage at a time.
 const LOOK_UP_TICKS: i64 = 30 * TICKS_PER_SECOND;
@@ -34,8 +37,10 @@ pub(super) struct Frame {
 #[derive(Debug)]
 pub(super) enum Next {
     /// A record: its labels, and its samples by the position of their announced track.
-    Record(Span, Vec<Vec<Unit<Frame>>>),
-    /// A record that cannot be read any more.
+    Record(Span, Samples),
+    /// Backwards, a record with the labels of the group of records that it belongs to.
+    OfGroup(Span, Span, Samples),
+    /// What cannot be read any more, or is of other tracks.
     Lost,
     /// Nothing is held yet; frames are on their way to the disk, or may come.
     NotYet {
@@ -49,36 +54,35 @@ pub(super) enum Next {
     },
 }
 
+/// The samples of a record by the position of their announced track.
+pub(super) type Samples = Vec<Vec<Unit<Frame>>>;
+
+/// In which direction footage is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// As it was recorded.
+    Forward,
+    /// Groups of pictures in reverse order.
+    Backward,
+    /// Records in reverse order, each by itself: of key frames, or of sound.
+    BackwardAlone,
+}
+
 /// Reads one stream.
 #[derive(Debug)]
-pub(super) struct Reader {
-    store: Store,
-    stream: Arc<StreamState>,
-    clock: Clock,
-    /// The tracks that were announced.
-    tracks: Arc<[TrackConfig]>,
-    /// Whether the first record was found.
-    begun: bool,
-    /// Records that were looked up.
-    found: VecDeque<RecordRef>,
-    /// Records that begin before it were read, or are not wanted.
-    from: WallTime,
-    /// End of the last record; `None` before the first.
-    until: Option<WallTime>,
-    /// The first label that is not wanted.
-    to: WallTime,
+pub(super) enum Reader {
+    Forward(Forward),
+    Backward(Backward),
 }
 
 impl Reader {
-    /// A reader of `stream` from the record on that holds the clean point which shows `from`.
-    pub(super) fn new(
-        store: Store,
-        stream: Arc<StreamState>,
-        clock: Clock,
-        tracks: Arc<[TrackConfig]>,
-        (from, to): (WallTime, WallTime),
-    ) -> Self {
-        Self { store, stream, clock, tracks, begun: false, found: VecDeque::new(), from, until: None, to }
+    /// A reader from the record on that holds the clean point which shows `from`, until `to`.
+    pub(super) fn new(archive: Archive, direction: Direction, from: WallTime, to: WallTime) -> Self {
+        match direction {
+            Direction::Forward => Self::Forward(Forward::new(archive, from, to)),
+            Direction::Backward => Self::Backward(Backward::new(archive, from, to, false)),
+            Direction::BackwardAlone => Self::Backward(Backward::new(archive, from, to, true)),
+        }
     }
 
     /// What comes next.
@@ -86,91 +90,82 @@ impl Reader {
     /// # Errors
     /// When the index cannot be read.
     pub(super) fn next(&mut self) -> Result<Next, StoreError> {
-        if self.found.is_empty() {
-            let ahead = self.look_up()?;
-            if self.found.is_empty() {
-                return Ok(self.at_the_end(ahead));
+        match self {
+            Self::Forward(reader) => reader.next(),
+            Self::Backward(reader) => reader.next(),
+        }
+    }
+}
+
+/// The footage of one stream, as the announced tracks carry it.
+#[derive(Debug)]
+pub(super) struct Archive {
+    store: Store,
+    stream: Arc<StreamState>,
+    clock: Clock,
+    /// The tracks that were announced.
+    tracks: Arc<[TrackConfig]>,
+    /// A run whose pictures they do not carry: its records need not be read.
+    foreign: Option<RunId>,
+}
+
+/// What a record gives.
+enum Read {
+    Samples(Samples),
+    /// It cannot be read.
+    Lost,
+    /// Its pictures are not those of the announced track.
+    Foreign,
+    /// The same, of a run that was told of.
+    KnownForeign,
+}
+
+impl Archive {
+    /// The footage of `stream` for whom `tracks` were announced.
+    pub(super) const fn new(
+        store: Store,
+        stream: Arc<StreamState>,
+        clock: Clock,
+        tracks: Arc<[TrackConfig]>,
+    ) -> Self {
+        Self { store, stream, clock, tracks, foreign: None }
+    }
+
+    fn records(&self, window: Span) -> Result<Vec<RecordRef>, StoreError> {
+        self.store.records(self.stream.camera, self.stream.id, window)
+    }
+
+    fn read(&mut self, found: &RecordRef) -> Read {
+        if self.foreign == Some(found.info.run) {
+            return Read::KnownForeign;
+        }
+        match self.store.read(found) {
+            Ok(record) if self.carries(&record) => Read::Samples(self.samples(&record)),
+            Ok(_) => {
+                // All records of a run have the same tracks but for parameter sets.
+                self.foreign = Some(found.info.run);
+                Read::Foreign
             }
-        }
-        let Some(found) = self.found.pop_front() else { return Ok(self.nothing_before(self.to)) };
-        if found.info.label.from >= self.to {
-            return Ok(self.nothing_before(found.info.label.from));
-        }
-        self.from = found.info.label.from.plus(1);
-        self.until = Some(found.info.label.to);
-        Ok(match self.store.read(&found) {
-            Ok(record) => Next::Record(found.info.label, self.samples(&record)),
             Err(error) => {
                 tracing::debug!(camera = %found.camera, from = %found.info.label.from, %error, "a record is left out of a replay");
-                // The others may lie beside it.
-                self.found.clear();
-                Next::Lost
+                Read::Lost
             }
-        })
-    }
-
-    /// Looks up the records that come next; where none are, what the ledger knows of what lies ahead.
-    fn look_up(&mut self) -> Result<Ahead, StoreError> {
-        let mut step = LOOK_UP_TICKS;
-        // Behind the last record: its own labels are held, too.
-        let mut at = self.until.map_or(self.from, |until| until.max(self.from));
-        let mut ahead = Ahead::Nothing;
-        for _ in 0..STEPS_MAX {
-            // The ledger is not held while the index is read.
-            ahead = self.stream.ledger().ahead(at);
-            let Ahead::Held(held) = ahead else { return Ok(ahead) };
-            if held >= self.to {
-                return Ok(ahead);
-            }
-            let window = Span { from: held, to: held.plus(step) };
-            self.found = if self.begun { self.records(window)? } else { self.first_records(window)? }.into();
-            if !self.found.is_empty() {
-                self.begun = true;
-                return Ok(ahead);
-            }
-            at = window.to;
-            step = step.saturating_mul(2);
-        }
-        Ok(ahead)
-    }
-
-    /// The records of `window` that were not read.
-    fn records(&self, window: Span) -> Result<Vec<RecordRef>, StoreError> {
-        let mut found = self.store.records(self.stream.camera, self.stream.id, window)?;
-        found.retain(|record| record.info.label.from >= self.from);
-        Ok(found)
-    }
-
-    /// The records of `window` from the one on that decoding begins at.
-    fn first_records(&self, window: Span) -> Result<Vec<RecordRef>, StoreError> {
-        match records_from_key(&self.store, (self.stream.camera, self.stream.id), window) {
-            Ok(found) => Ok(found),
-            Err(ExportError::Store(error)) => Err(error),
-            // What decoding needs cannot be read, so it begins behind.
-            Err(_) => self.records(window),
         }
     }
 
-    /// What there is when no record was found.
-    fn at_the_end(&self, ahead: Ahead) -> Next {
-        let goes_on = |from| self.until.is_none_or(|until| from <= until);
-        match ahead {
-            Ahead::Held(from) => self.nothing_before(from),
-            Ahead::OnItsWay(from) if from >= self.to => self.nothing_before(from),
-            Ahead::OnItsWay(from) => Next::NotYet { goes_on: goes_on(from) },
-            Ahead::Nothing if self.to <= self.clock.wall() => self.nothing_before(self.to),
-            Ahead::Nothing => Next::NotYet { goes_on: false },
+    /// Whether the pictures of `record` are those of the announced track; where none are announced, its sound.
+    fn carries(&self, record: &Record) -> bool {
+        let mut main = self.tracks.iter().filter(|track| track.kind.is_video()).peekable();
+        let held = || record.index().tracks.iter().map(|held| &held.config);
+        if main.peek().is_none() {
+            return held().any(|held| self.tracks.iter().any(|track| carries(track, held)));
         }
-    }
-
-    /// The end of what is wanted, as no footage comes before `label`.
-    fn nothing_before(&self, label: WallTime) -> Next {
-        Next::Nothing { ends_section: self.until.is_some_and(|until| until < label.min(self.to)) }
+        main.any(|track| held().any(|held| carries(track, held)))
     }
 
     /// The samples of a record by the position of their announced track; those of other tracks are left out.
-    fn samples(&self, record: &Record) -> Vec<Vec<Unit<Frame>>> {
-        let mut tracks: Vec<Vec<Unit<Frame>>> = self.tracks.iter().map(|_| Vec::new()).collect();
+    fn samples(&self, record: &Record) -> Samples {
+        let mut tracks: Samples = self.tracks.iter().map(|_| Vec::new()).collect();
         for (number, held) in record.index().tracks.iter().enumerate() {
             let position = self.tracks.iter().position(|track| carries(track, &held.config));
             let Some((position, place)) = position.and_then(|at| Some((at, tracks.get_mut(at)?))) else {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use keepwatch_media::replay::{ClockRange, FrameMark, PlayRequest};
+use keepwatch_media::replay::{ClockRange, FrameMark, Frames, PlayRequest};
 use keepwatch_model::{CameraId, CodecKind, TICKS_PER_SECOND, TrackConfig, WallTime};
 use keepwatch_recording::ledger::Ahead;
 use keepwatch_recording::lineup::{Known, Lineup, Unit, Wanted};
@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::access::{Access, Viewer};
-use super::reader::{Frame, Next, Reader};
+use super::reader::{Archive, Direction, Frame, Next, Reader};
 use super::sets::InBand;
 use crate::camera::StreamState;
 use crate::clock::Clock;
@@ -71,12 +71,15 @@ pub(super) struct RecordedSource {
     place: Option<OwnedSemaphorePermit>,
     /// `None` before the first [`play`](Source::play).
     playing: Option<Playing>,
+    /// The last label that was given out; `None` before the first.
+    shown: Option<WallTime>,
     /// Whether the connection is to end: the right was lost, or the index cannot be read.
     broken: bool,
 }
 
 /// What is being played.
 struct Playing {
+    direction: Direction,
     lineup: Lineup<Frame>,
     /// `None` while it reads.
     reader: Option<Reader>,
@@ -108,7 +111,7 @@ impl RecordedSource {
         tracks: Arc<[TrackConfig]>,
     ) -> Self {
         let sets = tracks.iter().cloned().map(InBand::new).collect();
-        Self { library, right, stream, tracks, sets, place: None, playing: None, broken: false }
+        Self { library, right, stream, tracks, sets, place: None, playing: None, shown: None, broken: false }
     }
 
     async fn next_media(&mut self) -> Option<Media> {
@@ -144,8 +147,42 @@ impl RecordedSource {
         }
     }
 
+    /// The position of the pictures; `None` where there is only sound.
+    fn video(&self) -> Option<usize> {
+        self.tracks.iter().position(|track| track.kind.is_video())
+    }
+
+    /// In which direction `request` has footage read.
+    fn direction(&self, request: &PlayRequest) -> Direction {
+        if !request.scale.is_reverse() {
+            return Direction::Forward;
+        }
+        match request.frames {
+            Frames::All if self.video().is_some() => Direction::Backward,
+            Frames::All | Frames::Intra { .. } => Direction::BackwardAlone,
+        }
+    }
+
+    /// The label that is shown first when `asked` is wanted; `None` when there is no footage from there to `to`.
+    fn beginning(&self, direction: Direction, asked: WallTime, to: WallTime) -> Option<WallTime> {
+        let ledger = self.stream.ledger();
+        match direction {
+            Direction::Forward => match ledger.ahead(asked) {
+                Ahead::Held(from) | Ahead::OnItsWay(from) => {
+                    (from < to && from <= self.library.clock.wall()).then_some(from)
+                }
+                Ahead::Nothing => None,
+            },
+            Direction::Backward | Direction::BackwardAlone => {
+                let end = ledger.held_before(asked.plus(1)).filter(|end| *end > to)?;
+                Some(end.min(asked))
+            }
+        }
+    }
+
     fn media(&mut self, unit: Unit<Frame>) -> Media {
         let Unit { track, label, key, ends_section, discontinuity, terminal, sample } = unit;
+        self.shown = Some(label);
         let Frame { data, config } = sample;
         let prefix = self.sets.get_mut(track).map_or(Bytes::new(), |sets| sets.before(&config, key, &data));
         // The server knows which PLAY it answers.
@@ -215,6 +252,7 @@ impl Playing {
     fn take(&mut self, next: Next) {
         match next {
             Next::Record(span, tracks) => self.lineup.push(span, tracks),
+            Next::OfGroup(span, group, tracks) => self.lineup.push_group(span, group, tracks),
             Next::Lost => self.lineup.end_section(),
             Next::NotYet { goes_on } => {
                 if !goes_on {
@@ -250,32 +288,34 @@ impl Source for RecordedSource {
         if self.broken || !self.right.is_held() {
             return Err(PlayError::Forbidden);
         }
-        if request.scale.is_reverse() {
-            return Err(PlayError::Scale);
-        }
         if self.place.is_none() {
             let places = Arc::clone(&self.library.places);
             self.place = Some(places.try_acquire_owned().map_err(|_| PlayError::Busy)?);
         }
-        if let (Some(playing), None) = (&mut self.playing, request.range) {
+        let direction = self.direction(request);
+        let goes_on = request.range.is_none();
+        if let Some(playing) =
+            self.playing.as_mut().filter(|playing| goes_on && playing.direction == direction)
+        {
             playing.lineup.choose(request.frames);
             return Ok(PlayAnswer { range: None, ..PlayAnswer::granted(request) });
         }
-        let asked = request.range.unwrap_or(ClockRange { from: WallTime::MIN, to: None });
-        let to = asked.to.unwrap_or(WallTime::MAX);
-        let now = self.library.clock.wall();
-        let ahead = self.stream.ledger().ahead(asked.from);
-        let from = match ahead {
-            Ahead::Held(from) | Ahead::OnItsWay(from) if from < to && from <= now => from,
-            Ahead::Held(_) | Ahead::OnItsWay(_) | Ahead::Nothing => return Err(PlayError::InvalidRange),
+        let (first, last) = match direction {
+            Direction::Forward => (WallTime::MIN, WallTime::MAX),
+            Direction::Backward | Direction::BackwardAlone => (WallTime::MAX, WallTime::MIN),
         };
+        // Who turns around does so where it stands.
+        let here = ClockRange { from: self.shown.unwrap_or(first), to: None };
+        let asked = request.range.unwrap_or(here);
+        let to = asked.to.unwrap_or(last);
+        let from = self.beginning(direction, asked.from, to).ok_or(PlayError::InvalidRange)?;
         let wanted = Wanted { from, to, frames: request.frames };
-        let video = self.tracks.iter().position(|track| track.kind.is_video());
         let Library { store, clock, .. } = &self.library;
-        let (stream, tracks) = (Arc::clone(&self.stream), Arc::clone(&self.tracks));
+        let archive = Archive::new(store.clone(), Arc::clone(&self.stream), *clock, Arc::clone(&self.tracks));
         self.playing = Some(Playing {
-            lineup: Lineup::new(wanted, self.tracks.len(), video),
-            reader: Some(Reader::new(store.clone(), stream, *clock, tracks, (from, to))),
+            direction,
+            lineup: Lineup::new(wanted, self.tracks.len(), self.video()),
+            reader: Some(Reader::new(archive, direction, from, to)),
             reading: None,
             news: self.stream.hub().news(),
             state: End::Ahead,

@@ -39,7 +39,9 @@ impl Service for Shop {
         let tracks = stream.hub().tracks().ok_or(Refusal::Unavailable)?;
         let right = Right { access: self.access.clone(), viewer, camera };
         Ok(match time {
-            Time::Live => Box::new(LiveSource::new(right, tracks, Arc::clone(stream.hub()))),
+            Time::Live => {
+                Box::new(LiveSource::new(right, tracks, Arc::clone(stream.hub()), self.library.clock))
+            }
             Time::Recorded => Box::new(RecordedSource::new(self.library.clone(), right, stream, tracks)),
         })
     }

@@ -321,9 +321,54 @@ async fn a_range_begins_at_its_clean_point_and_ends_where_it_was_asked_to() {
         let refused = described.replay(&[0], &request).await.err();
         assert!(matches!(refused, Some(ClientError::InvalidRange)), "{refused:?}");
     }
-    let described = connect(&site.config("/gate/recorded")).await.unwrap();
-    let backwards = PlayRequest { scale: Scale::REVERSE, ..site.request(18, Some(12)) };
-    assert!(described.replay(&[0], &backwards).await.is_err());
+}
+
+#[tokio::test]
+async fn backwards_every_group_comes_once_and_each_frame_as_it_was_recorded() {
+    let mut site = Site::new().await;
+    site.record(1, 0, 4, 20).await;
+    site.lose();
+    site.record(2, 40, 2, 20).await;
+    site.lose();
+    let backwards = |from, to| PlayRequest { scale: Scale::REVERSE, ..site.request(from, to) };
+    let groups =
+        |groups: &[i64]| groups.iter().flat_map(|first| *first..first + RECORD).collect::<Vec<i64>>();
+    // From the present to the beginning, over a hole.
+    let heard = site.replay(&backwards(1_000, Some(-10)), Heard::is_over).await;
+    assert_eq!(heard.numbers(&site), groups(&[45, 40, 15, 10, 5, 0]));
+    let first = [45, 40, 15, 10, 5, 0];
+    for track in 0..2 {
+        assert_eq!(heard.marked(&site, track, |mark| mark.discontinuity), first, "{track}");
+        assert_eq!(heard.marked(&site, track, |mark| mark.ends_section), [44, 4], "{track}");
+        assert_eq!(heard.marked(&site, track, |mark| mark.terminal), [4], "{track}");
+    }
+    assert_eq!(heard.marked(&site, 0, |mark| mark.clean_point), first);
+    let bytes: Vec<Vec<u8>> =
+        heard.numbers(&site).iter().map(|n| picture_data(*n, n / RECORD * RECORD)).collect();
+    assert!(heard.pictures == bytes[..heard.pictures.len()] && heard.pictures.len() + 1 >= bytes.len());
+    // From the picture asked for to the group that holds the last.
+    let heard = site.replay(&backwards(17, Some(8)), Heard::is_over).await;
+    assert_eq!(heard.numbers(&site), [15, 16, 17, 10, 11, 12, 13, 14, 5, 6, 7, 8, 9]);
+    assert!(heard.marked(&site, 0, |mark| mark.ends_section).is_empty(), "footage goes on before it");
+    // Key frames only.
+    let intra = PlayRequest { frames: Frames::Intra { interval_ms: None }, ..backwards(1_000, None) };
+    let heard = site.replay(&intra, |heard| heard.marks.iter().any(|(_, mark)| mark.terminal)).await;
+    assert_eq!(heard.numbers(&site), first);
+    assert_eq!(heard.marked(&site, 0, |mark| mark.discontinuity), first);
+    // Paced by the server, a thousand times as fast.
+    let fast = PlayRequest {
+        rate_control: RateControl::Paced,
+        scale: Scale::from_thousandths(-100_000).unwrap(),
+        ..site.request(47, None)
+    };
+    let heard = site.replay(&fast, Heard::is_over).await;
+    assert_eq!(heard.numbers(&site).len(), 28);
+    // Nothing there, and a range of the other direction.
+    for refused in [backwards(-1, None), backwards(35, Some(25)), backwards(10, Some(20))] {
+        let described = connect(&site.config("/gate/recorded")).await.unwrap();
+        let refused = described.replay(&[0], &refused).await.err();
+        assert!(matches!(refused, Some(ClientError::InvalidRange)), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -298,3 +298,24 @@ fn what_lies_ahead_is_what_is_held_or_on_its_way() {
     assert_eq!(ledger.ahead(at(114)), Ahead::Nothing);
     assert_eq!(Ledger::new().ahead(at(0)), Ahead::Nothing);
 }
+
+#[test]
+fn what_lies_behind_is_what_is_held() {
+    let mut ledger = Ledger::new();
+    assert_eq!(ledger.held_before(WallTime::MAX), None);
+    ledger.recording_from(at(102));
+    ledger.held(span(102, 106), HELD);
+    ledger.missing_from(at(106), GapReason::ConnectionLost);
+    ledger.recording_from(at(112));
+    ledger.held(span(112, 114), HELD);
+    for (label, end) in [
+        (500, Some(114)),
+        (114, Some(114)),
+        (113, Some(113)),
+        (112, Some(106)),
+        (103, Some(103)),
+        (102, None),
+    ] {
+        assert_eq!(ledger.held_before(at(label)), end.map(at), "{label}");
+    }
+}

@@ -120,3 +120,94 @@ fn what_cannot_be_read_any_more_is_a_hole_and_the_beginning_is_none() {
     push(&mut lineup, record(10, true));
     assert_eq!(drain(&mut lineup, Known::All), ["V0", "S1", "V5E", "S6E", "V10D", "S11D", "V15", "S16"]);
 }
+
+/// Pushes the records of one group of records, the first of which begins with a key frame.
+fn push_group(lineup: &mut Lineup<i64>, records: &[i64]) {
+    let group = span(records[0], records[records.len() - 1] + 10);
+    for (number, from) in records.iter().enumerate() {
+        let (span, tracks) = record(*from, number == 0);
+        lineup.push_group(span, group, tracks);
+    }
+}
+
+/// ONVIF Streaming, "Packet transmission order": groups backwards, frames forwards, D at each clean point, E at the
+/// last frame of the group behind a hole.
+#[test]
+fn backwards_groups_come_in_reverse_order_and_their_frames_do_not() {
+    let mut lineup = lineup(wanted(1_000, 0));
+    push_group(&mut lineup, &[60, 70]);
+    push_group(&mut lineup, &[40, 50]);
+    assert_eq!(
+        drain(&mut lineup, Known::More),
+        ["V60D", "S61D", "V65", "S66", "V70", "S71", "V75", "S76"],
+        "a hole may come before the last two records"
+    );
+    push_group(&mut lineup, &[10, 20]);
+    lineup.finish();
+    assert_eq!(
+        drain(&mut lineup, Known::All),
+        [
+            "V40D", "S41D", "V45", "S46", "V50", "S51", "V55E", "S56E", // 30 to 40 is a hole
+            "V10D", "S11D", "V15", "S16", "V20", "S21", "V25T", "S26T"
+        ]
+    );
+}
+
+#[test]
+fn backwards_it_begins_with_the_group_that_shows_the_label_and_ends_with_the_one_that_holds_the_last() {
+    let mut lineup = lineup(wanted(75, 15));
+    lineup.push_group(span(60, 70), span(60, 80), record(60, true).1);
+    lineup.push_group(span(70, 80), span(60, 80), record(70, false).1);
+    // Three groups in one record: the first is over before what is wanted.
+    let picture = |tenths, key| Unit::new(VIDEO, at(tenths), key, tenths);
+    let pictures = [(10, true), (11, false), (14, true), (16, false), (17, true), (18, false)];
+    let pictures = pictures.map(|(tenths, key)| picture(tenths, key)).into();
+    let sounds = [12, 15, 19].map(|tenths| Unit::new(SOUND, at(tenths), true, tenths)).into();
+    lineup.push_group(span(10, 20), span(10, 20), vec![pictures, sounds]);
+    lineup.finish();
+    assert_eq!(
+        drain(&mut lineup, Known::All),
+        [
+            "V60D", "S61D", "V65", "S66", "V70", "S71E", "V75E", // 20 to 60 is a hole
+            "V17D", "V18", "S19D", "V14D", "S15DT", "V16T"
+        ]
+    );
+}
+
+#[test]
+fn backwards_the_only_group_of_a_record_is_played_wherever_the_last_label_lies_in_it() {
+    for last in [-5, 20, 24, 25] {
+        let mut lineup = lineup(wanted(25, last));
+        push_group(&mut lineup, &[20]);
+        lineup.finish();
+        assert_eq!(drain(&mut lineup, Known::All), ["V20D", "S21DT", "V25T"], "{last}");
+    }
+}
+
+#[test]
+fn backwards_key_frames_alone_descend() {
+    let frames = Frames::Intra { interval_ms: Some(1_000) };
+    let mut lineup = lineup(Wanted { frames, ..wanted(1_000, 0) });
+    for from in [40, 20, 10] {
+        let (span, mut tracks) = record(from, true);
+        tracks[VIDEO][1].key = true;
+        lineup.push_group(span, span, tracks);
+    }
+    lineup.finish();
+    assert_eq!(drain(&mut lineup, Known::All), ["V45ED", "V25D", "V15DT"]);
+}
+
+#[test]
+fn backwards_a_record_that_cannot_be_read_is_a_hole() {
+    let mut lineup = lineup(wanted(1_000, 0));
+    let group = span(40, 70);
+    lineup.push_group(span(40, 50), group, record(40, true).1);
+    lineup.end_section();
+    lineup.push_group(span(60, 70), group, record(60, false).1);
+    push_group(&mut lineup, &[30]);
+    lineup.finish();
+    assert_eq!(
+        drain(&mut lineup, Known::All),
+        ["V40D", "S41D", "V45E", "S46E", "V60D", "S61D", "V65", "S66", "V30D", "S31D", "V35T", "S36T"]
+    );
+}

@@ -444,12 +444,13 @@ fn changes(request: &Request) -> bool {
     [RANGE, RATE_CONTROL, FRAMES, IMMEDIATE, SCALE].iter().any(|name| request.headers.first(name).is_some())
 }
 
-/// `response` with what is played.
+/// `response` with what is played. RFC 2326 §3.6: the present is `npt=now-`, to players that count in `npt` or say
+/// nothing; one that asked in absolute time has been told by the source what time it is (§12.29).
 fn with_range(response: Response, session: &Session) -> Response {
-    match (session.delivery(), session.granted().and_then(|granted| granted.range)) {
-        (Delivery::Live, _) => response.header("Range", "npt=now-"),
-        (Delivery::Complete, Some(range)) => response.header("Range", range.to_string()),
-        (Delivery::Complete, None) => response,
+    match (session.granted().and_then(|granted| granted.range), session.delivery()) {
+        (Some(range), _) => response.header("Range", range.to_string()),
+        (None, Delivery::Live) => response.header("Range", "npt=now-"),
+        (None, Delivery::Complete) => response,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Live and recorded media take the same way. Live media wait in a bounded [`Queue`] that drops; of recorded media
 //! one is held until it is due and the client has taken all before it, and the source is not asked for more.
 
-use keepwatch_media::replay::{PlayRequest, RateControl};
+use keepwatch_media::replay::{ClockRange, PlayRequest, RateControl};
 use keepwatch_media::rtsp::{LowerTransport, RtpInfo, Transport};
 use keepwatch_model::{TrackConfig, WallTime, duration_from_ticks, ticks_from_duration};
 use tokio::time::Instant;
@@ -174,7 +174,8 @@ impl Session {
         let seeks = asked.range.is_some() || turns;
         match self.delivery {
             Delivery::Live => {
-                answer = PlayAnswer::LIVE;
+                let range = answer.range.map(|range| ClockRange { to: None, ..range });
+                answer = PlayAnswer { range, ..PlayAnswer::LIVE };
                 if self.state == State::Ready {
                     // What passed during a pause is not wanted, and decoding begins at a key frame.
                     self.queue.clear();

@@ -54,7 +54,8 @@ pub enum Delivery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlayAnswer {
     /// What is played, told to the client: from where, at the footage that there is, until where. Frames before its
-    /// beginning, which decoding needs, may come first. `None`: the present, or on from where it stood.
+    /// beginning, which decoding needs, may come first. `None`: the present, or on from where it stood. Of live media
+    /// only the beginning counts, see [`live`](Self::live).
     pub range: Option<ClockRange>,
     /// Who sets the pace; not looked at for [`Delivery::Live`].
     pub rate_control: RateControl,
@@ -65,6 +66,12 @@ pub struct PlayAnswer {
 impl PlayAnswer {
     /// The present, in real time.
     pub const LIVE: Self = Self { range: None, rate_control: RateControl::Paced, scale: Scale::NORMAL };
+
+    /// The present, for `request` at `now` by the source's clock: who asks in absolute time is told what time it is,
+    /// whatever time it asked for.
+    pub fn live(request: &PlayRequest, now: WallTime) -> Self {
+        Self { range: request.range.map(|_| ClockRange { from: now, to: None }), ..Self::LIVE }
+    }
 
     /// All as `request` has it.
     pub const fn granted(request: &PlayRequest) -> Self {
