@@ -240,6 +240,20 @@ impl ConfigFile {
         }
         let has_server = !node.rtsp_listen.is_empty() || !node.rtsps_listen.is_empty();
         rtsp::check_all(report, &rtsp_users, has_server);
+        // Port 0 is another one each time.
+        let listened = [&node.listen, &node.rtsp_listen, &node.rtsps_listen].into_iter().flatten();
+        let fixed = listened.filter(|address| address.get_ref().port() != 0);
+        let (given, usual): (Vec<_>, Vec<_>) = fixed.partition(|address| !address.span().is_empty());
+        for address in
+            given.iter().filter(|address| usual.iter().any(|usual| usual.get_ref() == address.get_ref()))
+        {
+            let what =
+                format!("address {} is that of the HTTP server", quoted(&address.get_ref().to_string()));
+            report.error(address.span(), what, "give one of them another, by listen or here");
+        }
+        duplicates(report, given.into_iter().map(|address| (address, address.get_ref())), |address| {
+            format!("address {}", quoted(&address.to_string()))
+        });
         Self { node, disks, recorder, cameras, rtsp_users }
     }
 

@@ -4,6 +4,7 @@
 //! server in `io/rtsp`. Recording waits for none of it: an address that is taken is tried again.
 
 mod access;
+mod history;
 mod hub;
 mod live;
 mod path;
@@ -19,18 +20,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keepwatch_media::fingerprint::Fingerprint;
-use keepwatch_model::{Span, TICKS_PER_SECOND};
 use keepwatch_rtsp::server::{Server, Service};
-use keepwatch_store::{ReadError, Store, StoreError};
+use keepwatch_store::Store;
 use keepwatch_tls::IdentityError;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use self::access::Access;
+pub(crate) use self::history::learn;
 pub(crate) use self::hub::{Arrived, Hub};
 use self::recorded::Library;
 use self::service::Shop;
-use crate::camera::{Registry, StreamState};
+use crate::camera::Registry;
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::RtspConfig;
@@ -162,37 +163,6 @@ impl Address {
         drop(state);
         Ok(server)
     }
-}
-
-/// Learns from the newest footage of each stream what its tracks are, so that it can be asked for before its camera is
-/// there again. Blocks.
-pub(crate) fn learn(store: &Store, cameras: &Registry) {
-    for stream in cameras.streams() {
-        if stream.hub().tracks().is_none()
-            && let Err(error) = learn_stream(store, &stream)
-        {
-            tracing::warn!(camera = %stream.camera, stream = %stream.id, %error, "newest footage cannot be read");
-        }
-    }
-}
-
-/// Why footage does not tell its tracks.
-#[derive(Debug, thiserror::Error)]
-enum LearnError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-fn learn_stream(store: &Store, stream: &StreamState) -> Result<(), LearnError> {
-    let Some(until) = stream.ledger().held_until() else { return Ok(()) };
-    let window = Span { from: until.plus(-TICKS_PER_SECOND), to: until };
-    let records = store.records(stream.camera, stream.id, window)?;
-    let Some(newest) = records.last() else { return Ok(()) };
-    let index = store.read_index(newest)?;
-    stream.hub().describe_at_first(index.tracks.into_iter().map(|track| track.config).collect());
-    Ok(())
 }
 
 fn lock(state: &Mutex<Serving>) -> MutexGuard<'_, Serving> {

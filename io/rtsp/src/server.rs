@@ -37,7 +37,7 @@ use books::Books;
 pub use fuzz::answer_requests;
 pub use quirks::{Keepalives, Quirks};
 pub use service::{OpenRequest, Refusal, Service};
-pub use source::{Delivery, Media, NextMedia, PlayAnswer, PlayError, Source};
+pub use source::{Delivery, Media, NextMedia, PlayAnswer, PlayError, Preparing, Source};
 
 /// Most connections at a time: several times what the largest site needs, and bounds what strangers can take.
 const CONNECTIONS_MAX: usize = 4096;

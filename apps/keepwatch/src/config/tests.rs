@@ -303,6 +303,18 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "warning: nobody can log in to the RTSP server, because there is no [[rtsp_user]]; add one with user, password_file and cameras, or take rtsp_listen and rtsps_listen out",
         ),
         (
+            "[node]\nrtsp_listen = [\"[::]:8554\", \"[::]:8322\"]\nrtsps_listen = \"[::]:8322\"",
+            "8:16: address \"[::]:8322\" is already used on line 7; every entry needs one of its own",
+        ),
+        (
+            "[node]\nrtsp_listen = \"[::1]:8080\"",
+            "7:15: address \"[::1]:8080\" is that of the HTTP server; give one of them another, by listen or here",
+        ),
+        (
+            "[node]\nlisten = \"127.0.0.1:8554\"\nrtsp_listen = \"127.0.0.1:8554\"",
+            "8:15: address \"127.0.0.1:8554\" is already used on line 7; every entry needs one of its own",
+        ),
+        (
             "[[rtsp_user]]\nuser = \"a:b\"\npassword_file = \"none\"\ncameras = [\"a\"]",
             "7:8: \"a:b\" cannot be the name of a user; write 1 to 64 characters without : \" and \\",
         ),

@@ -1,9 +1,10 @@
 //! What the paths of the RTSP server mean. Pure.
 //!
 //! `/CAMERA` is the present of the main stream, `/CAMERA/sub` that of the sub stream; with `/recorded` behind it, either is
-//! what was recorded of it.
+//! what was recorded of it, and with `/TIME` behind that, footage with the tracks that were recorded then.
 
-use keepwatch_model::{CameraId, StreamId};
+use keepwatch_media::replay::ClockRange;
+use keepwatch_model::{CameraId, StreamId, WallTime};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,10 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Time {
     Live,
-    Recorded,
+    /// Footage as it was recorded at `at`; `None`: as it is recorded at the end.
+    Recorded {
+        at: Option<WallTime>,
+    },
 }
 
 impl Place {
@@ -25,15 +29,22 @@ impl Place {
     pub(super) fn parse(path: &str) -> Option<Self> {
         let mut parts = path.strip_prefix('/').unwrap_or(path).trim_end_matches('/').split('/');
         let camera = parts.next()?.parse().ok()?;
-        let (stream, time) = match (parts.next(), parts.next(), parts.next()) {
-            (None, None, None) => (StreamId::MAIN, Time::Live),
-            (Some("sub"), None, None) => (StreamId::SUB, Time::Live),
-            (Some("recorded"), None, None) => (StreamId::MAIN, Time::Recorded),
-            (Some("sub"), Some("recorded"), None) => (StreamId::SUB, Time::Recorded),
-            (_, _, _) => return None,
+        let mut parts = parts.peekable();
+        let stream = parts.next_if_eq(&"sub").map_or(StreamId::MAIN, |_| StreamId::SUB);
+        let time = match (parts.next(), parts.next(), parts.next()) {
+            (None, ..) => Time::Live,
+            (Some("recorded"), None, _) => Time::Recorded { at: None },
+            (Some("recorded"), Some(at), None) => Time::Recorded { at: Some(time(at)?) },
+            (Some(_), ..) => return None,
         };
         Some(Self { camera, stream, time })
     }
+}
+
+/// A time as a `clock` range has it.
+fn time(text: &str) -> Option<WallTime> {
+    let range = ClockRange::parse(&format!("clock={text}")).ok()?;
+    range.to.is_none().then_some(range.from)
 }
 
 #[cfg(test)]
@@ -48,11 +59,24 @@ mod tests {
         assert_eq!(read("/gate"), gate(StreamId::MAIN, Time::Live));
         assert_eq!(read("/gate/"), gate(StreamId::MAIN, Time::Live));
         assert_eq!(read("/gate/sub"), gate(StreamId::SUB, Time::Live));
-        assert_eq!(read("/gate/recorded"), gate(StreamId::MAIN, Time::Recorded));
-        assert_eq!(read("/gate/sub/recorded"), gate(StreamId::SUB, Time::Recorded));
-        for wrong in
-            ["", "/", "/gate/main", "/gate/recorded/sub", "/gate//sub", "/../gate", "/gate/sub/recorded/1"]
-        {
+        assert_eq!(read("/gate/recorded"), gate(StreamId::MAIN, Time::Recorded { at: None }));
+        assert_eq!(read("/gate/sub/recorded"), gate(StreamId::SUB, Time::Recorded { at: None }));
+        let at = "2026-11-21T22:05:00.5Z".parse().ok();
+        assert_eq!(read("/gate/recorded/20261121T220500.5Z"), gate(StreamId::MAIN, Time::Recorded { at }));
+        assert_eq!(
+            read("/gate/sub/recorded/20261121T220500.500Z/"),
+            gate(StreamId::SUB, Time::Recorded { at })
+        );
+        for wrong in [
+            "",
+            "/",
+            "/gate/main",
+            "/gate/recorded/sub",
+            "/gate//sub",
+            "/../gate",
+            "/gate/sub/recorded/1",
+            "/gate/recorded/20261121T220500Z-20261121T220600Z",
+        ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

@@ -21,10 +21,10 @@ use crate::camera::StreamState;
 use crate::clock::Clock;
 
 /// Records are looked up for so much footage at a time.
-const LOOK_UP_TICKS: i64 = 30 * TICKS_PER_SECOND;
+pub(super) const LOOK_UP_TICKS: i64 = 30 * TICKS_PER_SECOND;
 /// Steps of twice the length each by which footage is looked for that the ledger has and the store does not: together
 /// longer than anything is kept.
-const STEPS_MAX: u32 = 32;
+pub(super) const STEPS_MAX: u32 = 32;
 
 /// A sample and the configuration of its track.
 #[derive(Clone, Debug)]

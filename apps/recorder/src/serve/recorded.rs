@@ -12,12 +12,14 @@ use keepwatch_media::replay::{ClockRange, FrameMark, Frames, PlayRequest};
 use keepwatch_model::{CameraId, CodecKind, TICKS_PER_SECOND, TrackConfig, WallTime};
 use keepwatch_recording::ledger::Ahead;
 use keepwatch_recording::lineup::{Known, Lineup, Unit, Wanted};
-use keepwatch_rtsp::server::{Delivery, Media, NextMedia, PlayAnswer, PlayError, Source};
+use keepwatch_rtsp::server::{Delivery, Media, NextMedia, PlayAnswer, PlayError, Preparing, Refusal, Source};
 use keepwatch_store::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::access::{Access, Viewer};
+use super::history::tracks_at;
+use super::hub::Tracks;
 use super::reader::{Archive, Direction, Frame, Next, Reader};
 use super::sets::InBand;
 use crate::camera::StreamState;
@@ -25,6 +27,9 @@ use crate::clock::Clock;
 
 /// Footage that was recorded is looked for after so long, should nobody tell.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long it may take to find out what tracks footage has: longer than a busy disk takes, and as long as a client waits.
+const LOOK_UP_MAX: Duration = Duration::from_secs(8);
 
 /// What all replays of a node share.
 #[derive(Clone, Debug)]
@@ -66,7 +71,9 @@ pub(super) struct RecordedSource {
     library: Library,
     right: Right,
     stream: Arc<StreamState>,
-    tracks: Arc<[TrackConfig]>,
+    /// When `tracks` were recorded; `None`: at the end.
+    at: Option<WallTime>,
+    tracks: Tracks,
     sets: Vec<InBand>,
     place: Option<OwnedSemaphorePermit>,
     /// `None` before the first [`play`](Source::play).
@@ -104,14 +111,42 @@ enum End {
 
 impl RecordedSource {
     /// The replay of `stream`, announced as `tracks`.
-    pub(super) fn new(
-        library: Library,
-        right: Right,
-        stream: Arc<StreamState>,
-        tracks: Arc<[TrackConfig]>,
-    ) -> Self {
+    pub(super) fn new(library: Library, right: Right, stream: Arc<StreamState>, tracks: Tracks) -> Self {
         let sets = tracks.iter().cloned().map(InBand::new).collect();
-        Self { library, right, stream, tracks, sets, place: None, playing: None, shown: None, broken: false }
+        Self {
+            library,
+            right,
+            stream,
+            at: None,
+            tracks,
+            sets,
+            place: None,
+            playing: None,
+            shown: None,
+            broken: false,
+        }
+    }
+
+    /// The replay of `stream` with the tracks that were recorded at `at`, or first after it; they are found out when it
+    /// is prepared.
+    pub(super) fn at(library: Library, right: Right, stream: Arc<StreamState>, at: WallTime) -> Self {
+        Self { at: Some(at), ..Self::new(library, right, stream, Tracks::default()) }
+    }
+
+    /// Finds out the tracks at `at`.
+    async fn look_up(&mut self, at: WallTime) -> Result<(), Refusal> {
+        let (store, stream) = (self.library.store.clone(), Arc::clone(&self.stream));
+        let reading = tokio::task::spawn_blocking(move || tracks_at(&store, &stream, at));
+        let read = tokio::time::timeout(LOOK_UP_MAX, reading).await;
+        // A reader that panicked has said so.
+        let Ok(Ok(read)) = read else { return Err(Refusal::Unavailable) };
+        let tracks = read.map_err(|error| {
+            tracing::debug!(camera = %self.stream.camera, %error, "footage does not tell its tracks");
+            Refusal::Unavailable
+        })?;
+        self.tracks = tracks.ok_or(Refusal::NotFound)?;
+        self.sets = self.tracks.iter().cloned().map(InBand::new).collect();
+        Ok(())
     }
 
     async fn next_media(&mut self) -> Option<Media> {
@@ -272,6 +307,15 @@ impl Playing {
 }
 
 impl Source for RecordedSource {
+    fn prepare(&mut self) -> Preparing<'_> {
+        Box::pin(async {
+            match self.at {
+                Some(at) => self.look_up(at).await,
+                None => Ok(()),
+            }
+        })
+    }
+
     fn tracks(&self) -> Vec<TrackConfig> {
         self.tracks.to_vec()
     }
@@ -305,7 +349,7 @@ impl Source for RecordedSource {
             Direction::Backward | Direction::BackwardAlone => (WallTime::MAX, WallTime::MIN),
         };
         // Who turns around does so where it stands.
-        let here = ClockRange { from: self.shown.unwrap_or(first), to: None };
+        let here = ClockRange { from: self.shown.or(self.at).unwrap_or(first), to: None };
         let asked = request.range.unwrap_or(here);
         let to = asked.to.unwrap_or(last);
         let from = self.beginning(direction, asked.from, to).ok_or(PlayError::InvalidRange)?;

@@ -36,13 +36,18 @@ impl Service for Shop {
         let viewer = request.user.and_then(|user| access.admit(user, camera)).ok_or(Refusal::NotFound)?;
         let state = self.cameras.find(camera).ok_or(Refusal::NotFound)?;
         let stream = Arc::clone(state.stream(stream).ok_or(Refusal::NotFound)?);
-        let tracks = stream.hub().tracks().ok_or(Refusal::Unavailable)?;
         let right = Right { access: self.access.clone(), viewer, camera };
+        if let Time::Recorded { at: Some(at) } = time {
+            return Ok(Box::new(RecordedSource::at(self.library.clone(), right, stream, at)));
+        }
+        let tracks = stream.hub().tracks().ok_or(Refusal::Unavailable)?;
         Ok(match time {
             Time::Live => {
                 Box::new(LiveSource::new(right, tracks, Arc::clone(stream.hub()), self.library.clock))
             }
-            Time::Recorded => Box::new(RecordedSource::new(self.library.clone(), right, stream, tracks)),
+            Time::Recorded { .. } => {
+                Box::new(RecordedSource::new(self.library.clone(), right, stream, tracks))
+            }
         })
     }
 }

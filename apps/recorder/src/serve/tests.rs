@@ -5,19 +5,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keepwatch_media::depacketize::Depacketizer;
+use keepwatch_media::h265::DecoderConfig;
 use keepwatch_media::replay::{ClockRange, FrameMark, Frames, PlayRequest, RateControl, Scale};
 use keepwatch_media::rtp::RtpPacket;
 use keepwatch_model::{
-    CameraId, CodecKind, Flow, GapReason, MonoTime, Origin, PacketHandler, StreamId, TrackConfig, WallTime,
+    CameraId, CodecKind, Flow, GapReason, MonoTime, Origin, PacketHandler, Span, StreamId, TICKS_PER_SECOND,
+    TrackConfig, WallTime,
 };
-use keepwatch_recording::ledger::Ledger;
-use keepwatch_rtsp::client::{ClientConfig, ClientError, connect};
+use keepwatch_recording::ledger::{Ahead, Ledger};
+use keepwatch_rtsp::client::{ClientConfig, ClientError, Transport, connect};
 use keepwatch_store::{EventLog, RecordMeta, RunId, StoreConfig, StreamWriter};
 use tempfile::TempDir;
 
 use super::*;
 use crate::bookkeeper::Bookkeeper;
-use crate::camera::CameraState;
+use crate::camera::{CameraState, StreamState};
 use crate::config::{CameraConfig, CameraSet, RtspUser};
 use crate::events::Events;
 
@@ -36,7 +38,9 @@ struct Site {
     servers: Servers,
     writer: StreamWriter,
     start: WallTime,
-    _directory: TempDir,
+    /// By how much pictures are larger than what tells them apart.
+    padding_bytes: usize,
+    directory: TempDir,
 }
 
 fn gate() -> CameraId {
@@ -66,6 +70,11 @@ fn users(cameras: CameraSet) -> Vec<RtspUser> {
 
 impl Site {
     async fn new() -> Self {
+        Self::sized(128 << 20).await
+    }
+
+    /// A site whose disk takes so many bytes.
+    async fn sized(disk_bytes: u64) -> Self {
         let directory = TempDir::new().unwrap();
         let clock = Clock::new();
         let cameras = Arc::new(Registry::default());
@@ -75,7 +84,7 @@ impl Site {
         let events = Arc::new(Events::new(EventLog::open(directory.path()).unwrap()));
         let bookkeeper = Arc::new(Bookkeeper::new(clock, Arc::clone(&cameras), Arc::clone(&events)));
         std::fs::create_dir(directory.path().join("disk")).unwrap();
-        let disk = keepwatch_store::DiskConfig::new(directory.path().join("disk"), Some(128 << 20));
+        let disk = keepwatch_store::DiskConfig::new(directory.path().join("disk"), Some(disk_bytes));
         let (store, _) = Store::open(StoreConfig::new(directory.path(), vec![disk]), bookkeeper).unwrap();
         let access =
             watch::Sender::new(Arc::new(Access::new(users(CameraSet::All), BTreeSet::from([gate()]))));
@@ -93,7 +102,8 @@ impl Site {
         let config = RtspConfig { listen: vec![any], listen_tls: vec![any], tls: None, users: Vec::new() };
         let servers = Servers::start(&shared, &config);
         let writer = store.writer(gate(), StreamId::MAIN);
-        let site = Self { store, clock, cameras, access, servers, writer, start, _directory: directory };
+        let site =
+            Self { store, clock, cameras, access, servers, writer, start, padding_bytes: 0, directory };
         site.until(|| {
             let serving = site.servers.serving();
             !serving.listening.is_empty() && !serving.listening_tls.is_empty()
@@ -122,15 +132,33 @@ impl Site {
 
     /// Records the pictures from `number` on, which must begin a record, for `records` records, and waits for the disk.
     async fn record(&mut self, run: u64, number: i64, records: i64, level: u8) {
+        self.record_tracks(run, number, records, tracks(level)).await;
+    }
+
+    /// The same of other tracks, of which the first is video, and the second sound if there is one.
+    async fn record_tracks(&mut self, run: u64, number: i64, records: i64, tracks: Vec<TrackConfig>) {
+        let is_h265 = tracks[0].kind == CodecKind::H265;
         let stream = self.stream();
         stream.ledger().recording_from(self.label(number));
         for record in 0..records {
             let first = number + record * RECORD;
             for picture in first..first + RECORD {
                 let ticks = picture * FRAME;
-                self.writer.push(0, ticks, picture == first, &picture_data(picture, first)).unwrap();
-                // A sound of 200 ms beside each picture.
-                self.writer.push(1, ticks * 8_000 / 90_000, true, &sound_data(picture)).unwrap();
+                let mut data = picture_data(picture, first);
+                if is_h265 {
+                    // Another header, of one byte more.
+                    let header: [u8; 2] = if picture == first { [0x26, 1] } else { [0x02, 1] };
+                    data.splice(4..5, header);
+                    data[3] += 1;
+                }
+                let bytes = data.len() - 4 + self.padding_bytes;
+                data[..4].copy_from_slice(&u32::try_from(bytes).unwrap().to_be_bytes());
+                data.resize(4 + bytes, 0xff);
+                self.writer.push(0, ticks, picture == first, &data).unwrap();
+                if tracks.len() > 1 {
+                    // A sound of 200 ms beside each picture.
+                    self.writer.push(1, ticks * 8_000 / 90_000, true, &sound_data(picture)).unwrap();
+                }
             }
             let label = self.label(first);
             let meta = RecordMeta {
@@ -140,7 +168,7 @@ impl Site {
                 label: Span { from: label, to: self.label(first + RECORD) },
                 track_labels: [label; keepwatch_store::TRACKS_MAX],
                 camera_time: None,
-                tracks: tracks(level).into(),
+                tracks: tracks.clone().into(),
                 gap_before: None,
                 lost_packets: 0,
                 origin: Origin::Primary,
@@ -152,6 +180,24 @@ impl Site {
         let end = self.label(number + records * RECORD);
         self.until(|| stream.ledger().held_until() == Some(end)).await;
         learn(&self.store, &self.cameras);
+    }
+
+    /// The time of a picture as an address has it.
+    fn clock_text(&self, number: i64) -> String {
+        let text = ClockRange { from: self.label(number), to: None }.to_string();
+        text.trim_start_matches("clock=").trim_end_matches('-').to_owned()
+    }
+
+    /// Shows a picture to those who watch.
+    fn show(&self, number: i64) {
+        self.stream().hub().show(&Arrived {
+            track: 0,
+            pts: number * FRAME,
+            capture: self.label(number),
+            key: number % RECORD == 0,
+            lost_packets: 0,
+            data: &picture_data(number, number / RECORD * RECORD),
+        });
     }
 
     /// Nothing is recorded from here on.
@@ -216,6 +262,8 @@ struct Heard {
     pictures: Vec<Vec<u8>>,
     /// How often the parameters changed.
     changes: usize,
+    /// Pictures before the last change.
+    unchanged: usize,
 }
 
 impl Heard {
@@ -232,7 +280,11 @@ impl Heard {
     }
 
     fn is_over(&self) -> bool {
-        (0..2).all(|track| self.marks.iter().any(|(of, mark)| *of == track && mark.terminal))
+        (0..2).all(|track| self.is_over_in(track))
+    }
+
+    fn is_over_in(&self, track: usize) -> bool {
+        self.marks.iter().any(|(of, mark)| *of == track && mark.terminal)
     }
 }
 
@@ -244,7 +296,11 @@ struct Collector<F> {
 
 impl<F: Fn(&Heard) -> bool> Collector<F> {
     fn new(enough: F) -> Self {
-        let depacketizers = tracks(20).iter().map(|track| Depacketizer::new(track).unwrap()).collect();
+        Self::of(&tracks(20), enough)
+    }
+
+    fn of(tracks: &[TrackConfig], enough: F) -> Self {
+        let depacketizers = tracks.iter().map(|track| Depacketizer::new(track).unwrap()).collect();
         Self { heard: Heard::default(), depacketizers, enough }
     }
 }
@@ -256,7 +312,10 @@ impl<F: Fn(&Heard) -> bool> PacketHandler for Collector<F> {
         heard.marks.extend(FrameMark::of(&packet).map(|mark| (track, mark)));
         let mut take = |sample: keepwatch_media::depacketize::Sample<'_>| {
             assert_eq!(sample.lost_packets, 0);
-            heard.changes += usize::from(sample.config_changed.is_some());
+            if sample.config_changed.is_some() {
+                heard.changes += 1;
+                heard.unchanged = heard.pictures.len();
+            }
             if track == 0 {
                 heard.pictures.push(sample.data.to_vec());
             }
@@ -501,16 +560,7 @@ async fn the_present_is_shown_over_tls_with_the_certificate_that_status_names() 
     let clock = site.clock;
     let show = async {
         site.until(|| stream.hub().is_watched()).await;
-        for number in 0..25 {
-            stream.hub().show(&Arrived {
-                track: 0,
-                pts: number * FRAME,
-                capture: site.label(number),
-                key: number % RECORD == 0,
-                lost_packets: 0,
-                data: &picture_data(number, number / RECORD * RECORD),
-            });
-        }
+        (0..25).for_each(|number| site.show(number));
     };
     let all = async { tokio::join!(session.run(&mut collector, || clock.mono()), show) };
     tokio::time::timeout(PATIENCE, all).await.unwrap();
@@ -522,4 +572,151 @@ impl Heard {
     fn numbers_seen(&self) -> usize {
         self.marks.iter().filter(|(track, _)| *track == 0).count()
     }
+}
+
+/// The tracks of a camera that sends H.265 and no sound.
+fn h265_tracks(level: u8) -> Vec<TrackConfig> {
+    // Of x265: Main profile, 320 x 180.
+    let vps =
+        b"\x40\x01\x0c\x01\xff\xff\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x3c\x92\x80\x90";
+    let mut sps = b"\x42\x01\x01\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x3c\xa0\x0a\x08\x0b\x9f\x79\x64\xa9\x24\xca\xf0\x16\x80\x80\x00\x00\x03\x00\x80\x00\x00\x05\x04".to_vec();
+    sps[17] = level;
+    let pps = b"\x44\x01\xc1\x72\xb4\x62\x40";
+    let config = DecoderConfig { vps: vec![vps], sps: vec![&sps], pps: vec![pps] }.build().unwrap();
+    vec![TrackConfig { kind: CodecKind::H265, clock_rate: 90_000, channels: 0, config }]
+}
+
+/// H.264 with sound up to picture 20, H.265 up to 40, then H.264 again.
+async fn changing_site() -> Site {
+    let mut site = Site::new().await;
+    site.record(1, 0, 4, 20).await;
+    site.record_tracks(2, 20, 2, h265_tracks(60)).await;
+    site.record_tracks(3, 30, 2, h265_tracks(93)).await;
+    site.record(4, 40, 2, 20).await;
+    site.lose();
+    site
+}
+
+#[tokio::test]
+async fn footage_of_another_codec_is_a_gap_of_this_description_and_has_one_of_its_own() {
+    let site = changing_site().await;
+    let heard = site.replay(&site.request(0, Some(100)), Heard::is_over).await;
+    assert_eq!(heard.numbers(&site), (0..20).chain(40..50).collect::<Vec<_>>());
+    for track in 0..2 {
+        assert_eq!(heard.marked(&site, track, |mark| mark.ends_section), [19, 49], "{track}");
+        assert_eq!(heard.marked(&site, track, |mark| mark.discontinuity), [40], "{track}");
+    }
+    let backwards = PlayRequest { scale: Scale::REVERSE, ..site.request(100, Some(0)) };
+    let heard = site.replay(&backwards, Heard::is_over).await;
+    assert_eq!(heard.numbers(&site).len(), 30);
+    assert_eq!(heard.marked(&site, 0, |mark| mark.ends_section), [44, 4]);
+
+    let path = |number| format!("/gate/recorded/{}", site.clock_text(number));
+    let config = site.config(&path(25));
+    let described = connect(&config).await.unwrap();
+    let kinds: Vec<CodecKind> =
+        described.presentation().tracks.iter().map(|track| track.config.as_ref().unwrap().kind).collect();
+    assert_eq!(kinds, [CodecKind::H265]);
+    let mut heard = Collector::of(&h265_tracks(60), |heard: &Heard| heard.is_over_in(0));
+    let session = described.replay(&[0], &site.request(0, Some(100))).await.unwrap();
+    tokio::time::timeout(PATIENCE, session.run(&mut heard, || site.clock.mono())).await.unwrap();
+    assert_eq!(heard.heard.numbers(&site), (20..40).collect::<Vec<_>>());
+    // The parameters of the second camera's session come in band, before its first key frame.
+    assert_eq!((heard.heard.changes, heard.heard.unchanged), (1, 10));
+    // Without a range it begins at the time of the address.
+    let mut heard = Collector::of(&h265_tracks(60), |heard: &Heard| heard.numbers_seen() >= 5);
+    let plain = PlayRequest { rate_control: RateControl::Free, replay: true, ..PlayRequest::default() };
+    let session = connect(&config).await.unwrap().replay(&[0], &plain).await.unwrap();
+    tokio::time::timeout(PATIENCE, session.run(&mut heard, || site.clock.mono())).await.unwrap();
+    assert_eq!(heard.heard.numbers(&site)[0], 25);
+    // In a gap: what comes behind it. Behind all: nothing.
+    let described = connect(&site.config(&path(-100))).await.unwrap();
+    assert_eq!(described.presentation().tracks.len(), 2);
+    let nothing = connect(&site.config(&path(1_000))).await.err();
+    assert!(matches!(nothing, Some(ClientError::Refused { status: 404, .. })), "{nothing:?}");
+}
+
+#[tokio::test]
+async fn footage_that_is_overwritten_while_it_is_played_is_passed_over_as_a_gap() {
+    let mut site = Site::sized(48 << 20).await;
+    // More than connection and server hold together.
+    site.padding_bytes = 400_000;
+    site.record(1, 0, 10, 20).await;
+    let session = connect(&site.config("/gate/recorded")).await.unwrap();
+    // It is not read until the disk went round.
+    let session = session.replay(&[0, 1], &site.request(0, None)).await.unwrap();
+    let oldest = |site: &Site| match site.stream().ledger().ahead(WallTime::MIN) {
+        Ahead::Held(oldest) => oldest,
+        Ahead::OnItsWay(_) | Ahead::Nothing => panic!("nothing is held"),
+    };
+    let mut number = 50;
+    while oldest(&site) < site.label(50) {
+        site.record(1, number, 2, 20).await;
+        number += 10;
+    }
+    site.lose();
+    let end = site.label(number - 1);
+    let mut collector =
+        Collector::new(move |heard: &Heard| heard.marks.iter().any(|(_, mark)| mark.time == end));
+    tokio::time::timeout(PATIENCE, session.run(&mut collector, || site.clock.mono())).await.unwrap();
+    let heard = collector.heard;
+    let numbers = heard.numbers(&site);
+    // What was on its way was given out; then it goes on with the oldest that there is.
+    let jumps: Vec<(i64, i64)> =
+        numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).map(|pair| (pair[0], pair[1])).collect();
+    assert_eq!(numbers[0], 0);
+    assert_eq!(jumps.len(), 1, "{jumps:?}");
+    assert!(site.label(jumps[0].1) >= oldest(&site), "{jumps:?}");
+    assert!(heard.marked(&site, 0, |mark| mark.ends_section).contains(&jumps[0].0));
+    assert_eq!(heard.marked(&site, 0, |mark| mark.discontinuity), [jumps[0].1]);
+}
+
+#[tokio::test]
+async fn footage_on_a_disk_that_is_away_is_passed_over_and_there_again_when_it_returns() {
+    let mut site = Site::new().await;
+    site.record(1, 0, 4, 20).await;
+    site.lose();
+    let (disk, away) = (site.directory.path().join("disk"), site.directory.path().join("away"));
+    std::fs::rename(&disk, &away).unwrap();
+    std::fs::create_dir(&disk).unwrap();
+    let gone = |store: &Store| matches!(store.disks()[0].state, keepwatch_store::DiskState::Gone { .. });
+    site.until(|| gone(&site.store)).await;
+    let refused = connect(&site.config(&format!("/gate/recorded/{}", site.clock_text(0)))).await.err();
+    assert!(matches!(refused, Some(ClientError::Refused { status: 503, .. })), "{refused:?}");
+    // The ledger has it, so that the range is none that does not exist; nothing comes, and that is the end.
+    let session = connect(&site.config("/gate/recorded")).await.unwrap();
+    let session = session.replay(&[0, 1], &site.request(0, Some(20))).await.unwrap();
+    let mut collector = Collector::new(|_: &Heard| false);
+    let silence = Duration::from_millis(500);
+    assert!(tokio::time::timeout(silence, session.run(&mut collector, || site.clock.mono())).await.is_err());
+    assert_eq!(collector.heard.marks, []);
+    std::fs::remove_dir(&disk).unwrap();
+    std::fs::rename(&away, &disk).unwrap();
+    site.until(|| !gone(&site.store)).await;
+    let heard = site.replay(&site.request(0, Some(20)), Heard::is_over).await;
+    assert_eq!(heard.numbers(&site), (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn over_udp_the_present_and_footage_are_shown_whole() {
+    let mut site = Site::new().await;
+    site.record(1, 0, 2, 20).await;
+    site.lose();
+    let udp = |path| ClientConfig { transport: Transport::Udp, ..site.config(path) };
+    let session = connect(&udp("/gate/recorded")).await.unwrap();
+    let session = session.replay(&[0, 1], &site.request(0, Some(10))).await.unwrap();
+    let mut collector = Collector::new(Heard::is_over);
+    tokio::time::timeout(PATIENCE, session.run(&mut collector, || site.clock.mono())).await.unwrap();
+    assert_eq!(collector.heard.numbers(&site), (0..10).collect::<Vec<_>>());
+    let stream = site.stream();
+    let session = connect(&udp("/gate")).await.unwrap().play(&[0, 1]).await.unwrap();
+    let mut collector = Collector::new(|heard: &Heard| heard.pictures.len() >= 20);
+    let show = async {
+        site.until(|| stream.hub().is_watched()).await;
+        (0..25).for_each(|number| site.show(number));
+    };
+    let all = async { tokio::join!(session.run(&mut collector, || site.clock.mono()), show) };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
+    let expected: Vec<_> = (0..20).map(|number| picture_data(number, number / RECORD * RECORD)).collect();
+    assert_eq!(collector.heard.pictures[..20], expected);
 }

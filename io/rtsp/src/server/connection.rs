@@ -35,8 +35,9 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a client that vanished is held for living.
 const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a client to which recorded media are delivered may take none of them. It sets its pace by not reading, and
-/// stands still while its own disk or its own reader does.
+/// How long a client to which recorded media are delivered may take none of them, if it says meanwhile that it lives:
+/// it sets its pace by not reading, and stands still while its own disk or its own reader does. One that is silent has
+/// [`IDLE_MAX`].
 const UNREAD_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// How long a client may take to log in, from its first byte or none on.
@@ -45,7 +46,7 @@ const LOGIN_MAX: Duration = Duration::from_secs(15);
 /// How long the last bytes to a client may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// Unsent bytes above which no further requests are read.
+/// Unsent answers above which no further requests are read.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a connection ended.
@@ -81,9 +82,12 @@ struct Connection {
     tail: Vec<u8>,
     /// Bytes that go out before anything else.
     unsent: Vec<u8>,
+    /// Requests are read while less than this is unsent: [`UNSENT_BYTES_MAX`] beside the access unit that waits, so
+    /// that a client that does not take it is heard all the same.
+    unsent_bytes_max: usize,
     /// When datagrams go on.
     datagrams_due: Option<Instant>,
-    /// When the client last showed that it lives.
+    /// When the client last showed that it lives: by what it said, or by what it made room for.
     alive: Instant,
     /// Since when it stands.
     accepted: Instant,
@@ -145,6 +149,7 @@ impl Connection {
             framer: Framer::new(),
             tail: Vec::new(),
             unsent: Vec::new(),
+            unsent_bytes_max: UNSENT_BYTES_MAX,
             datagrams_due: None,
             alive: now,
             accepted: now,
@@ -166,9 +171,9 @@ impl Connection {
             }
             // A source that always has media would otherwise never let go of the thread.
             tokio::task::coop::consume_budget().await;
-            let has_room = self.unsent.len() < UNSENT_BYTES_MAX;
+            let has_room = self.unsent.len() < self.unsent_bytes_max;
             let taken = self.is_taken();
-            let may_idle = self.may_idle();
+            let may_idle = self.may_idle(taken);
             let due = self.due(taken);
             if let Some(due) = due.filter(|due| due_timer.deadline() != *due) {
                 due_timer.as_mut().reset(due);
@@ -188,7 +193,7 @@ impl Connection {
                 () = idle.as_mut(), if may_idle => Event::Idle,
             };
             let done = match event {
-                Event::Readable => self.read(),
+                Event::Readable => self.read().await,
                 Event::Writable | Event::Due => Ok(()),
                 Event::Session(happened) => {
                     self.take(happened);
@@ -215,10 +220,11 @@ impl Connection {
     }
 
     /// Whether a client that says nothing may have gone unnoticed. Where media flow over the connection, the
-    /// connection itself tells.
-    fn may_idle(&self) -> bool {
+    /// connection itself tells; where they are not `taken`, one of recorded media is waited for.
+    fn may_idle(&self, taken: bool) -> bool {
         self.conversation.session().is_none_or(|session| {
-            session.state() == State::Ready || session.datagrams().is_some() || session.has_ended()
+            let waits = !taken && session.delivery() == Delivery::Complete;
+            waits || session.state() == State::Ready || session.datagrams().is_some() || session.has_ended()
         })
     }
 
@@ -276,7 +282,7 @@ impl Connection {
     }
 
     /// Reads what there is and answers the requests in it.
-    fn read(&mut self) -> Result<(), End> {
+    async fn read(&mut self) -> Result<(), End> {
         let side = self.stream.read(&mut self.tail)?;
         let mut at = 0;
         let mut messages = Vec::new();
@@ -291,7 +297,7 @@ impl Connection {
         };
         self.tail.drain(..at.min(self.tail.len()));
         for message in messages {
-            self.answer(message);
+            self.answer(message).await;
         }
         match (framed, side) {
             (Err(error), _) => Err(End::Protocol(error)),
@@ -301,7 +307,7 @@ impl Connection {
     }
 
     /// Answers one message.
-    fn answer(&mut self, message: Message) {
+    async fn answer(&mut self, message: Message) {
         let now = Instant::now();
         self.alive = now;
         let request = match RtspMessage::try_from(message) {
@@ -311,7 +317,7 @@ impl Connection {
             Err(_) => return Response::new(400, None).write(&mut self.unsent),
         };
         let Request { method, uri, .. } = &request;
-        let outcome = self.conversation.handle(now, &request, self.service.as_ref());
+        let outcome = self.conversation.handle(now, &request, self.service.as_ref()).await;
         let status = outcome.response.as_ref().map(|response| response.status);
         debug!(method = method.as_str(), uri = %ShownAddress(uri), status, "request");
         if let Some(response) = outcome.response {
@@ -334,12 +340,16 @@ impl Connection {
             self.stream.flush()?;
             if !self.unsent.is_empty() {
                 let written = self.stream.write(&self.unsent)?;
+                if written > 0 {
+                    self.alive = now;
+                }
                 self.unsent.drain(..written.min(self.unsent.len()));
                 if !self.unsent.is_empty() {
                     return Ok(());
                 }
                 // What one large access unit needed must not stay with every client.
                 self.unsent.shrink_to(UNSENT_BYTES_MAX);
+                self.unsent_bytes_max = UNSENT_BYTES_MAX;
             }
             if self.stream.is_pending() {
                 return Ok(());
@@ -366,7 +376,11 @@ impl Connection {
             scratch::with_write(|packets| {
                 session.packetize(now, &queued, timing, packets);
                 let written = self.stream.write(packets)?;
+                if written > 0 {
+                    self.alive = now;
+                }
                 self.unsent.extend_from_slice(packets.get(written..).unwrap_or_default());
+                self.unsent_bytes_max = self.unsent.len().saturating_add(UNSENT_BYTES_MAX);
                 Ok::<(), End>(())
             })?;
         }

@@ -101,9 +101,9 @@ impl Conversation {
     }
 
     /// Answers `request`.
-    pub(super) fn handle(&mut self, now: Instant, request: &Request, service: &dyn Service) -> Outcome {
+    pub(super) async fn handle(&mut self, now: Instant, request: &Request, service: &dyn Service) -> Outcome {
         let keepalives = self.keepalives(request, service);
-        let (response, closes) = match self.decide(now, request, service) {
+        let (response, closes) = match self.decide(now, request, service).await {
             Ok(response) => (response, false),
             Err(Stop::Refused(response)) => (response, false),
             Err(Stop::TooMany(response)) => (response, true),
@@ -127,7 +127,12 @@ impl Conversation {
         }
     }
 
-    fn decide(&mut self, now: Instant, request: &Request, service: &dyn Service) -> Result<Response, Stop> {
+    async fn decide(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        service: &dyn Service,
+    ) -> Result<Response, Stop> {
         let unknown: Vec<_> =
             required_features(&request.headers).filter(|feature| !is_replay(feature)).collect();
         if !unknown.is_empty() {
@@ -151,8 +156,8 @@ impl Conversation {
         let address = Address::parse(&request.uri);
         match request.method {
             Method::Options | Method::GetParameter => Ok(ok(request)),
-            Method::Describe => self.describe(request, &address, user.as_deref(), service),
-            Method::Setup => self.set_up(request, &address, user, service),
+            Method::Describe => self.describe(request, &address, user.as_deref(), service).await,
+            Method::Setup => self.set_up(request, &address, user, service).await,
             Method::Play => self.play(now, request),
             Method::Pause => self.pause(request),
             Method::SetParameter if request.body.is_empty() => Ok(ok(request)),
@@ -183,7 +188,7 @@ impl Conversation {
         if own { Ok(()) } else { refuse(status(454, request)) }
     }
 
-    fn describe(
+    async fn describe(
         &mut self,
         request: &Request,
         address: &Address<'_>,
@@ -194,7 +199,7 @@ impl Conversation {
             // Its source is in use; another connection may describe what it likes.
             return refuse(status(455, request));
         }
-        let opened = self.open(request, address.path, user, service)?;
+        let opened = self.open(request, address.path, user, service).await?;
         check_replay(request, opened.source.delivery())?;
         let texts: Vec<_> =
             (0..opened.tracks.len()).map(|at| (control(at), opened.source.attributes(at))).collect();
@@ -214,7 +219,7 @@ impl Conversation {
     }
 
     /// The source under `path`, opened anew unless the last request of the user opened it.
-    fn open(
+    async fn open(
         &mut self,
         request: &Request,
         path: &str,
@@ -226,9 +231,9 @@ impl Conversation {
             Some(opened) => opened,
             None => {
                 let Ends { peer, secure, .. } = self.ends;
-                let source = service
-                    .open(&OpenRequest { path, user, peer, secure })
-                    .map_err(|refusal: Refusal| Stop::Refused(status(refusal.status(), request)))?;
+                let refused = |refusal: Refusal| Stop::Refused(status(refusal.status(), request));
+                let mut source = service.open(&OpenRequest { path, user, peer, secure }).map_err(refused)?;
+                source.prepare().await.map_err(refused)?;
                 let mut tracks = source.tracks();
                 tracks.truncate(TRACKS_MAX);
                 Opened { path: path.to_owned(), user: user.map(str::to_owned), source, tracks }
@@ -237,7 +242,7 @@ impl Conversation {
         Ok(self.opened.insert(opened))
     }
 
-    fn set_up(
+    async fn set_up(
         &mut self,
         request: &Request,
         address: &Address<'_>,
@@ -252,7 +257,7 @@ impl Conversation {
                 (session.tracks().to_vec(), session.delivery(), Some(session.lower()))
             }
             None => {
-                let opened = self.open(request, address.path, user.as_deref(), service)?;
+                let opened = self.open(request, address.path, user.as_deref(), service).await?;
                 (opened.tracks.clone(), opened.source.delivery(), None)
             }
         };

@@ -107,7 +107,7 @@ pub fn answer_requests(bytes: &[u8]) -> Vec<u8> {
         match RtspMessage::try_from(message) {
             Ok(RtspMessage::Request(request)) => {
                 let now = Instant::now();
-                let outcome = conversation.handle(now, &request, &service);
+                let outcome = runtime.block_on(conversation.handle(now, &request, &service));
                 if let Some(response) = outcome.response {
                     response.write(&mut answers);
                 }

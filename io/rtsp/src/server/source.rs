@@ -10,6 +10,8 @@ use bytes::Bytes;
 use keepwatch_media::replay::{ClockRange, FrameMark, PlayRequest, RateControl, Scale};
 use keepwatch_model::{TrackConfig, WallTime};
 
+use super::service::Refusal;
+
 /// One access unit of video, or one packet's worth of anything else.
 #[derive(Clone, Debug)]
 pub struct Media {
@@ -37,6 +39,9 @@ pub struct Media {
 
 /// The future that [`Source::next`] returns.
 pub type NextMedia<'a> = Pin<Box<dyn Future<Output = Option<Media>> + Send + 'a>>;
+
+/// The future that [`Source::prepare`] returns.
+pub type Preparing<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + 'a>>;
 
 /// How media reach a client that takes them more slowly than they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +123,15 @@ impl PlayError {
 
 /// Gives the media of one path to one connection.
 pub trait Source: Send {
+    /// Finds out what takes time before anything else is asked of it; called once. The client is answered when it is
+    /// done, and no other waits.
+    ///
+    /// # Errors
+    /// When there is nothing to play after all.
+    fn prepare(&mut self) -> Preparing<'_> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// The tracks, in the order of the session description.
     fn tracks(&self) -> Vec<TrackConfig>;
 

@@ -64,13 +64,13 @@ impl Backward {
         let begins = (0..self.found.len()).rev().find(|position| self.begins_group(*position));
         self.group = self.found.split_off(begins.unwrap_or(0)).into();
         let (Some(first), Some(last)) = (self.group.front(), self.group.back()) else { return Ok(false) };
-        self.labels = Span { from: first.info.label.from, to: last.info.label.to };
-        self.at = self.labels.from;
-        let wanted = self.labels.to > self.to;
-        if !wanted {
+        let labels = Span { from: first.info.label.from, to: last.info.label.to };
+        if labels.to <= self.to {
             self.group.clear();
+            return Ok(false);
         }
-        Ok(wanted)
+        (self.labels, self.at) = (labels, labels.from);
+        Ok(true)
     }
 
     /// Whether the record at `position` of those found begins a group of pictures, or is the first behind a hole.

@@ -24,6 +24,8 @@ struct Hum {
     needs_login: bool,
     /// How many are left of footage.
     left: Option<u32>,
+    /// Bytes of a sample, of which footage then has a hundred without a wait; 0: as usual.
+    sample_bytes: usize,
 }
 
 impl Service for Hum {
@@ -36,7 +38,9 @@ impl Service for Hum {
     }
 
     fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn Source>, Refusal> {
-        Ok(Box::new(Self { left: (request.path == "/recorded").then_some(5), ..Self::default() }))
+        let count = if self.sample_bytes == 0 { 5 } else { 101 };
+        let left = (request.path == "/recorded").then_some(count);
+        Ok(Box::new(Self { left, sample_bytes: self.sample_bytes, ..Self::default() }))
     }
 }
 
@@ -55,7 +59,9 @@ impl Source for Hum {
 
     fn next(&mut self) -> NextMedia<'_> {
         Box::pin(async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            if self.sample_bytes == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             if let Some(left) = &mut self.left {
                 *left = left.checked_sub(1)?;
             }
@@ -64,7 +70,7 @@ impl Source for Hum {
                 timestamp: 0,
                 capture: WallTime::default(),
                 key: true,
-                data: Bytes::from_static(&[0; 160]),
+                data: vec![0; self.sample_bytes.max(160)].into(),
                 prefix: Bytes::new(),
                 lost_packets: 0,
                 mark: None,
@@ -179,14 +185,49 @@ async fn a_client_of_footage_may_take_its_time_to_read_and_one_of_live_media_may
         }
     };
     let (_client, mut connection) = connected(Hum::default(), None).await;
-    let mut longest = |method, path| {
-        connection.answer(message(method, path));
-        socket2::SockRef::from(connection.stream.socket()).tcp_user_timeout().unwrap()
-    };
-    assert_eq!(longest("OPTIONS", "/recorded"), Some(Duration::from_secs(20)));
-    assert_eq!(longest("SETUP", "/recorded"), Some(Duration::from_secs(300)));
-    assert_eq!(longest("TEARDOWN", "/recorded"), Some(Duration::from_secs(20)));
-    assert_eq!(longest("SETUP", "/live"), Some(Duration::from_secs(20)));
+    for (method, path, longest_s) in [
+        ("OPTIONS", "/recorded", 20),
+        ("SETUP", "/recorded", 300),
+        ("TEARDOWN", "/recorded", 20),
+        ("SETUP", "/live", 20),
+    ] {
+        connection.answer(message(method, path)).await;
+        let longest = socket2::SockRef::from(connection.stream.socket()).tcp_user_timeout().unwrap();
+        assert_eq!(longest, Some(Duration::from_secs(longest_s)), "{method} {path}");
+    }
+}
+
+/// RFC 2326 §12.37: the timeout that the client was told. It is not for who reads slowly, nor for who says that it lives.
+#[tokio::test]
+async fn a_client_of_footage_that_neither_reads_nor_speaks_is_given_its_time_and_no_more() {
+    for speaks in [false, true] {
+        let hum = Hum { sample_bytes: 1 << 20, ..Hum::default() };
+        let (mut client, mut connection) = connected(hum, None).await;
+        let mut task = tokio::spawn(async move { connection.run().await });
+        for request in
+            ["SETUP rtsp://h/recorded RTSP/1.0\r\nTransport: RTP/AVP/TCP", "PLAY rtsp://h/recorded RTSP/1.0"]
+        {
+            client.write_all(format!("{request}\r\nCSeq: 1\r\n\r\n").as_bytes()).await.unwrap();
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < IDLE * 2 && !task.is_finished() {
+            if speaks {
+                client.write_all(b"OPTIONS rtsp://h/recorded RTSP/1.0\r\nCSeq: 2\r\n\r\n").await.unwrap();
+            }
+            let _ = tokio::time::timeout(IDLE / 8, &mut task).await;
+        }
+        assert_eq!(task.is_finished(), !speaks);
+        // It goes on where it is read again; a client that was given up hears the end.
+        let mut read = 0;
+        let mut bytes = vec![0; 1 << 16];
+        let all = 100 << 20;
+        while read < all
+            && let Ok(more @ 1..) = client.read(&mut bytes).await
+        {
+            read += more;
+        }
+        assert_eq!(read >= all, speaks, "{read}");
+    }
 }
 
 #[tokio::test]
@@ -215,24 +256,27 @@ async fn a_client_that_does_not_log_in_is_not_kept_by_what_it_says() {
     }
 }
 
-#[test]
-fn who_guesses_is_told_to_wait_and_another_user_is_not() {
+#[tokio::test]
+async fn who_guesses_is_told_to_wait_and_another_user_is_not() {
     let books = Books::default();
     let service = Hum { needs_login: true, ..Hum::default() };
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let describe = |credentials: &str, now| {
+    let describe = async |credentials: &str, now| {
         let ends = Ends { peer: loopback, local: loopback, secure: true };
         let request = Request::new(Method::Describe, "rtsp://h/a", 1)
             .header("Authorization", format!("Basic {credentials}"));
-        let outcome = Conversation::new(ends, books.clone()).handle(now, &request, &service);
+        let outcome = Conversation::new(ends, books.clone()).handle(now, &request, &service).await;
         outcome.response.map(|response| response.status)
     };
     let (wrong, right, other) = ("Z3Vlc3Q6d3Jvbmc=", "Z3Vlc3Q6Z3Vlc3Q=", "YWRtaW46d3Jvbmc=");
     let now = Instant::now();
-    let told: Vec<_> = (0..12).filter_map(|_| describe(wrong, now)).collect();
+    let mut told = Vec::new();
+    for _ in 0..12 {
+        told.extend(describe(wrong, now).await);
+    }
     assert_eq!(told, [[401; 10].as_slice(), &[503; 2]].concat());
-    assert_eq!(describe(right, now), Some(503), "guessing would go on otherwise");
-    assert_eq!(describe(other, now), Some(401));
-    assert_eq!(describe(right, now + Duration::from_secs(1)), Some(200));
-    assert_eq!(describe(wrong, now + Duration::from_secs(1)), Some(401));
+    assert_eq!(describe(right, now).await, Some(503), "guessing would go on otherwise");
+    assert_eq!(describe(other, now).await, Some(401));
+    assert_eq!(describe(right, now + Duration::from_secs(1)).await, Some(200));
+    assert_eq!(describe(wrong, now + Duration::from_secs(1)).await, Some(401));
 }
