@@ -303,18 +303,6 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "warning: nobody can log in to the RTSP server, because there is no [[rtsp_user]]; add one with user, password_file and cameras, or take rtsp_listen and rtsps_listen out",
         ),
         (
-            "[node]\nrtsp_listen = [\"[::]:8554\", \"[::]:8322\"]\nrtsps_listen = \"[::]:8322\"",
-            "8:16: address \"[::]:8322\" is already used on line 7; every entry needs one of its own",
-        ),
-        (
-            "[node]\nrtsp_listen = \"[::1]:8080\"",
-            "7:15: address \"[::1]:8080\" is that of the HTTP server; give one of them another, by listen or here",
-        ),
-        (
-            "[node]\nlisten = \"127.0.0.1:8554\"\nrtsp_listen = \"127.0.0.1:8554\"",
-            "8:15: address \"127.0.0.1:8554\" is already used on line 7; every entry needs one of its own",
-        ),
-        (
             "[[rtsp_user]]\nuser = \"a:b\"\npassword_file = \"none\"\ncameras = [\"a\"]",
             "7:8: \"a:b\" cannot be the name of a user; write 1 to 64 characters without : \" and \\",
         ),
@@ -375,6 +363,28 @@ fn an_rtsp_user_watches_cameras_that_are_there() {
     let shown =
         parse(&format!("{LEAST}{}", user("\"a\"")), directory.path()).report.show(Path::new("F")).to_string();
     assert!(shown.starts_with("F:7:8: warning: nobody can watch over RTSP"), "{shown}");
+}
+
+#[test]
+fn no_address_is_listened_on_twice() {
+    for (node, expected) in [
+        (
+            "rtsp_listen = [\"[::]:8554\", \"[::]:8322\"]\nrtsps_listen = \"[::]:8322\"",
+            "8:16: address \"[::]:8322\" is already used on line 7; every entry needs one of its own",
+        ),
+        (
+            "rtsp_listen = \"[::1]:8080\"",
+            "7:15: address \"[::1]:8080\" is that of the HTTP server; give one of them another, by listen or here",
+        ),
+        (
+            "listen = \"127.0.0.1:8554\"\nrtsp_listen = \"127.0.0.1:8554\"",
+            "8:15: address \"127.0.0.1:8554\" is already used on line 7; every entry needs one of its own",
+        ),
+    ] {
+        let mut told = complaints(&format!("{LEAST}[node]\n{node}\n"));
+        told.retain(|line| !line.starts_with("warning: nobody can log in"));
+        assert_eq!(told, [expected], "{node}");
+    }
 }
 
 #[test]
