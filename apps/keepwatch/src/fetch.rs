@@ -103,7 +103,14 @@ pub(crate) async fn fetch(options: FetchOptions) -> anyhow::Result<Outcome> {
         Speed::Full => RateControl::Free,
         Speed::Real => RateControl::Paced,
     };
-    let order = FetchOrder { client, span, audio: !options.silent, metadata: false, pace };
+    let order = FetchOrder {
+        client,
+        span,
+        audio: !options.silent,
+        metadata: false,
+        pace,
+        sections: sections.clone(),
+    };
     let control = FetchControl::new();
     control.limit(options.limit);
 

@@ -18,7 +18,7 @@ mod wire_tests;
 
 pub use keepwatch_media::replay::RateControl;
 use keepwatch_media::replay::{ClockRange, Frames, PlayRequest, Scale};
-use keepwatch_model::{Machine as _, MonoTime, Span, TrackConfig};
+use keepwatch_model::{Machine as _, MonoTime, Span, SpanSet, TrackConfig};
 use keepwatch_recording::fetch::{Action, Attempt, End, Event, Fetch, FetchTrack, Loss};
 pub use keepwatch_rtsp::client::ClientConfig;
 use keepwatch_rtsp::client::{self, ClientError, EndReason, Session};
@@ -48,6 +48,9 @@ pub struct FetchOrder {
     pub metadata: bool,
     /// As fast as it can be read, or in real time.
     pub pace: RateControl,
+    /// Where the server says that it has footage, as [`find`] tells; `None` when it does not say. A server that falls
+    /// silent is asked for the next of them.
+    pub sections: Option<SpanSet>,
 }
 
 /// Fetches what `order` says into `sink`, until all is there or no more can be had; the account says which.
@@ -62,11 +65,15 @@ pub async fn fetch<S: FetchSink>(
     control: &FetchControl,
     sink: &mut S,
 ) -> Result<FetchAccount, S::Error> {
+    let mut machine = Fetch::new(order.span);
+    if let Some(sections) = &order.sections {
+        machine.expect(sections.clone());
+    }
     let driver = Driver {
         order,
         control,
         clock: Clock::new(),
-        fetch: Fetch::new(order.span),
+        fetch: machine,
         out: Vec::new(),
         store: Store::default(),
         trouble: None,

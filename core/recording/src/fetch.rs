@@ -11,6 +11,7 @@ mod course;
 mod event;
 mod frame;
 mod report;
+mod silence;
 mod taken;
 #[cfg(test)]
 mod tests;
@@ -19,12 +20,13 @@ mod track;
 use std::time::Duration;
 
 use keepwatch_media::replay::ClockRange;
-use keepwatch_model::{Machine, MonoTime, Span, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{Machine, MonoTime, Span, SpanSet, TICKS_PER_SECOND, WallTime};
 
 pub use action::Action;
 pub use event::{Attempt, Event, Loss};
 pub use frame::{FetchFrame, FetchTrack, Verdict};
 pub use report::{End, GiveUp, HOLES_MAX, Report};
+pub use silence::PACED_IDLE_MAX;
 use track::{Judgement, Track};
 
 /// Footage asked for behind the range: what comes of it proves that the range is over, without waiting for silence.
@@ -54,8 +56,6 @@ const APART_TICKS: i64 = 10 * TICKS_PER_SECOND;
 pub const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// A millisecond, to which many servers round.
 const MILLI_TICKS: i64 = TICKS_PER_SECOND / 1_000;
-/// How near the end of the range silence need not last long to be judged.
-const NEAR_END_TICKS: i64 = TICKS_PER_SECOND;
 
 /// Where a fetch stands.
 ///
@@ -118,6 +118,8 @@ impl Ends {
 #[derive(Debug)]
 pub struct Fetch {
     range: Span,
+    /// Where the server says that it has footage; `None` when it does not say.
+    sections: Option<SpanSet>,
     tracks: Vec<Track>,
     /// The track by which it is judged what is missing: the first that is steady.
     leading: usize,
@@ -134,6 +136,10 @@ pub struct Fetch {
     fruitless: u32,
     /// Where the next replay, or the one that runs, is to begin.
     beginning: Beginning,
+    /// The first frame of the leading track that this replay brought anew, and when it came.
+    first: Option<(MonoTime, WallTime)>,
+    /// Whether the server plays in real time, by the last replay that brought enough to tell.
+    paced: bool,
     /// A verdict on the replay that a frame brought about; acted on at the next timeout.
     due: Option<Due>,
     report: Report,
@@ -146,6 +152,11 @@ enum Beginning {
     Overlapping,
     /// Behind the last frame, where a gap may lie: from there the server goes on with the footage behind it.
     Ahead,
+    /// So many ticks behind the last frame: for so long a server was listened to that plays in real time, and has
+    /// nothing there.
+    Behind(i64),
+    /// Where the server says that it has more.
+    Section(WallTime),
 }
 
 /// What a frame brought about.
@@ -160,6 +171,7 @@ impl Fetch {
     pub fn new(range: Span) -> Self {
         Self {
             range,
+            sections: None,
             tracks: Vec::new(),
             leading: 0,
             state: State::New,
@@ -169,9 +181,17 @@ impl Fetch {
             steps_back: 0,
             fruitless: 0,
             beginning: Beginning::Overlapping,
+            first: None,
+            paced: false,
             due: None,
             report: Report::default(),
         }
+    }
+
+    /// The server says where it has footage, in all or in the range. What it says is not believed against what it
+    /// sends; but where it falls silent, it is asked for the next section rather than given up.
+    pub fn expect(&mut self, sections: SpanSet) {
+        self.sections = Some(sections);
     }
 
     /// The server tells which tracks it has, before it plays. Returns whether they are those that it told before; what
@@ -218,6 +238,15 @@ impl Fetch {
             self.report.tell(told);
             if matches!(verdict, Verdict::Take { .. }) {
                 self.report.fill(time, track.frame_ticks());
+                if told.holes != [None; 2] {
+                    // How a gap passes says nothing of how footage does.
+                    self.first = None;
+                }
+                let (came, first) = *self.first.get_or_insert((now, time));
+                let ticks = time.ticks_since(first);
+                if ticks >= silence::PACED_TICKS_MIN {
+                    self.paced = silence::is_real_time(now.since(came), ticks);
+                }
             }
         }
         match verdict {
@@ -258,20 +287,9 @@ impl Fetch {
         matches!(self.state, State::Playing { settling: true, .. })
     }
 
-    /// Whether the server said that a section of the leading track ends with its last frame.
-    fn section_ended(&self) -> bool {
-        self.tracks.get(self.leading).is_some_and(Track::section_ended)
-    }
-
     /// How far the leading track is from the end of the range.
     fn left_ticks(&self) -> i64 {
         self.range.to.ticks_since(self.reached().unwrap_or(self.range.from))
-    }
-
-    /// How long silence must last to be judged.
-    fn idle_max(&self) -> Duration {
-        // The end of a section says nothing here: a server may be slow, or let the gap behind it pass in real time.
-        if self.left_ticks() <= NEAR_END_TICKS { END_IDLE_MAX } else { IDLE_MAX }
     }
 
     /// From where to ask: the clean point at or before it is where the server begins, so that what comes again is
@@ -302,8 +320,11 @@ impl Fetch {
         self.begins = match self.beginning {
             // Without marks, what comes could not be placed.
             Beginning::Ahead if self.report.unmarked == 0 => self.reached().unwrap_or(self.range.from),
+            Beginning::Behind(ticks) => self.reached().unwrap_or(self.range.from).plus(ticks),
+            Beginning::Section(from) => from,
             Beginning::Ahead | Beginning::Overlapping => self.resume_clean(),
         };
+        self.first = None;
         // A time that is rounded down lies before the clean point that is meant.
         let round_up = if self.report.unmarked > 0 { MILLI_TICKS - 1 } else { 0 };
         let range = ClockRange {
@@ -352,28 +373,6 @@ impl Fetch {
         }
         let wait = BACKOFF_MIN.saturating_mul(1 << self.fruitless.min(8)).min(BACKOFF_MAX);
         self.state = State::Waiting { until: now + wait };
-    }
-
-    /// The replay is silent, or was ended by the server.
-    fn fall_silent(&mut self, now: MonoTime, out: &mut Vec<Action>) {
-        let fruitless = !self.progressed;
-        if fruitless {
-            // What came last came last twice.
-            self.settle();
-        }
-        // No further frame fits in.
-        let frame_ticks = self.tracks.get(self.leading).map_or(0, Track::frame_ticks);
-        if self.reached().is_some() && self.left_ticks() < frame_ticks / 2 {
-            return self.over(End::Complete, out);
-        }
-        if fruitless && self.beginning == Beginning::Ahead {
-            // Nothing more came from the last frames on, nor from behind them.
-            return self.over(if self.section_ended() { End::Complete } else { End::Silent }, out);
-        }
-        if fruitless {
-            self.beginning = Beginning::Ahead;
-        }
-        self.retry(now, GiveUp::Connection, out);
     }
 }
 
@@ -428,7 +427,8 @@ impl Machine for Fetch {
             State::Waiting { until } => Some((until, "ask again")),
             State::Playing { heard, .. } if self.due.is_some() => Some((heard, "the replay is decided")),
             State::Playing { heard, wanted, settling, .. } => {
-                let patience = wanted + PATIENCE;
+                // Where nothing comes at all, how long that may last is another question.
+                let patience = wanted + if heard > wanted { PATIENCE } else { self.idle_max().max(PATIENCE) };
                 let (idle, why) = if settling {
                     (heard + SETTLE_MAX, "only sound or metadata is missing")
                 } else {

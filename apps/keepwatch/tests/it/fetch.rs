@@ -70,7 +70,7 @@ impl Archive {
 
     fn order(&self, span: Span, pace: RateControl) -> FetchOrder {
         let client = ClientConfig::new(self.url().parse().unwrap());
-        FetchOrder { client, span, audio: true, metadata: false, pace }
+        FetchOrder { client, span, audio: true, metadata: false, pace, sections: None }
     }
 
     /// Fetches `span` as fast as possible with these faults.

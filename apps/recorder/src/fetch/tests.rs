@@ -198,7 +198,8 @@ async fn fetched(lie: Lie, span: Span) -> (FetchAccount, Kept, u32) {
     let address = server.local_addr();
     let serving = tokio::spawn(server.run());
     let client = ClientConfig::new(format!("rtsp://{address}/r").parse().unwrap());
-    let order = FetchOrder { client, span, audio: true, metadata: true, pace: RateControl::Free };
+    let order =
+        FetchOrder { client, span, audio: true, metadata: true, pace: RateControl::Free, sections: None };
     let mut kept = Kept::default();
     let control = FetchControl::new();
     let fetching = tokio::time::timeout(Duration::from_secs(120), fetch(&order, &control, &mut kept));

@@ -114,7 +114,8 @@ async fn a_device_that_was_not_written_by_us_is_fetched_from_through_drops_withi
     });
     let client = ClientConfig::new(format!("rtsp://{address}/card").parse().unwrap());
     let span = frames(110, 190);
-    let order = FetchOrder { client, span, audio: true, metadata: true, pace: RateControl::Free };
+    let order =
+        FetchOrder { client, span, audio: true, metadata: true, pace: RateControl::Free, sections: None };
     let mut kept = Kept::default();
     let control = FetchControl::new();
     let fetching = tokio::time::timeout(Duration::from_secs(60), fetch(&order, &control, &mut kept));

@@ -33,6 +33,141 @@ fn a_server_that_pauses_for_longer_than_it_is_waited_for_loses_nothing() {
     assert_eq!(shell.taken, (0..600).collect::<Vec<_>>());
 }
 
+/// Pictures of `numbers` in real time; whether the fetch was over, or hung up, before they all came.
+fn in_real_time(shell: &mut Shell, numbers: std::ops::Range<i64>) -> bool {
+    for number in numbers {
+        shell.frame(&Server::with(&[]).frame(number, false, false));
+        shell.millis += 40;
+        shell.fetch.timeout(at(shell.millis), &mut shell.out);
+        if shell.newest().is_some() {
+            return true;
+        }
+    }
+    false
+}
+
+/// The range of the next replay, after the wait for it.
+fn asked(shell: &mut Shell) -> i64 {
+    for _ in 0..2 {
+        if let Some(Action::Connect { range, .. }) = shell.newest() {
+            return Server::number_of(range.from);
+        }
+        shell.wait();
+    }
+    panic!("not asked: {:?}", shell.out)
+}
+
+/// A server that paces itself lets a gap of 20 minutes pass as well, whatever is asked for inside of it.
+#[test]
+fn a_server_that_plays_in_real_time_is_listened_to_through_a_long_gap() {
+    let gap_millis = 20 * 60 * 1_000;
+    let behind = 250 + gap_millis / 40;
+    let mut shell = Shell::new(frames(0, behind + 100));
+    shell.newest();
+    shell.playing(None);
+    assert!(!in_real_time(&mut shell, 0..250));
+    // Two replays are judged after ten seconds; from the third on it is known how the server plays.
+    shell.wait();
+    assert_eq!(shell.newest(), Some(Action::HangUp));
+    assert_eq!(asked(&mut shell), 224);
+    shell.playing(None);
+    assert!(!in_real_time(&mut shell, 224..250));
+    shell.wait();
+    assert_eq!(asked(&mut shell), 250);
+    shell.playing(None);
+    let begun = shell.millis;
+    shell.wait();
+    assert_eq!(shell.newest(), Some(Action::HangUp));
+    assert_eq!(Duration::from_millis(shell.millis - begun), PACED_IDLE_MAX);
+    // The rest of the gap, and a bit of what was heard out.
+    let from = asked(&mut shell);
+    assert_eq!(from, 250 + (15 * 60 - 2) * 25);
+    shell.playing(None);
+    shell.millis += u64::try_from((behind - from) * 40).unwrap();
+    shell.fetch.timeout(at(shell.millis), &mut shell.out);
+    assert_eq!(shell.out, [], "it is still listened to");
+    assert!(in_real_time(&mut shell, behind..behind + 160));
+    assert_eq!(shell.taken, (0..250).chain(behind..behind + 100).collect::<Vec<_>>());
+    assert_eq!(shell.fetch.report().holes.spans(), [frames(250, behind)]);
+}
+
+/// Nothing comes of it any more. The rest of the range would take so long in real time, and no longer is waited for.
+#[test]
+fn a_server_that_played_in_real_time_and_stopped_is_waited_for_no_longer_than_the_range_lasts() {
+    let mut shell = Shell::new(frames(0, 250 + 60 * 60 * 25));
+    shell.newest();
+    shell.playing(None);
+    assert!(!in_real_time(&mut shell, 0..250));
+    let silent = shell.millis;
+    let mut replays = 0;
+    let end = loop {
+        shell.wait();
+        match shell.newest() {
+            Some(Action::Connect { .. }) => {
+                replays += 1;
+                shell.playing(None);
+            }
+            Some(Action::Over(end)) => break end,
+            Some(Action::HangUp) | None => {}
+        }
+    };
+    assert_eq!(end, End::Silent);
+    assert!((6..=8).contains(&replays), "{replays}");
+    assert!(shell.millis - silent < 62 * 60 * 1_000, "{}", shell.millis - silent);
+}
+
+#[test]
+fn a_server_that_says_where_it_has_more_is_asked_for_that_when_it_falls_silent() {
+    // It goes on behind no gap of its own accord, wherever it is asked inside of it.
+    let server =
+        Server { one_section: true, ..Server::with(&[(0, 500), (20_000, 20_500), (60_000, 60_100)]) };
+    let plays = |range: ClockRange| {
+        let from = Server::number_of(range.from);
+        server.sections.iter().any(|(first, end)| (*first..*end).contains(&from))
+    };
+    let mut shell = Shell::new(frames(0, 90_000));
+    let told = [frames(0, 500), frames(5_000, 5_100), frames(20_000, 20_500), frames(60_000, 60_100)];
+    shell.fetch.expect(told.into_iter().collect());
+    let end = loop {
+        match shell.newest() {
+            Some(Action::Connect { range, attempt }) => {
+                shell.event(Event::Playing { attempt, from: None });
+                for frame in if plays(range) { server.play(range) } else { vec![] } {
+                    shell.frame(&frame);
+                }
+            }
+            Some(Action::Over(end)) => break end,
+            Some(Action::HangUp) | None => shell.wait(),
+        }
+    };
+    assert_eq!(end, End::Complete, "it says that it has no more");
+    assert_eq!(shell.taken, (0..500).chain(20_000..20_500).chain(60_000..60_100).collect::<Vec<_>>());
+    let holes = [frames(500, 20_000), frames(20_500, 60_000), frames(60_100, 90_000)];
+    assert_eq!(
+        shell.fetch.report().holes.spans(),
+        holes,
+        "what it said to have between them and did not send, too"
+    );
+}
+
+#[test]
+fn a_server_that_boasts_of_sections_without_end_is_not_asked_for_all_of_them() {
+    let mut shell = Shell::new(frames(0, 1_000_000));
+    shell.fetch.expect((0..900).map(|n| frames(n * 1_000, n * 1_000 + 500)).collect());
+    let mut replays = 0;
+    let end = loop {
+        match shell.newest() {
+            Some(Action::Connect { attempt, .. }) => {
+                replays += 1;
+                shell.event(Event::Playing { attempt, from: None });
+            }
+            Some(Action::Over(end)) => break end,
+            Some(Action::HangUp) | None => shell.wait(),
+        }
+    };
+    assert_eq!((end, replays), (End::Silent, 17));
+}
+
 #[test]
 fn the_end_of_a_section_is_no_reason_for_haste() {
     let mut shell = Shell::new(frames(0, 1_000));
