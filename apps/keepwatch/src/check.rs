@@ -122,19 +122,36 @@ fn disk_place(path: &Path, size_bytes: Option<u64>) -> Result<(), Finding> {
     Ok(())
 }
 
-/// Asks the store, where there is one already, whether the disks are the ones it knows.
+/// Asks the store whose the disks are and, where it has run already, whether they are the ones it knows.
 fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
     let NodeConfig { recorder, .. } = node;
-    if !recorder.data.join("index.db").exists() || recorder.disks.is_empty() {
-        return;
-    }
     let disks: Vec<DiskConfig> =
         recorder.disks.iter().map(|disk| DiskConfig::new(&disk.path, disk.size_bytes)).collect();
-    let taken_over = |path: &Path| recorder.disks.iter().any(|disk| disk.path == path && disk.take_over);
     let place = |path: &Path| -> Range<usize> {
         let table = file.disks.iter().find(|disk| disk.path.get_ref() == path);
         table.map_or(0..0, |disk| disk.path.span())
     };
+    match Store::foreign_disks(&recorder.data, &disks) {
+        Ok(foreign) => {
+            let foreign = foreign.iter().filter_map(|(at, owner)| Some((recorder.disks.get(*at)?, owner)));
+            for (disk, owner) in foreign.filter(|(disk, _)| !disk.take_over) {
+                let shown = disk.path.display();
+                report.error(
+                    place(&disk.path),
+                    format!("the disk {shown} holds footage of another recorder, {owner}"),
+                    "mount the disk that belongs here, or set take_over = true if it may be overwritten",
+                );
+            }
+        }
+        Err(error) => report.error(
+            file.node.data.span(),
+            error.to_string(),
+            "put it right; without its identity a recorder does not know its disks",
+        ),
+    }
+    if !recorder.data.join("index.db").exists() || disks.is_empty() {
+        return;
+    }
     match Store::open_read_only(&recorder.data, &disks) {
         Ok(store) => {
             for disk in store.disks() {
@@ -154,12 +171,8 @@ fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
                         format!("the disk {shown} was made by a later version and cannot be written"),
                         "run the version that made it, or use another disk",
                     ),
-                    DiskState::Foreign { .. } if taken_over(&disk.path) => {}
-                    DiskState::Foreign { owner } => report.error(
-                        place(&disk.path),
-                        format!("the disk {shown} holds footage of another recorder, {owner}"),
-                        "mount the disk that belongs here, or set take_over = true if it may be overwritten",
-                    ),
+                    // Whose a disk is was asked above.
+                    DiskState::Foreign { .. } => {}
                 }
             }
             store.close();

@@ -12,7 +12,7 @@ use keepwatch_model::{CameraId, Origin, RoleId, Span, StreamId, WallTime};
 
 use crate::disk::{Disk, Mounted, Unusable, WrapDevice, mount_read_only, run};
 use crate::format::Entry;
-use crate::index::{INDEX_FILE, Index, Protections, identity, is_damage, remove_database};
+use crate::index::{INDEX_FILE, Index, Protections, identity, is_damage, known_identity, remove_database};
 use crate::shared::Shared;
 use crate::volume::{Lookup, read_entries};
 use crate::{
@@ -125,6 +125,19 @@ impl Store {
             next_run: AtomicU64::new(0),
             _lock: None,
         })))
+    }
+
+    /// Those of `disks` that hold footage of another recorder than the one of `data`, each by its place in `disks` and
+    /// with its owner: they are not written before that is confirmed. Nothing is written and no index is needed, so that it
+    /// can be asked before a recorder first runs on `data`: then every container is another's.
+    ///
+    /// # Errors
+    /// When the identity of the recorder cannot be read.
+    pub fn foreign_disks(data: &Path, disks: &[DiskConfig]) -> Result<Vec<(usize, RoleId)>, StoreError> {
+        let own = known_identity(data)?;
+        let owner = |disk: &DiskConfig| Some(mount_read_only(disk).ok()?.superblock.owner);
+        let owners = disks.iter().enumerate().filter_map(|(place, disk)| Some((place, owner(disk)?)));
+        Ok(owners.filter(|(_, owner)| Some(*owner) != own).collect())
     }
 
     /// The disks that this recorder ever wrote to, those that are not configured any more included.

@@ -1,6 +1,11 @@
 //! `keepwatch check`: every mistake with its place and its remedy, all of them at once.
 
-use keepwatch_it::Site;
+use std::time::Duration;
+
+use keepwatch_it::{Program, Site};
+
+/// How long a node may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A correct file, into which mistakes are written.
 const RIGHT: &str = "\
@@ -73,6 +78,46 @@ fn all_mistakes_are_named_in_one_run() {
         assert!(said.lines().any(|said| said.starts_with(line)), "{line} is not in:\n{said}");
     }
     assert!(said.lines().any(|line| line.starts_with("node.toml:18:") && line.contains("14")), "{said}");
+}
+
+#[test]
+fn a_disk_of_another_recorder_is_named_before_the_first_start_and_after() {
+    let site = Site::new().unwrap();
+    site.make("footage").unwrap();
+    std::fs::write(site.path().join("node.toml"), RIGHT.replace("127.0.0.1:8080", "127.0.0.1:0")).unwrap();
+    let run = || {
+        let mut command = site.command(["run", "--ready-line", "--config", "node.toml"]);
+        command.env("KEEPWATCH_ADMIN_PASSWORD", "correct horse battery");
+        let mut node = Program::start(command, site.path().join("node.log")).unwrap();
+        node.json(PATIENCE).unwrap();
+        assert!(node.end(PATIENCE).unwrap().success(), "{}", node.log());
+    };
+    run();
+    assert_eq!(
+        check(&site, RIGHT),
+        (0, "node.toml: can be used; 1 cameras, 1 disks\n".to_owned()),
+        "its own"
+    );
+
+    // Another recorder is given its disk: one that never ran, and one that did.
+    let named = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("node.toml:7:8:"));
+        line.is_some_and(|line| line.contains("another recorder") && line.contains("take_over"))
+    };
+    std::fs::rename(site.data(), site.path().join("data of the first")).unwrap();
+    let (code, said) = check(&site, RIGHT);
+    assert!(code == 2 && named(&said), "{said}");
+    assert!(!site.data().exists(), "check only looks");
+    let (code, said) = check(&site, &RIGHT.replace("path = ", "take_over = true\npath = "));
+    assert_eq!(code, 0, "{said}");
+    std::fs::rename(site.path().join("footage"), site.path().join("footage of the first")).unwrap();
+    site.make("footage").unwrap();
+    std::fs::write(site.path().join("node.toml"), RIGHT.replace("127.0.0.1:8080", "127.0.0.1:0")).unwrap();
+    run();
+    std::fs::remove_dir_all(site.path().join("footage")).unwrap();
+    std::fs::rename(site.path().join("footage of the first"), site.path().join("footage")).unwrap();
+    let (code, said) = check(&site, RIGHT);
+    assert!(code == 2 && named(&said), "{said}");
 }
 
 #[test]

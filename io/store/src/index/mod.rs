@@ -11,7 +11,9 @@ mod schema;
 
 pub(crate) use protection::Protections;
 pub(crate) use rows::{ExtentRow, IndexChange, RowBuilder};
-pub(crate) use schema::{INDEX_FILE, Registered, identity, is_damage, random, remove_database};
+pub(crate) use schema::{
+    INDEX_FILE, Registered, identity, is_damage, known_identity, random, remove_database,
+};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -204,23 +204,33 @@ impl Index {
     }
 }
 
+/// The file of `data` that holds the recorder's identity.
+const IDENTITY_FILE: &str = "identity";
+
 /// Reads the recorder's identity from `data`, or draws it.
 pub(crate) fn identity(data: &Path) -> Result<RoleId, StoreError> {
     use std::io::Write;
-    let path = data.join("identity");
+    if let Some(role) = known_identity(data)? {
+        return Ok(role);
+    }
+    let path = data.join(IDENTITY_FILE);
+    let role = RoleId(random(&path)?);
+    let written = data.join("identity.new");
+    let mut file = fs::File::create(&written).map_err(StoreError::io(&written))?;
+    writeln!(file, "{role}").and_then(|()| file.sync_all()).map_err(StoreError::io(&written))?;
+    fs::rename(&written, &path).map_err(StoreError::io(&path))?;
+    fs::File::open(data).and_then(|data| data.sync_all()).map_err(StoreError::io(data))?;
+    Ok(role)
+}
+
+/// Reads the recorder's identity from `data`; `None` when no recorder has run on it.
+pub(crate) fn known_identity(data: &Path) -> Result<Option<RoleId>, StoreError> {
+    let path = data.join(IDENTITY_FILE);
     match fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().map_err(|error: keepwatch_model::IdError| {
+        Ok(text) => text.trim().parse().map(Some).map_err(|error: keepwatch_model::IdError| {
             StoreError::io(&path)(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
         }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let role = RoleId(random(&path)?);
-            let written = data.join("identity.new");
-            let mut file = fs::File::create(&written).map_err(StoreError::io(&written))?;
-            writeln!(file, "{role}").and_then(|()| file.sync_all()).map_err(StoreError::io(&written))?;
-            fs::rename(&written, &path).map_err(StoreError::io(&path))?;
-            fs::File::open(data).and_then(|data| data.sync_all()).map_err(StoreError::io(data))?;
-            Ok(role)
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StoreError::Io { path, source }),
     }
 }
