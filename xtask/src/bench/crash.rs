@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::report::{Case, Report, figures, rounded};
-use super::site::{Load, Recorder, Site, cameras};
+use super::site::{Carrier, Load, Recorder, Site, cameras};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -40,7 +40,7 @@ pub(super) fn run(workspace: &Workspace, quick: bool) -> Result<Report> {
 /// Kills a recorder `kills` times at moments spread over its records' lives.
 fn kills(workspace: &Workspace, kills: u32) -> Result<Case> {
     let load = Load::start(workspace, CAMERAS)?;
-    let site = Site::new(workspace, &load, "12 GiB")?;
+    let site = Site::new(workspace, &load, Carrier::Tcp, "12 GiB")?;
     let mut acknowledged: BTreeMap<String, String> = BTreeMap::new();
     let mut acked_lost = 0u64;
     let mut restart_ms_max = 0.0f64;

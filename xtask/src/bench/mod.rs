@@ -7,6 +7,7 @@ mod crash;
 mod moonfire;
 mod query;
 mod record;
+mod replay;
 mod report;
 mod site;
 mod usage;
@@ -20,10 +21,12 @@ use crate::workspace::Workspace;
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// Cameras recorded: processor time, memory, lost frames, delay; beside ffmpeg.
+    /// Cameras recorded over TCP and UDP: processor time, memory, lost frames, delay; beside ffmpeg.
     Record,
     /// Crash images of the store, and a recorder that is killed again and again.
     Crash,
+    /// Recorded footage served at full speed: throughput and processor time.
+    Replay,
     /// Coverage over a month and over a year.
     Query,
 }
@@ -45,6 +48,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     process::show(&mut build)?;
     let report = match arguments.name {
         Name::Record => record::run(workspace, arguments.quick)?,
+        Name::Replay => replay::run(workspace, arguments.quick)?,
         Name::Crash => crash::run(workspace, arguments.quick)?,
         Name::Query => query::run(workspace, arguments.quick)?,
     };

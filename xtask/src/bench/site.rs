@@ -17,8 +17,29 @@ pub(super) const EXAMPLE_LIMIT: Duration = Duration::from_secs(1_800);
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Longest until all cameras are recorded, or a process ends when asked.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What a camera sends.
+const BITS_PER_SECOND: u32 = 4_000_000;
 /// Time between two looks at a recorder that starts.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What carries the media of cameras to a recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// The connection itself.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Carrier {
+    /// As configurations and ffmpeg call it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
 
 /// Prepared streams, served by a process of their own.
 pub(super) struct Load {
@@ -33,8 +54,14 @@ pub(super) struct Load {
 impl Load {
     /// `cameras` streams of 4 Mbit/s, a key frame every 2 s, each access unit sent with one write.
     pub(super) fn start(workspace: &Workspace, cameras: usize) -> Result<Self> {
+        Self::start_at(workspace, cameras, BITS_PER_SECOND)
+    }
+
+    /// The same at another rate, in bits a second.
+    pub(super) fn start_at(workspace: &Workspace, cameras: usize, bits_per_second: u32) -> Result<Self> {
         let mut command = Command::new(workspace.program("keepwatch"));
         command.args(["lab", "load", "--until-input-closes", "--cameras", &cameras.to_string()]);
+        command.args(["--bitrate", &bits_per_second.to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut group = Group::spawn(&mut command)?;
         let lines = Lines::of(&mut group)?;
@@ -54,6 +81,11 @@ impl Load {
     }
 }
 
+/// Who may watch the cameras of a recorder.
+pub(super) const VIEWER: &str = "bench";
+/// The file with the password.
+const PASSWORD_FILE: &str = "viewer.password";
+
 /// A recorder's directory and configuration.
 pub(super) struct Site {
     folder: tempfile::TempDir,
@@ -69,17 +101,24 @@ pub(super) struct Recorder {
 
 impl Site {
     /// A site for the cameras of `load`, on the disk that holds the build directory (a temporary directory may be
-    /// memory), with a container of `size`.
-    pub(super) fn new(workspace: &Workspace, load: &Load, size: &str) -> Result<Self> {
+    /// memory), with a container of `size`. Their media come by `carrier`.
+    pub(super) fn new(workspace: &Workspace, load: &Load, carrier: Carrier, size: &str) -> Result<Self> {
         let folder = tempfile::tempdir_in(workspace.metadata.target_directory.as_std_path())?;
         let data = folder.path().join("data");
         let mut text = format!(
-            "[node]\nname = \"bench\"\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\n[[disk]]\npath = {:?}\nsize = \"{size}\"\n",
+            "[node]\nname = \"bench\"\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\nrtsp_listen = \"127.0.0.1:0\"\n\
+             [[disk]]\npath = {:?}\nsize = \"{size}\"\n\
+             [[rtsp_user]]\nuser = \"{VIEWER}\"\npassword_file = \"{PASSWORD_FILE}\"\ncameras = [\"*\"]\n",
             folder.path().join("disk"),
         );
+        std::fs::write(folder.path().join(PASSWORD_FILE), "only for this bench\n")?;
         std::fs::create_dir(folder.path().join("disk"))?;
         for camera in &load.cameras {
-            write!(text, "[[camera]]\nid = \"{camera}\"\nurl = \"rtsp://{}/{camera}\"\n", load.listening)?;
+            let (address, carrier) = (&load.listening, carrier.name());
+            write!(
+                text,
+                "[[camera]]\nid = \"{camera}\"\nurl = \"rtsp://{address}/{camera}\"\ntransport = \"{carrier}\"\n"
+            )?;
         }
         std::fs::write(folder.path().join("keepwatch.toml"), text)?;
         Ok(Self { folder, program: workspace.program("keepwatch") })
@@ -94,6 +133,11 @@ impl Site {
         command.stderr(process::log_file(&self.folder.path().join("log"))?);
         let data = self.folder.path().join("data");
         Ok(Recorder { group: Group::spawn(&mut command)?, program: self.program.clone(), data })
+    }
+
+    /// The file with the password of [`VIEWER`].
+    pub(super) fn password_file(&self) -> PathBuf {
+        self.folder.path().join(PASSWORD_FILE)
     }
 
     /// The frame numbers that the store holds, by camera, when no recorder runs.
@@ -191,6 +235,11 @@ impl Held {
     pub(super) fn within(&self, first: u64, last: u64) -> u64 {
         let overlap = |(from, to): &(u64, u64)| (to.min(&last) + 1).saturating_sub(*from.max(&first));
         self.ranges.iter().map(overlap).sum()
+    }
+
+    /// How many numbers are held.
+    pub(super) fn count(&self) -> u64 {
+        self.ranges.iter().map(|(from, to)| to + 1 - from).sum()
     }
 
     /// The last number held that is not after `last`; `None` when there is none from `first` on.
