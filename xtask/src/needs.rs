@@ -39,10 +39,11 @@ const NEEDS: &[Need] = &[
         found: || runs("/usr/bin/python3", &["-c", "import ensurepip, venv"]),
     },
     Need {
-        what: "gst-rtsp-server with x264, x265 and AAC for the system's Python",
+        what: "gst-rtsp-server with x264, x265 and AAC, and GStreamer's ONVIF client, for the system's Python",
         packages: &[
             "python3",
             "python3-gi",
+            "gir1.2-gst-plugins-base-1.0",
             "gir1.2-gst-rtsp-server-1.0",
             "gstreamer1.0-plugins-base",
             "gstreamer1.0-plugins-good",
@@ -65,16 +66,18 @@ pub(crate) fn namespaces() -> bool {
     runs("unshare", &own) || runs("unshare", &["--map-root-user", "--mount", "--net", "true"])
 }
 
-/// Ends with 0 when all that `tests/it/peers/gst_camera.py` uses is there.
+/// Ends with 0 when all that `tests/it/peers/gst_camera.py` and `gst_replay.py` use is there.
 const GST_PROBE: &str = "
 import gi
 gi.require_version('Gst', '1.0')
+gi.require_version('GstRtp', '1.0')
 gi.require_version('GstRtsp', '1.0')
 gi.require_version('GstRtspServer', '1.0')
-from gi.repository import Gst, GstRtsp, GstRtspServer
+from gi.repository import Gst, GstRtp, GstRtsp, GstRtspServer
 Gst.init(None)
 elements = 'videotestsrc x264enc rtph264pay x265enc rtph265pay jpegenc rtpjpegpay'.split()
 elements += 'audiotestsrc mulawenc rtppcmupay voaacenc aacparse rtpmp4gpay'.split()
+elements += 'rtspsrc rtponvifparse rtph264depay'.split()
 raise SystemExit(0 if all(Gst.ElementFactory.find(e) for e in elements) else 1)
 ";
 

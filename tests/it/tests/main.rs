@@ -9,6 +9,7 @@ mod demo;
 mod disks;
 mod faults;
 mod foreign_camera;
+mod foreign_replay;
 mod frames;
 mod http;
 mod onvif;
