@@ -49,6 +49,14 @@ pub(crate) async fn scan(options: ScanOptions) -> anyhow::Result<Outcome> {
     for (interface, error) in &findings.failed {
         output::complain(format_args!("keepwatch: {interface} was not searched: {error}"));
     }
+    for device in findings.unreachable.iter().filter(|_| !options.json) {
+        output::complain(format_args!(
+            "keepwatch: a camera answered from {}{} and has no address that can be configured; give it one of IPv4, or one of \
+             IPv6 that is not its link's alone",
+            device.sender,
+            device.interface.as_ref().map_or(String::new(), |interface| format!(" by {interface}"))
+        ));
+    }
     if findings.others > 0 && !options.json {
         let others = findings.others;
         output::complain(format_args!("{others} others answered that are no cameras: computers, printers"));
@@ -136,6 +144,11 @@ fn as_json(findings: &Findings) -> Value {
     json!({
         "devices": findings.devices.iter().map(device).collect::<Vec<_>>(),
         "others": findings.others,
+        "unreachable": findings.unreachable.iter().map(|device| json!({
+            "endpoint": device.endpoint,
+            "sender": device.sender,
+            "interface": device.interface,
+        })).collect::<Vec<_>>(),
         "counts": {
             "datagrams": counts.datagrams,
             "answers": counts.answers,

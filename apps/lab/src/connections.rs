@@ -16,6 +16,8 @@ const CONNECTIONS_MAX: usize = 10_000;
 /// What one connection was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Connection {
+    /// Whether it plays the sub-stream.
+    pub sub: bool,
     /// Number of the first video frame; `None` when there was none.
     pub first_frame: Option<u64>,
     /// Number of the last video frame.
@@ -57,14 +59,14 @@ impl Connections {
         self.book(|book| book.entries.values().copied().collect())
     }
 
-    /// Begins an entry that is closed when dropped.
-    pub(crate) fn open(&self) -> Entry {
+    /// Begins an entry that is closed when dropped, of the sub-stream if `sub`.
+    pub(crate) fn open(&self, sub: bool) -> Entry {
         let key = self.book(|book| {
             book.opened += 1;
             if book.entries.len() >= CONNECTIONS_MAX {
                 book.entries.pop_first();
             }
-            book.entries.insert(book.opened, Connection::default());
+            book.entries.insert(book.opened, Connection { sub, ..Connection::default() });
             book.opened
         });
         Entry { connections: self.clone(), key }
@@ -115,14 +117,15 @@ mod tests {
     #[test]
     fn an_account_tells_what_was_given_and_what_never_was() {
         let connections = Connections::default();
-        let entry = connections.open();
+        let entry = connections.open(false);
         for number in [7, 8, 12] {
             entry.frame(number, 100);
         }
         entry.other(160);
         drop(entry);
-        let silent = connections.open();
+        let silent = connections.open(true);
         let expected = Connection {
+            sub: false,
             first_frame: Some(7),
             last_frame: Some(12),
             frames: 3,
@@ -130,7 +133,7 @@ mod tests {
             bytes: 460,
             closed: true,
         };
-        assert_eq!(connections.list(), [expected, Connection::default()]);
+        assert_eq!(connections.list(), [expected, Connection { sub: true, ..Connection::default() }]);
         drop(silent);
     }
 }

@@ -76,6 +76,16 @@ pub enum Fault {
         /// Behind how many that follow, at most 64; 0 for none.
         distance: u16,
     },
+    /// Of RTP over UDP, sends every so many-th packet twice.
+    UdpDuplicate {
+        /// Which; 0 for none.
+        every: u16,
+    },
+    /// How media are sent from the next session on; what a client asks for otherwise is refused with 461.
+    Transport {
+        /// Which ways.
+        accept: AcceptedTransports,
+    },
     /// What becomes of requests that keep a session.
     Keepalive {
         /// What.
@@ -154,6 +164,19 @@ pub enum KeepaliveAnswer {
     BadRequest,
     /// They are not answered.
     Silent,
+}
+
+/// How a camera sends media.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AcceptedTransports {
+    /// As the client asks.
+    #[default]
+    Any,
+    /// In the RTSP connection only.
+    Tcp,
+    /// In datagrams only.
+    Udp,
 }
 
 /// What state a camera's card is in.

@@ -32,7 +32,7 @@ pub use coder::VideoCodec;
 pub use connections::Connection;
 pub use encoder::{AccessUnit, Encoder, EncoderSettings};
 pub use error::LabError;
-pub use fault::{CameraControl, CardState, Fault, KeepaliveAnswer, ParameterSet};
+pub use fault::{AcceptedTransports, CameraControl, CardState, Fault, KeepaliveAnswer, ParameterSet};
 pub use jpeg::read_jpeg_counter;
 pub use load::{LoadOptions, run_load};
 pub use picture::{Caption, Picture, Scene, read_counter};

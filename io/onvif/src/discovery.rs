@@ -16,5 +16,5 @@ pub use message::{
     Content, GROUP_IPV4, GROUP_IPV6, Message, MessageError, PORT, Probe, ScopeRule, Sequence, Target,
 };
 pub use range::{AddressRange, RangeError};
-pub use scan::{Findings, ScanError, ScanOptions, ScanProgress, scan};
+pub use scan::{Findings, ScanError, ScanOptions, ScanProgress, Unreachable, scan};
 pub use tally::Counts;

@@ -35,7 +35,7 @@ use books::Books;
 
 #[doc(hidden)]
 pub use fuzz::answer_requests;
-pub use quirks::{Keepalives, Quirks};
+pub use quirks::{Keepalives, Quirks, Transports};
 pub use service::{OpenRequest, Refusal, Service};
 pub use source::{Delivery, Media, NextMedia, PlayAnswer, PlayError, Preparing, Source};
 

@@ -44,7 +44,18 @@ impl Cameras {
 
     /// Starts them in a namespace that has `address`.
     pub fn start_in(site: &Site, count: usize, address: &str, namespace: &Namespace) -> Result<Self> {
-        Self::start_as(site, count, address, &[], |command| namespace.command(&command))
+        Self::start_in_with(site, count, address, &[], namespace)
+    }
+
+    /// The same with more options.
+    pub fn start_in_with(
+        site: &Site,
+        count: usize,
+        address: &str,
+        options: &[&str],
+        namespace: &Namespace,
+    ) -> Result<Self> {
+        Self::start_as(site, count, address, options, |command| namespace.command(&command))
     }
 
     fn start_as(

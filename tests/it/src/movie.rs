@@ -7,7 +7,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use keepwatch_media::h264;
 use serde_json::Value;
 
 use crate::run;
@@ -68,6 +67,13 @@ impl Movie {
         packets.iter().map(|packet| picture(&file, packet)).collect()
     }
 
+    /// How many packets of sound a player plays.
+    pub fn sound_packets(path: &Path) -> Result<usize> {
+        let packets = probe(path, &["-select_streams", "a", "-show_entries", "packet=pts,flags"])?;
+        let packets = packets["packets"].as_array().context("no packets")?;
+        Ok(packets.iter().filter(|packet| !is_hidden(packet)).count())
+    }
+
     /// The numbers of the pictures that a player shows, in the order of the file.
     pub fn numbers(&self) -> Vec<u64> {
         self.pictures.iter().filter(|picture| !picture.hidden).filter_map(|picture| picture.number).collect()
@@ -86,17 +92,38 @@ fn number<T: std::str::FromStr>(object: &Value, key: &str) -> Result<T> {
     text.parse().ok().with_context(|| format!("no {key} in {object}"))
 }
 
+/// Whether the edit list hides a packet.
+fn is_hidden(packet: &Value) -> bool {
+    packet["flags"].as_str().is_some_and(|flags| flags.contains('D'))
+}
+
 fn picture(file: &File, packet: &Value) -> Result<Picture> {
     let (offset_bytes, size_bytes) = (number(packet, "pos")?, number(packet, "size")?);
     let mut sample = vec![0; usize::try_from(size_bytes)?];
     file.read_exact_at(&mut sample, offset_bytes)?;
-    let stamp = h264::find_user_data(&sample, &STAMP);
-    let number_of = |data: Vec<u8>| data.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
     Ok(Picture {
-        number: stamp.and_then(number_of),
+        number: stamp(&sample),
         pts: number(packet, "pts")?,
-        hidden: packet["flags"].as_str().is_some_and(|flags| flags.contains('D')),
+        hidden: is_hidden(packet),
         offset_bytes,
         size_bytes,
     })
+}
+
+/// The number in a sample of H.264 or H.265, whose SEI messages differ in the header of their unit only.
+fn stamp(sample: &[u8]) -> Option<u64> {
+    let at = sample.windows(STAMP.len()).position(|window| window == STAMP)?;
+    let mut number = Vec::with_capacity(8);
+    let mut zeros = 0;
+    for byte in sample.get(at + STAMP.len()..)? {
+        // Emulation prevention (ITU-T H.264 §7.4.1, H.265 §7.4.2): not of the message.
+        if !(zeros >= 2 && *byte == 3) {
+            number.push(*byte);
+        }
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        if let Ok(number) = <[u8; 8]>::try_from(number.as_slice()) {
+            return Some(u64::from_be_bytes(number));
+        }
+    }
+    None
 }

@@ -36,6 +36,33 @@ impl Namespace {
         Self::make(site, "--mount", Command::new("unshare"))
     }
 
+    /// A host that reaches nobody.
+    pub fn of_network(site: &Site) -> Result<Self> {
+        Self::make(site, "--net", Command::new("unshare"))
+    }
+
+    /// Another host, made from within this one, so that one user is root in both and may lay a cable.
+    pub fn another(&self, site: &Site) -> Result<Self> {
+        let mut nested = Command::new("unshare");
+        nested.args(["--net", "--", "sh", "-c", KEEPER]);
+        Self::kept(site, "--net", self.command(&nested))
+    }
+
+    /// Lays a cable to `other`, called `name` here and [`CABLE`](Self::CABLE) there, with these addresses at its ends.
+    pub fn connect(&self, name: &str, own: &str, other: &Self, others: &str) -> Result<()> {
+        let there = other.keeper.id().to_string();
+        let cable = ["ip", "link", "add", name, "type", "veth", "peer", "name", Self::CABLE, "netns", &there];
+        self.run(cable)?;
+        for (host, end, address) in [(self, name, own), (other, Self::CABLE, others)] {
+            host.run(["ip", "address", "add", address, "dev", end])?;
+            host.run(["ip", "link", "set", end, "up"])?;
+        }
+        Ok(())
+    }
+
+    /// What a cable is called where it was led to.
+    pub const CABLE: &str = "cable";
+
     fn make(site: &Site, kind: &str, mut unshare: Command) -> Result<Self> {
         let own_user = !is_root();
         unshare.args(own_user.then_some("--map-root-user")).args([kind, "--", "sh", "-c", KEEPER]);
@@ -95,18 +122,9 @@ impl Network {
 
     /// Two hosts that reach each other and nobody else.
     pub fn new(site: &Site) -> Result<Self> {
-        let recorder = Namespace::make(site, "--net", Command::new("unshare"))?;
-        // Made from within the other, so that one user is root in both and may lay the cable.
-        let mut nested = Command::new("unshare");
-        nested.args(["--net", "--", "sh", "-c", KEEPER]);
-        let camera = Namespace::kept(site, "--net", recorder.command(&nested))?;
-        let there = camera.keeper.id().to_string();
-        let cable = ["ip", "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", &there];
-        recorder.run(cable)?;
-        for (host, address) in [(&recorder, "192.0.2.1/24"), (&camera, "192.0.2.2/24")] {
-            host.run(["ip", "address", "add", address, "dev", "cable"])?;
-            host.run(["ip", "link", "set", "cable", "up"])?;
-        }
+        let recorder = Namespace::of_network(site)?;
+        let camera = recorder.another(site)?;
+        recorder.connect(Namespace::CABLE, "192.0.2.1/24", &camera, "192.0.2.2/24")?;
         Ok(Self { recorder, camera })
     }
 

@@ -135,8 +135,13 @@ impl Node {
 
     /// The coverage of a camera; the last 24 hours without a span. Checks that it has no hole and no overlap.
     pub fn coverage(&self, id: &str, span: Option<Span>) -> Result<Vec<CoverageLine>> {
-        let window = span.map_or(String::new(), |span| format!("?from={}&to={}", span.from, span.to));
-        let answer = self.http.get(&format!("/api/v1/cameras/{id}/coverage{window}"))?;
+        self.coverage_of(id, "main", span)
+    }
+
+    /// The coverage of the stream `main` or `sub`, as [`coverage`](Self::coverage).
+    pub fn coverage_of(&self, id: &str, stream: &str, span: Option<Span>) -> Result<Vec<CoverageLine>> {
+        let window = span.map_or(String::new(), |span| format!("&from={}&to={}", span.from, span.to));
+        let answer = self.http.get(&format!("/api/v1/cameras/{id}/coverage?stream={stream}{window}"))?;
         ensure!(answer["next"].is_null(), "more than one page of coverage");
         let items = answer["items"].as_array().context("no items")?;
         let lines: Vec<CoverageLine> = items.iter().map(line).collect::<Result<_>>()?;

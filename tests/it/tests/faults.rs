@@ -1,13 +1,18 @@
 //! Every fault of a virtual camera against recording: one recorder, a camera for each fault, and one without.
 //!
 //! What is missing must be what the fault withholds, the ledger must name it and nothing else, and the camera without
-//! a fault must not notice.
+//! a fault must not notice. [`tracks`] crosses the faults that depend on it with all codings and several tracks at once,
+//! [`transports`] asks what happens when media find no way.
+
+mod tracks;
+mod transports;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use keepwatch_it::{Cameras, CoverageLine, Movie, Node, Picture, Site, wait_until};
-use keepwatch_model::{Span, TICKS_PER_SECOND};
+use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
 use serde_json::{Value, json};
 
 use crate::{reconfigure, shared};
@@ -41,7 +46,7 @@ enum Missing {
 
 /// A fault and what comes of it.
 struct Case {
-    /// `tcp` or `udp`.
+    /// `auto`, `tcp` or `udp`.
     transport: &'static str,
     /// What is commanded at [`BEGIN`]; everything is healed at [`HEAL`].
     faults: Vec<Value>,
@@ -53,7 +58,11 @@ fn case<const N: usize>(faults: [Value; N], missing: Missing) -> Case {
 }
 
 fn over_udp<const N: usize>(faults: [Value; N], missing: Missing) -> Case {
-    Case { transport: "udp", ..case(faults, missing) }
+    over("udp", faults, missing)
+}
+
+fn over<const N: usize>(transport: &'static str, faults: [Value; N], missing: Missing) -> Case {
+    Case { transport, ..case(faults, missing) }
 }
 
 fn cases() -> Vec<Case> {
@@ -101,7 +110,19 @@ fn cases() -> Vec<Case> {
         case([json!({"fault": "card", "state": "full"})], Nothing),
         case([json!({"fault": "card", "state": "slow"})], Nothing),
         over_udp([json!({"fault": "udp_reorder", "distance": 3})], Nothing),
+        // Half a second late: what came behind has not waited for it.
+        over_udp([json!({"fault": "udp_reorder", "distance": 64})], Some(&["packets_lost"])),
+        over_udp([json!({"fault": "udp_duplicate", "every": 3})], Nothing),
         over_udp([json!({"fault": "udp_loss", "every": 50})], Some(&["packets_lost"])),
+        over(
+            "auto",
+            [json!({"fault": "transport", "accept": "udp"}), json!({"fault": "drop"})],
+            NotGiven(&["connection_lost"]),
+        ),
+        over_udp(
+            [json!({"fault": "transport", "accept": "tcp"}), json!({"fault": "drop"})],
+            NotGiven(&["connection_refused", "connection_lost"]),
+        ),
         // The witness.
         case([], Nothing),
     ]
@@ -224,63 +245,141 @@ fn every_documented_fault_is_among_the_cases() {
     assert_eq!(documented, tried);
 }
 
+/// What a trial looks at of each camera, in seconds from its first label.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    from: i64,
+    to: i64,
+}
+
+/// Cameras to which faults happened while they were recorded.
+struct Trial {
+    site: Site,
+    cameras: Cameras,
+    node: Node,
+    cases: Vec<Case>,
+    /// What is looked at, of each.
+    spans: Vec<Span>,
+}
+
+impl Trial {
+    /// Records a camera for each case, the last of which is a witness, commands the faults, and heals them. `options` are
+    /// those of `keepwatch lab cameras`; `settings` are further lines for the camera at an address.
+    fn run(cases: Vec<Case>, options: &[&str], settings: impl Fn(&str) -> String, window: Window) -> Self {
+        let site = Site::new().unwrap();
+        let cameras = Cameras::start_with(&site, cases.len(), "127.0.0.1", options).unwrap();
+        let ids = cameras.ids();
+        let listed: Vec<_> = ids.iter().map(|id| (id.as_str(), cameras.url(id))).collect();
+        Node::configure(&site, "127.0.0.1:0", &listed).unwrap();
+        // Room for all of it on a machine that takes three times as long: Motion JPEG takes most.
+        reconfigure(&site, "256 MiB", "1 GiB");
+        for (id, case) in ids.iter().zip(&cases) {
+            let (table, settings) = (format!("id = \"{id}\"\n"), settings(&cameras.url(id)));
+            reconfigure(&site, &table, &format!("{table}transport = \"{}\"\n{settings}", case.transport));
+        }
+        let node = Node::start(&site).unwrap();
+        let firsts: Vec<_> = ids.iter().map(|id| node.first_label(id).unwrap()).collect();
+        // The witness tells the time.
+        let wait = |seconds: i64| {
+            let label = firsts[ids.len() - 1].plus(seconds * TICKS_PER_SECOND);
+            node.wait_durable(&ids[ids.len() - 1], label, PATIENCE).unwrap();
+        };
+        let command = |id: &str, fault: &Value| {
+            let mut command = fault.clone();
+            command["camera"] = json!(id);
+            cameras.command(&command).unwrap();
+        };
+        wait(BEGIN);
+        for (id, case) in ids.iter().zip(&cases) {
+            case.faults.iter().for_each(|fault| command(id, fault));
+        }
+        wait(HEAL);
+        for (id, case) in ids.iter().zip(&cases) {
+            if case.faults.iter().all(|fault| fault["fault"] != "keepalive") {
+                command(id, &json!({"fault": "heal"}));
+            }
+        }
+        wait(window.to);
+        let second = |first: &WallTime, second: i64| first.plus(second * TICKS_PER_SECOND);
+        let span =
+            |first: &WallTime| Span::new(second(first, window.from), second(first, window.to)).unwrap();
+        let spans = firsts.iter().map(span).collect();
+        Self { site, cameras, node, cases, spans }
+    }
+
+    /// The cameras.
+    fn observed(&self) -> impl Iterator<Item = Observed<'_>> {
+        let each = self.cameras.ids().iter().zip(&self.cases).zip(&self.spans);
+        each.map(|((id, case), span)| Observed { trial: self, id, case, span: *span })
+    }
+
+    /// Fails with all that is wrong.
+    fn conclude(self, wrong: &[String], started: Instant) {
+        assert!(wrong.is_empty(), "after {:?}:\n{}", started.elapsed(), wrong.join("\n"));
+        let witness = self.observed().last().unwrap();
+        assert_eq!(witness.connections("main").len(), 1, "the witness was left alone");
+        self.node.end().unwrap();
+    }
+}
+
+/// One camera at the end of a trial.
+struct Observed<'a> {
+    trial: &'a Trial,
+    id: &'a str,
+    case: &'a Case,
+    span: Span,
+}
+
+impl Observed<'_> {
+    /// What is said of it.
+    fn describe(&self, what: &str) -> String {
+        format!("{} {} {}: {what}", self.id, self.case.transport, Value::from(self.case.faults.clone()))
+    }
+
+    /// Waits until `stream` is on disk to the end of what is looked at.
+    fn wait(&self, stream: &str) -> Result<(), String> {
+        let position = usize::from(stream == "sub");
+        let waited = wait_until("the end of the window", PATIENCE, || {
+            let camera = self.trial.node.camera(self.id)?;
+            let until = camera["streams"][position]["durable_until"].as_str();
+            let until = until.and_then(|until| until.parse::<WallTime>().ok());
+            Ok(until.filter(|until| *until >= self.span.to).map(drop))
+        });
+        waited.map_err(|error| format!("{stream}: {error:#}"))
+    }
+
+    fn coverage(&self, stream: &str) -> Vec<CoverageLine> {
+        self.trial.node.coverage_of(self.id, stream, Some(self.span)).unwrap()
+    }
+
+    /// The connections that played `stream`.
+    fn connections(&self, stream: &str) -> Vec<Value> {
+        let mut connections = self.trial.cameras.connections(self.id).unwrap();
+        connections.retain(|connection| connection["sub"] == (stream == "sub"));
+        connections
+    }
+
+    /// Exports `stream`.
+    fn export(&self, stream: &str) -> PathBuf {
+        let name = format!("{}-{stream}.mp4", self.id);
+        self.trial.node.export_stream(&self.trial.site, self.id, stream, self.span, &name).unwrap()
+    }
+
+    /// Judges `stream`, whose pictures are numbered where players do not look.
+    fn judge(&self, stream: &str) -> Result<(), String> {
+        self.wait(stream)?;
+        let numbers = numbers(&Movie::pictures(&self.export(stream)).unwrap());
+        judge(self.case, &numbers, &self.coverage(stream), &self.connections(stream))
+            .map_err(|what| format!("{stream}: {what}"))
+    }
+}
+
 #[test]
 fn every_fault_costs_the_frames_it_withholds_and_the_ledger_names_them() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cases = cases();
-    let cameras = Cameras::start(&site, cases.len(), "127.0.0.1").unwrap();
-    let ids = cameras.ids();
-    let listed: Vec<_> = ids.iter().map(|id| (id.as_str(), cameras.url(id))).collect();
-    Node::configure(&site, "127.0.0.1:0", &listed).unwrap();
-    reconfigure(&site, "256 MiB", "512 MiB");
-    for (id, case) in ids.iter().zip(&cases) {
-        let table = format!("id = \"{id}\"\n");
-        reconfigure(&site, &table, &format!("{table}transport = \"{}\"\n", case.transport));
-    }
-    let node = Node::start(&site).unwrap();
-    let firsts: Vec<_> = ids.iter().map(|id| node.first_label(id).unwrap()).collect();
     let started = Instant::now();
-    let wait = |seconds: i64| {
-        // The witness tells the time.
-        let label = firsts[ids.len() - 1].plus(seconds * TICKS_PER_SECOND);
-        node.wait_durable(&ids[ids.len() - 1], label, PATIENCE).unwrap();
-    };
-    let command = |id: &str, fault: &Value| {
-        let mut command = fault.clone();
-        command["camera"] = json!(id);
-        cameras.command(&command).unwrap();
-    };
-    wait(BEGIN);
-    for (id, case) in ids.iter().zip(&cases) {
-        case.faults.iter().for_each(|fault| command(id, fault));
-    }
-    wait(HEAL);
-    for (id, case) in ids.iter().zip(&cases) {
-        if case.faults.iter().all(|fault| fault["fault"] != "keepalive") {
-            command(id, &json!({"fault": "heal"}));
-        }
-    }
-    wait(END);
-    let mut wrong = Vec::new();
-    for ((id, case), from) in ids.iter().zip(&cases).zip(&firsts) {
-        let span = Span::new(*from, from.plus(END * TICKS_PER_SECOND)).unwrap();
-        let verdict = wait_until("the end of the window", PATIENCE, || {
-            Ok(node.durable_until(id)?.filter(|until| *until >= span.to).map(drop))
-        })
-        .map_err(|error| format!("{error:#}"))
-        .and_then(|()| {
-            let file = node.export(&site, id, span, &format!("{id}.mp4")).unwrap();
-            let pictures = Movie::pictures(&file).unwrap();
-            let numbers = numbers(&pictures);
-            let lines = node.coverage(id, Some(span)).unwrap();
-            judge(case, &numbers, &lines, &cameras.connections(id).unwrap())
-        });
-        if let Err(what) = verdict {
-            wrong.push(format!("{id} {} {}: {what}", case.transport, Value::from(case.faults.clone())));
-        }
-    }
-    assert!(wrong.is_empty(), "after {:?}:\n{}", started.elapsed(), wrong.join("\n"));
-    assert_eq!(cameras.connections(&ids[ids.len() - 1]).unwrap().len(), 1, "the witness was left alone");
-    node.end().unwrap();
+    let trial = Trial::run(cases(), &[], |_| String::new(), Window { from: 0, to: END });
+    let judged = trial.observed().map(|camera| camera.judge("main").map_err(|what| camera.describe(&what)));
+    let wrong: Vec<_> = judged.filter_map(Result::err).collect();
+    trial.conclude(&wrong, started);
 }

@@ -14,6 +14,7 @@ mod frames;
 mod http;
 mod onvif;
 mod paths;
+mod scan;
 mod store;
 mod time;
 mod watch;

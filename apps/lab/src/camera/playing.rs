@@ -30,7 +30,7 @@ impl Playing {
     /// Begins to play `stream` in the coding that was described.
     pub(super) fn new(camera: &Camera, stream: StreamId, condition: Condition, variant: Variant) -> Self {
         Self {
-            entry: camera.connections.open(),
+            entry: camera.connections.open(stream == StreamId::SUB),
             selection: Selection::new(camera, stream, condition, variant),
             frame: None,
             number_from: 0,

@@ -134,7 +134,7 @@ impl CardSource {
             // The server knows which PLAY it answers.
             sequence: 0,
         };
-        let entry = entry.get_or_insert_with(|| camera.connections.open());
+        let entry = entry.get_or_insert_with(|| camera.connections.open(false));
         if item.track == VIDEO_TRACK {
             self.frames = self.frames.saturating_add(1);
             let number = FrameStamp::find(&item.data)

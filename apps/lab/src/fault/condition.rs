@@ -3,9 +3,9 @@
 use std::num::NonZeroU16;
 
 use keepwatch_model::WallTime;
-use keepwatch_rtsp::server::{Keepalives, Quirks};
+use keepwatch_rtsp::server::{Keepalives, Quirks, Transports};
 
-use super::{CardState, Fault, KeepaliveAnswer, ParameterSet};
+use super::{AcceptedTransports, CardState, Fault, KeepaliveAnswer, ParameterSet};
 
 /// What a camera is doing, as faults left it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,6 +125,14 @@ impl Condition {
             Fault::UdpLoss { every } => self.quirks.udp_loss = NonZeroU16::new(every),
             Fault::UdpReorder { distance } => {
                 self.quirks.udp_reorder = NonZeroU16::new(distance.min(Quirks::REORDER_MAX));
+            }
+            Fault::UdpDuplicate { every } => self.quirks.udp_duplicate = NonZeroU16::new(every),
+            Fault::Transport { accept } => {
+                self.quirks.transports = match accept {
+                    AcceptedTransports::Any => Transports::Any,
+                    AcceptedTransports::Tcp => Transports::Tcp,
+                    AcceptedTransports::Udp => Transports::Udp,
+                }
             }
             Fault::Keepalive { answer } => {
                 self.quirks.keepalives = match answer {

@@ -268,7 +268,7 @@ impl LoadSource {
     async fn next_media(&mut self) -> Option<Media> {
         let Self { camera, playing } = self;
         let (entry, number) =
-            playing.get_or_insert_with(|| (camera.connections.open(), camera.key_frame_ahead()));
+            playing.get_or_insert_with(|| (camera.connections.open(false), camera.key_frame_ahead()));
         let label = camera.timeline.label_of(*number).plus(camera.delay_ticks);
         if camera.clock.now().ticks_since(label) > LATE_TICKS_MAX {
             *number = camera.key_frame_ahead();

@@ -1,6 +1,7 @@
 //! The task of one stream: runs its [`Session`] machine and carries out what it decides.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use keepwatch_model::{EventCode, GapReason, Machine, MonoTime, StreamId, WallTime, duration_from_ticks};
@@ -19,6 +20,10 @@ use super::stream::{Connection, StreamState};
 const SIGNALS_MAX: usize = 8;
 /// Longest sleep without a look at the schedule: a wall clock that is set must not leave a camera unrecorded.
 const SCHEDULE_LOOK: Duration = Duration::from_secs(30);
+
+/// What is said of a camera that plays over UDP and of which no picture comes: the answer to `PLAY` came by TCP.
+const NO_DATAGRAMS: &str = "no picture came over UDP: look whether a firewall between camera and recorder stops it, or set \
+                            transport = \"tcp\"";
 
 /// A running stream.
 pub(crate) struct StreamTask {
@@ -66,6 +71,8 @@ struct Driver {
     /// The machine asked to dial while the last connection was still closing.
     redial: bool,
     signals: (mpsc::Sender<Signal>, mpsc::Receiver<Signal>),
+    /// Pictures that were recorded before the session that stands.
+    frames_before: u64,
     /// When the last record that the machine heard of, or that was there before it, became durable.
     durable_seen: Option<MonoTime>,
     /// Since when nothing is recorded, for the event when it is again.
@@ -108,6 +115,7 @@ impl Driver {
             connection: None,
             redial: false,
             signals: mpsc::channel(SIGNALS_MAX),
+            frames_before: 0,
             durable_seen,
             missing: None,
         }
@@ -183,7 +191,10 @@ impl Driver {
 
     fn signal(&mut self, signal: Signal) {
         let event = match signal {
-            Signal::Connected => Event::Connected,
+            Signal::Connected => {
+                self.frames_before = self.frames();
+                Event::Connected
+            }
             Signal::KeyFrameMissing => Event::KeyFrameMissing,
             Signal::StoreRefused(reason) => Event::StoreRefused(reason),
         };
@@ -261,8 +272,25 @@ impl Driver {
         }
     }
 
+    /// Pictures that were recorded since the start.
+    fn frames(&self) -> u64 {
+        self.stream.counters().frames.load(Ordering::Relaxed)
+    }
+
+    /// What this camera's case says of `reason`; else what can be done about it in general.
+    fn remedy(&self, reason: GapReason) -> &'static str {
+        let unheard = reason == GapReason::CameraSilent
+            && self.stream.learned().transport == Some("udp")
+            && self.frames() == self.frames_before;
+        if unheard { NO_DATAGRAMS } else { reason.remedy() }
+    }
+
     fn missing_for(&mut self, reason: GapReason) {
         let now = self.context.clock.wall();
+        let remedy = self.remedy(reason);
+        if remedy == NO_DATAGRAMS {
+            self.stream.set_detail(NO_DATAGRAMS.to_owned());
+        }
         {
             let mut ledger = self.stream.ledger();
             // While frames are on their way, the end of the session settles from when on they are missing.
@@ -278,7 +306,7 @@ impl Driver {
         let text = format!(
             "{}; footage is missing since {since}, until it can be recorded again; {}",
             reason.sentence(),
-            reason.remedy()
+            remedy
         );
         let code = match self.stream.id {
             StreamId::MAIN => EventCode::RecordingStopped,

@@ -257,8 +257,8 @@ fn url_for(service: SocketAddr, client: SocketAddr) -> Option<String> {
     if !service.ip().is_unspecified() {
         return Some(url(service));
     }
-    let own = sockets::own_address_towards(client).ok()?;
-    Some(url(SocketAddr::new(own.to_canonical(), service.port())))
+    let own = sockets::own_address_for(service.ip(), client).ok()?;
+    Some(url(SocketAddr::new(own, service.port())))
 }
 
 fn url(service: SocketAddr) -> String {

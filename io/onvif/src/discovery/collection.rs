@@ -15,11 +15,15 @@ use url::Host;
 use super::found::Found;
 use super::interfaces::Interface;
 use super::message::{Content, Message, Target};
-use super::scan::{Findings, Heard, Probes};
+use super::scan::{Findings, Heard, Probes, Unreachable};
 use super::tally::Tally;
 
 /// Devices that are kept, and others that are told apart.
 const DEVICES_MAX: usize = 4096;
+
+/// Devices, and others, of one sender: as many as can answer every probe within what is read of a sender. Recorders and
+/// virtual cameras share an address; one that makes up more must not take the place of all others.
+const DEVICES_OF_SENDER_MAX: usize = 256;
 
 /// What was found until now.
 pub(super) struct Collection<'a> {
@@ -30,6 +34,10 @@ pub(super) struct Collection<'a> {
     devices: BTreeMap<String, Known>,
     /// Endpoints of those that are no devices of ONVIF.
     others: BTreeSet<String>,
+    /// By endpoint: those that cannot be written down.
+    unreachable: BTreeMap<String, Unreachable>,
+    /// How many of all these each sender was the first to tell of.
+    told: BTreeMap<IpAddr, usize>,
     tally: Tally,
 }
 
@@ -71,8 +79,16 @@ impl Known {
 impl<'a> Collection<'a> {
     /// Nothing yet. `chosen` are the interfaces that are scanned on, `all` those whose subnets count as near.
     pub(super) fn new(chosen: &'a [Interface], all: &'a [Interface], probes: &'a Probes) -> Self {
-        let (devices, others) = (BTreeMap::new(), BTreeSet::new());
-        Self { chosen, all, probes, devices, others, tally: Tally::default() }
+        Self {
+            chosen,
+            all,
+            probes,
+            devices: BTreeMap::new(),
+            others: BTreeSet::new(),
+            unreachable: BTreeMap::new(),
+            told: BTreeMap::new(),
+            tally: Tally::default(),
+        }
     }
 
     /// Reads a datagram; returns a device that was not known before.
@@ -108,20 +124,41 @@ impl<'a> Collection<'a> {
             let key = target.endpoint.to_ascii_lowercase();
             if !target.is_of_onvif() {
                 // One that names itself by some answers only is known by those.
-                if self.others.len() < DEVICES_MAX {
+                if !self.others.contains(&key) && self.others.len() < DEVICES_MAX && self.admits(sender) {
                     self.others.insert(key);
                 }
                 continue;
             }
-            let Some(found) = Found::new(&target, sender, interface, self.all) else { continue };
+            let Some(found) = Found::new(&target, sender, interface, self.all) else {
+                let known = self.unreachable.contains_key(&key);
+                if answered && !known && self.unreachable.len() < DEVICES_MAX && self.admits(sender) {
+                    let interface = interface.map(|interface| interface.name.clone());
+                    let endpoint = target.endpoint.clone();
+                    self.unreachable.insert(key, Unreachable { endpoint, sender, interface });
+                }
+                continue;
+            };
             if let Some(known) = self.devices.get_mut(&key) {
                 known.hear(found, answered);
-            } else if self.devices.len() < DEVICES_MAX {
+            } else if self.devices.len() < DEVICES_MAX && self.admits(sender) {
                 self.devices.insert(key.clone(), Known { found, answered, left: false });
                 added = Some(key);
             }
         }
         self.devices.get(&added?).map(|known| &known.found)
+    }
+
+    /// Whether `sender` may tell of one more.
+    fn admits(&mut self, sender: IpAddr) -> bool {
+        // Senders are as many as the tally tells apart.
+        let told = self.told.entry(sender).or_default();
+        let admitted = *told < DEVICES_OF_SENDER_MAX;
+        if admitted {
+            *told = told.saturating_add(1);
+        } else {
+            self.tally.counts.refused = self.tally.counts.refused.saturating_add(1);
+        }
+        admitted
     }
 
     /// Marks a device that leaves, if it can be the device that says so.
@@ -134,7 +171,9 @@ impl<'a> Collection<'a> {
 
     /// Puts what was found into the findings.
     pub(super) fn finish(self, findings: &mut Findings) {
-        let Self { devices, others, tally, .. } = self;
+        let Self { devices, others, unreachable, tally, .. } = self;
+        let nameless = unreachable.into_iter().filter(|(endpoint, _)| !devices.contains_key(endpoint));
+        findings.unreachable = nameless.map(|(_, device)| device).collect();
         findings.others = others.iter().filter(|endpoint| !devices.contains_key(*endpoint)).count();
         findings.devices =
             devices.into_values().filter(|known| !known.left).map(|known| known.found).collect();

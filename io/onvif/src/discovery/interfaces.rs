@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use if_addrs::IfAddr;
 use socket2::{InterfaceIndexOrAddress, Socket};
@@ -18,8 +18,8 @@ pub(crate) struct Interface {
     pub(crate) index: u32,
     /// Its IPv4 addresses and how many bits of each name the subnet.
     pub(crate) ipv4: Vec<(Ipv4Addr, u8)>,
-    /// Whether it has an IPv6 address.
-    pub(crate) ipv6: bool,
+    /// Its IPv6 addresses, the link's own among them.
+    pub(crate) ipv6: Vec<Ipv6Addr>,
     /// Whether it leads to this machine itself.
     pub(crate) loopback: bool,
 }
@@ -44,7 +44,7 @@ impl Interface {
 
     /// The same for a socket of IPv6.
     pub(crate) fn join_ipv6(&self, socket: &Socket) -> io::Result<()> {
-        if !self.ipv6 {
+        if self.ipv6.is_empty() {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
         joined(socket.join_multicast_v6(&GROUP_IPV6, self.index))
@@ -72,7 +72,7 @@ pub(crate) fn all() -> io::Result<Vec<Interface>> {
         interface.index = found.index.unwrap_or(interface.index);
         match found.addr {
             IfAddr::V4(address) => interface.ipv4.push((address.ip, address.prefixlen)),
-            IfAddr::V6(_) => interface.ipv6 = true,
+            IfAddr::V6(address) => interface.ipv6.push(address.ip),
         }
     }
     Ok(interfaces.into_values().collect())

@@ -100,10 +100,23 @@ pub struct Findings {
     pub devices: Vec<Found>,
     /// Who answered and is no device of ONVIF: computers and printers, each counted once.
     pub others: usize,
+    /// Devices that answered and gave no address that a configuration can name.
+    pub unreachable: Vec<Unreachable>,
     /// What came in.
     pub counts: Counts,
     /// Interfaces that could not be used, and why.
     pub failed: Vec<(String, String)>,
+}
+
+/// A device that answered by the address of a link only (RFC 4291 §2.5.6), which means something on that link alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// Its stable name, `urn:uuid:...`.
+    pub endpoint: String,
+    /// Who answered for it.
+    pub sender: IpAddr,
+    /// The interface that it was found by; `None` when it was asked directly.
+    pub interface: Option<String>,
 }
 
 /// A datagram that was received.
@@ -229,7 +242,7 @@ impl Group {
         let mut opened = Vec::new();
         let mut failed = None;
         let ipv4 = interface.ipv4.iter().map(|(address, _)| Self::ipv4(*address, port));
-        let ipv6 = interface.ipv6.then(|| Self::ipv6(interface.index, port));
+        let ipv6 = (!interface.ipv6.is_empty()).then(|| Self::ipv6(interface.index, port));
         for group in ipv4.chain(ipv6) {
             match group {
                 Ok(group) => opened.push(group),
@@ -287,7 +300,7 @@ fn announcements(chosen: &[Interface], port: u16) -> Vec<Arc<UdpSocket>> {
         socket.set_only_v6(true)?;
         socket.set_reuse_address(true)?;
         socket.bind(&SocketAddr::from((GROUP_IPV6, port)).into())?;
-        let with_ipv6 = chosen.iter().filter(|interface| interface.ipv6);
+        let with_ipv6 = chosen.iter().filter(|interface| !interface.ipv6.is_empty());
         with_ipv6.filter_map(|interface| interface.join_ipv6(&socket).err()).for_each(|error| log(&error));
         ready(socket)
     };

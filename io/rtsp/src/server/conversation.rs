@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::address::{Address, control};
 use super::books::Books;
 use super::login::{Login, Verdict};
-use super::quirks::Keepalives;
+use super::quirks::{Keepalives, Transports};
 use super::sender::{Sender, Start};
 use super::session::{Identity, Session, State, datagram_transport};
 use super::udp::{Datagrams, Link};
@@ -268,7 +268,8 @@ impl Conversation {
             None => return refuse(status(459, request)),
         };
         let Some(track) = tracks.get(position) else { return refuse(status(404, request)) };
-        let Some((carrier, channels)) = self.carrier(request, position, chosen) else {
+        let accepted = service.quirks(address.path).transports;
+        let Some((carrier, channels)) = self.carrier(request, position, chosen, accepted) else {
             return refuse(status(461, request));
         };
         let lower = carrier.lower();
@@ -297,10 +298,12 @@ impl Conversation {
         request: &Request,
         position: usize,
         chosen: Option<LowerTransport>,
+        accepted: Transports,
     ) -> Option<(Carrier, (u8, u8))> {
         let offers = request.headers.all("Transport").flat_map(Transport::parse_all);
         let mut offers = offers
             .filter(|offer| !offer.multicast && chosen.is_none_or(|chosen| chosen == offer.lower))
+            .filter(|offer| accepted.include(offer.lower))
             .filter_map(|offer| match offer.lower {
                 LowerTransport::Tcp => {
                     let free = match &self.session {

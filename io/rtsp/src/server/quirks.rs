@@ -4,6 +4,8 @@
 
 use std::num::NonZeroU16;
 
+use keepwatch_media::rtsp::LowerTransport;
+
 /// What becomes of requests that a client sends within a session only to keep it: `OPTIONS`, `GET_PARAMETER` and
 /// `SET_PARAMETER`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,29 @@ pub enum Keepalives {
     Silent,
 }
 
+/// How media are sent; what a client asks for otherwise is refused with 461.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transports {
+    /// As the client asks.
+    #[default]
+    Any,
+    /// In the connection only.
+    Tcp,
+    /// In datagrams only.
+    Udp,
+}
+
+impl Transports {
+    /// Whether media are sent this way.
+    pub(super) const fn include(self, lower: LowerTransport) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Tcp => matches!(lower, LowerTransport::Tcp),
+            Self::Udp => matches!(lower, LowerTransport::Udp),
+        }
+    }
+}
+
 /// How a server misbehaves under one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
@@ -31,6 +56,10 @@ pub struct Quirks {
     /// Of RTP over UDP, sends one packet in eight behind so many that follow it, at most
     /// [`REORDER_MAX`](Self::REORDER_MAX).
     pub udp_reorder: Option<NonZeroU16>,
+    /// Of RTP over UDP, sends every so many-th packet twice.
+    pub udp_duplicate: Option<NonZeroU16>,
+    /// How media are sent.
+    pub transports: Transports,
 }
 
 impl Quirks {
@@ -41,7 +70,7 @@ impl Quirks {
 /// Of how many RTP packets one is held back by [`Quirks::udp_reorder`].
 const REORDER_EVERY: u64 = 8;
 
-/// Loses and reorders RTP packets as [`Quirks`] have it.
+/// Loses, reorders and repeats RTP packets as [`Quirks`] have it.
 #[derive(Debug, Default)]
 pub(super) struct Disturbance {
     /// Packets that passed.
@@ -82,6 +111,12 @@ impl Disturbance {
             Some(_) | None => {
                 if !lost && !send(channel, packet) {
                     return false;
+                }
+                let repeats =
+                    quirks.udp_duplicate.is_some_and(|every| count.is_multiple_of(u64::from(every.get())));
+                if !lost && repeats {
+                    // One that the socket has no room for is not missed.
+                    send(channel, packet);
                 }
                 self.let_go(quirks, &mut send);
             }
@@ -131,6 +166,12 @@ mod tests {
     fn a_packet_goes_behind_as_many_as_asked_for() {
         let quirks = Quirks { udp_reorder: NonZeroU16::new(2), ..Quirks::default() };
         assert_eq!(passed(quirks, 12), [1, 2, 3, 4, 5, 6, 7, 9, 10, 8, 11, 12]);
+    }
+
+    #[test]
+    fn every_nth_packet_is_sent_twice() {
+        let quirks = Quirks { udp_duplicate: NonZeroU16::new(3), ..Quirks::default() };
+        assert_eq!(passed(quirks, 7), [1, 2, 3, 3, 4, 5, 6, 6, 7]);
     }
 
     #[test]

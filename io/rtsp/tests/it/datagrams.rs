@@ -249,3 +249,44 @@ async fn a_transport_that_is_refused_is_told_from_other_refusals() {
         assert!(matches!(error, ClientError::TransportRefused { .. }), "{wanted:?}: {error:?}");
     }
 }
+
+/// A firewall lets the connection through and no datagram: the session stands, and its handler decides how long.
+#[tokio::test]
+async fn a_session_whose_datagrams_never_come_is_kept_until_its_handler_ends_it() {
+    /// Stops after two seconds.
+    struct Patient(MonoTime, u32);
+    impl PacketHandler for Patient {
+        fn rtp(&mut self, _now: MonoTime, _track: usize, _packet: &[u8]) {
+            self.1 += 1;
+        }
+        fn rtcp(&mut self, _now: MonoTime, _track: usize, _packet: &[u8]) {
+            self.1 += 1;
+        }
+        fn idle(&mut self, now: MonoTime) -> Flow {
+            if now.since(self.0) < Duration::from_secs(2) { Flow::Continue } else { Flow::Stop }
+        }
+    }
+    let (methods, asked) = oneshot::channel();
+    let addr = camera(async move |mut peer: Peer| {
+        let (_media, play) = Media::set_up(&mut peer).await;
+        peer.ok(&play, "", "").await;
+        let mut seen = Vec::new();
+        while let Some(request) = peer.request().await {
+            seen.push(request.method().to_owned());
+            peer.ok(&request, "", "").await;
+        }
+        methods.send(seen).unwrap();
+    })
+    .await;
+    let config = ClientConfig { keepalive_interval: Some(Duration::from_millis(500)), ..udp(addr) };
+    let session = connect(&config).await.unwrap().play(&[0]).await.unwrap();
+    let mut handler = Patient(MonoTime::ZERO, 0);
+    let end = within(session.run(&mut handler, clock())).await;
+    assert!(matches!(end.reason, EndReason::Stopped), "{end:?}");
+    assert_eq!(handler.1, 0);
+    // Reports of what came would be of nothing.
+    assert_eq!((end.counters.foreign_datagrams, end.counters.late), (0, 0), "{end:?}");
+    let asked = asked.await.unwrap();
+    let keepalives = asked.iter().filter(|method| *method != "TEARDOWN").count();
+    assert!(keepalives >= 2 && asked.last().is_some_and(|last| last == "TEARDOWN"), "{asked:?}");
+}

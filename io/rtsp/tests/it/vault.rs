@@ -15,7 +15,7 @@ use keepwatch_rtsp::Secret;
 use keepwatch_rtsp::client::{self, Remote, connect};
 use keepwatch_rtsp::server::{
     Delivery, Keepalives, Media, NextMedia, OpenRequest, PlayAnswer, PlayError, Quirks, Refusal, Server,
-    Service, Source,
+    Service, Source, Transports,
 };
 use tokio::net::UdpSocket;
 
@@ -615,5 +615,22 @@ async fn our_client_gets_every_frame_over_udp() {
     assert!(received.samples.iter().all(|sample| sample.lost == 0));
     for track in 0..3 {
         assert_eq!(received.of_track(track).len(), 25, "track {track}");
+    }
+}
+
+/// A server that has one way refuses the other before anything is played, and takes the one that it has.
+#[tokio::test]
+async fn a_server_with_one_transport_is_played_over_it() {
+    use client::{ClientError, Transport};
+    for (transports, accepted, other) in [
+        (Transports::Tcp, Transport::TcpInterleaved, Transport::Udp),
+        (Transports::Udp, Transport::Udp, Transport::TcpInterleaved),
+    ] {
+        let quirks = Quirks { transports, ..Quirks::default() };
+        let server = serve(Vault { quirks, ..Vault::default() }).await;
+        let client = |transport| client::ClientConfig { transport, ..config(server.addr, "/live") };
+        let refused = connect(&client(other)).await.unwrap().play(&[0]).await.unwrap_err();
+        assert!(matches!(refused, ClientError::TransportRefused { .. }), "{refused:?}");
+        connect(&client(accepted)).await.unwrap().play(&[0]).await.unwrap();
     }
 }

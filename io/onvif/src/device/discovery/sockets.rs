@@ -55,8 +55,8 @@ impl Network {
             }
         }
         let mut sockets = vec![ready(own).map_err(failed)?];
-        if address.is_ipv4() && chosen.iter().any(|interface| interface.ipv6) {
-            match ipv6(&chosen, address.port()) {
+        if address.is_ipv4() && chosen.iter().any(|interface| !interface.ipv6.is_empty()) {
+            match ipv6(&chosen, address.port(), options.service.ip()) {
                 Ok((socket, speaking)) => {
                     sockets.push(socket);
                     groups.extend(speaking);
@@ -112,12 +112,12 @@ fn speaking_ipv4(own: Ipv4Addr, port: u16) -> io::Result<Group> {
     Ok(Group { socket: ready(socket)?, group: (GROUP_IPV4, port).into(), own: own.into() })
 }
 
-fn ipv6(chosen: &[Interface], port: u16) -> io::Result<(Arc<UdpSocket>, Vec<Group>)> {
+fn ipv6(chosen: &[Interface], port: u16, service: IpAddr) -> io::Result<(Arc<UdpSocket>, Vec<Group>)> {
     let hearing = hearing((Ipv6Addr::UNSPECIFIED, port).into())?;
     let mut groups = Vec::new();
-    for interface in chosen.iter().filter(|interface| interface.ipv6) {
+    for interface in chosen.iter().filter(|interface| !interface.ipv6.is_empty()) {
         let joined = interface.join_ipv6(&hearing);
-        match joined.and_then(|()| speaking_ipv6(interface.index, port)) {
+        match joined.and_then(|()| speaking_ipv6(interface, port, service)) {
             Ok(group) => groups.push(group),
             Err(error) => warn!(interface = interface.name, %error, "not found by IPv6 of this interface"),
         }
@@ -125,14 +125,15 @@ fn ipv6(chosen: &[Interface], port: u16) -> io::Result<(Arc<UdpSocket>, Vec<Grou
     Ok((ready(hearing)?, groups))
 }
 
-fn speaking_ipv6(index: u32, port: u16) -> io::Result<Group> {
+fn speaking_ipv6(interface: &Interface, port: u16, service: IpAddr) -> io::Result<Group> {
+    let index = interface.index;
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_only_v6(true)?;
     socket.set_multicast_if_v6(index)?;
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
     let group: SocketAddr = SocketAddrV6::new(GROUP_IPV6, port, 0, index).into();
-    // The address that the machine would speak from.
-    let own = own_address_towards(group)?;
+    // The address that the machine would speak from is the link's own.
+    let own = told_address(own_address_towards(group)?, service, interface);
     Ok(Group { socket: ready(socket)?, group, own })
 }
 
@@ -141,12 +142,75 @@ fn ready(socket: Socket) -> io::Result<Arc<UdpSocket>> {
     Ok(Arc::new(UdpSocket::from_std(socket.into())?))
 }
 
-/// The address of this machine that a client reaches it by: the one that the system would answer from.
-pub(super) fn own_address_towards(client: SocketAddr) -> io::Result<IpAddr> {
+/// The address of this machine at which `client` is told to find what is served at `service`, which is no single address.
+pub(super) fn own_address_for(service: IpAddr, client: SocketAddr) -> io::Result<IpAddr> {
+    let own = own_address_towards(client)?.to_canonical();
+    let SocketAddr::V6(client) = client else { return Ok(own) };
+    let all = interfaces::all()?;
+    let by_link = |interface: &&Interface| interface.index == client.scope_id();
+    let by_address = |interface: &&Interface| match own {
+        IpAddr::V4(own) => interface.ipv4.iter().any(|(address, _)| *address == own),
+        IpAddr::V6(own) => interface.ipv6.contains(&own),
+    };
+    let interface = all.iter().find(by_link).or_else(|| all.iter().find(by_address));
+    Ok(interface.map_or(own, |interface| told_address(own, service, interface)))
+}
+
+/// What is told instead of `own`: the address of a link cannot be written down with its link, and what is served over IPv4
+/// only is not found by IPv6.
+fn told_address(own: IpAddr, service: IpAddr, interface: &Interface) -> IpAddr {
+    let is_served = |address: &IpAddr| service.is_ipv6() || address.is_ipv4();
+    let is_of_link = |address: &Ipv6Addr| address.is_unicast_link_local();
+    let plain = match own {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(own) => !is_of_link(&own),
+    };
+    if plain && is_served(&own) {
+        return own;
+    }
+    let ipv6 = interface.ipv6.iter().filter(|address| !is_of_link(address)).copied().map(IpAddr::V6);
+    let ipv4 = interface.ipv4.iter().map(|(address, _)| IpAddr::V4(*address));
+    ipv6.chain(ipv4).find(is_served).unwrap_or(own)
+}
+
+/// The address of this machine that the system would answer a client from.
+fn own_address_towards(client: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr =
         if client.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // Connecting a datagram socket sends nothing: it only looks up the route.
     let socket = std::net::UdpSocket::bind((any, 0))?;
     socket.connect(client)?;
     Ok(socket.local_addr()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_on_a_link_is_told_an_address_that_can_be_written_down() {
+        let (link, global): (Ipv6Addr, Ipv6Addr) =
+            ("fe80::1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        let ipv4 = Ipv4Addr::new(192, 0, 2, 1);
+        let (any_ipv4, any_ipv6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));
+        let interface = |ipv4: &[Ipv4Addr], ipv6: &[Ipv6Addr]| Interface {
+            ipv4: ipv4.iter().map(|address| (*address, 24)).collect(),
+            ipv6: ipv6.to_vec(),
+            ..Interface::default()
+        };
+        let both = interface(&[ipv4], &[link, global]);
+        for (own, service, interface, told) in [
+            (IpAddr::from(link), any_ipv6, &both, IpAddr::from(global)),
+            (global.into(), any_ipv6, &both, global.into()),
+            // Served over IPv4 only, and asked by IPv6.
+            (link.into(), any_ipv4, &both, ipv4.into()),
+            (global.into(), any_ipv4, &both, ipv4.into()),
+            (ipv4.into(), any_ipv4, &both, ipv4.into()),
+            (link.into(), any_ipv6, &interface(&[ipv4], &[link]), ipv4.into()),
+            // There is no other.
+            (link.into(), any_ipv6, &interface(&[], &[link]), link.into()),
+        ] {
+            assert_eq!(told_address(own, service, interface), told, "{own} for {service}");
+        }
+    }
 }

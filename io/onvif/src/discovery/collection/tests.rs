@@ -88,3 +88,43 @@ fn computers_and_printers_are_counted_and_not_found() {
     let (hosts, others) = hosts_after(heard);
     assert_eq!((hosts.len(), others), (1, 1));
 }
+
+/// One that makes up devices fills neither the list nor the count of others, and those that come behind it are found.
+#[test]
+fn a_sender_that_makes_up_devices_takes_the_place_of_nobody() {
+    let probes = Probes::new();
+    let mut collection = Collection::new(&[], &[], &probes);
+    let named = |number: u32, types: &str| Target {
+        endpoint: format!("urn:uuid:forged-{number}"),
+        types: vec![types.to_owned()],
+        ..camera(1, FORGER)
+    };
+    // Fifty to a datagram, so that the bounds on datagrams are not what stops it.
+    for batch in 0..200 {
+        let targets = |types: &str| (0..50).map(|at| named(batch * 50 + at, types)).collect();
+        hear(&mut collection, FORGER, Content::ProbeMatches(targets("dn:NetworkVideoTransmitter")));
+        hear(&mut collection, "192.0.2.67", Content::ProbeMatches(targets("wsdp:Device")));
+    }
+    hear(&mut collection, OWN, answer(OWN));
+    let mut findings = Findings::default();
+    collection.finish(&mut findings);
+    assert!(findings.devices.iter().any(|found| found.address.host_str() == Some(OWN)));
+    assert_eq!(findings.devices.len(), DEVICES_OF_SENDER_MAX + 1);
+    assert!(findings.others <= DEVICES_OF_SENDER_MAX, "{}", findings.others);
+    assert!(findings.counts.refused > 0, "{:?}", findings.counts);
+}
+
+/// The address of a link means nothing without the link, which no URL names: the device is told of all the same.
+#[test]
+fn a_device_without_an_address_that_can_be_written_down_is_named() {
+    let probes = Probes::new();
+    let mut collection = Collection::new(&[], &[], &probes);
+    hear(&mut collection, "fe80::7", answer("[fe80::7]"));
+    hear(&mut collection, "fe80::8", Content::ProbeMatches(vec![camera(2, "[fe80::8]")]));
+    // The other one is heard by another address too.
+    hear(&mut collection, "192.0.2.8", Content::ProbeMatches(vec![camera(2, "192.0.2.8")]));
+    let mut findings = Findings::default();
+    collection.finish(&mut findings);
+    let unreachable: Vec<_> = findings.unreachable.iter().map(|device| device.sender.to_string()).collect();
+    assert_eq!((unreachable, findings.devices.len()), (vec!["fe80::7".to_owned()], 1));
+}
