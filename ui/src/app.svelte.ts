@@ -170,7 +170,8 @@ function sorted(cameras: Record<string, Camera>): Camera[] {
 export function explain(error: unknown): string {
   if (!(error instanceof ApiError)) return String(error);
   if (error.status === 0) return t.common.unreachable;
-  const words = error.detail === '' ? t.common.unexplained(error.status) : sentence(error.detail);
+  const plain = error.detail === '' ? t.common.unexplained(error.status) : sentence(error.detail);
+  const words = [plain, ...[...error.fields].map(([field, detail]) => `${field}: ${detail}.`)].join(' ');
   return error.retry_after_s === null ? words : `${words} ${t.common.retryIn(error.retry_after_s)}`;
 }
 

@@ -47,6 +47,11 @@ export function length(ms: number): string {
   return t.lengths.days(Math.floor(hours / 24), hours % 24);
 }
 
+/** How old something is: tenths of a second, so that the width of the text does not change with each look. */
+export function age(ms: number): string {
+  return ms < 10_000 ? t.lengths.s((ms / 1000).toFixed(1)) : length(ms);
+}
+
 /** A number of bytes in powers of 1000, as disks are sold. */
 export function bytes(n: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];

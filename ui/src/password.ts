@@ -9,6 +9,6 @@ export type PasswordFault = 'tooShort' | 'differ' | 'isUser' | null;
 /** Compares a new password with the rule, and with its repetition. */
 export function faultOf(user: string, password: string, again: string): PasswordFault {
   if (new TextEncoder().encode(password).length < PASSWORD_BYTES_MIN) return 'tooShort';
-  if (password === user) return 'isUser';
+  if (password.toLowerCase() === user.toLowerCase()) return 'isUser';
   return password === again ? null : 'differ';
 }

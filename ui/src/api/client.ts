@@ -7,8 +7,8 @@
 
 import { formatTime } from '../time';
 import type {
-  Camera, CameraConfig, CameraTest, CoverageItem, ExportJob, ExportOrder, FrameItem, Grants, Page, ProblemDocument,
-  Scan, Session, SessionItem, StreamName, Token, User,
+  Camera, CameraConfig, CameraTest, CoverageItem, ExportJob, ExportOrder, FrameItem, Page, ProblemDocument,
+  Role, Scan, Session, SessionItem, SetGrants, StreamName, Token, User,
 } from './types';
 
 const ROOT = 'api/v1';
@@ -131,11 +131,11 @@ export const api = {
   changePassword: (old: string, fresh: string) => json<void>('PUT', ['session', 'password'], {}, { old, new: fresh }),
 
   users: () => all<User>(['users']),
-  addUser: (user: User & { password: string }) => json<User>('POST', ['users'], {}, user),
-  changeUser: (name: string, change: Grants & { password?: string }) => json<User>('PUT', ['users', name], {}, change),
+  addUser: (user: SetGrants & { name: string; password: string }) => json<User>('POST', ['users'], {}, user),
+  changeUser: (name: string, change: SetGrants & { password?: string }) => json<User>('PUT', ['users', name], {}, change),
   removeUser: (name: string) => json<void>('DELETE', ['users', name]),
   tokens: () => all<Token>(['tokens']),
-  addToken: (token: Grants & { name: string; expires: string | null }) => json<Token>('POST', ['tokens'], {}, token),
+  addToken: (token: { name: string; expires: string | null; role: Role | null; cameras: Record<string, Role> | null }) => json<Token>('POST', ['tokens'], {}, token),
   removeToken: (id: string) => json<void>('DELETE', ['tokens', id]),
   sessions: () => all<SessionItem>(['sessions']),
   endSession: (id: string) => json<void>('DELETE', ['sessions', id]),

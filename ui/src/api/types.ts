@@ -205,14 +205,21 @@ export interface Scan {
 /** A user of the node. */
 export interface User extends Grants {
   name: string;
+  created?: string | null;
+}
+
+/** Rights as they are set: both parts have to be said, so that nothing is lowered by being forgotten. */
+export interface SetGrants {
+  role: Role | null;
+  cameras: Record<string, Role>;
 }
 
 /** A token for programs; `token` is told once, when it is made. */
 export interface Token extends Grants {
   id: string;
   name: string;
-  user?: string;
-  created?: string;
+  user: string;
+  created: string;
   expires: string | null;
   token?: string;
 }
@@ -221,11 +228,12 @@ export interface Token extends Grants {
 export interface SessionItem {
   id: string;
   user: string;
-  created?: string;
-  seen?: string;
-  address?: string | null;
+  /** The address that it came from. */
+  from: string;
+  began: string;
+  used: string;
   /** Whether it is the one that asks. */
-  current?: boolean;
+  current: boolean;
 }
 
 /** Texts of the live socket. */

@@ -1,0 +1,271 @@
+/** The pages of the console in a real browser, before a made-up node. Pictures of them go to shots/. */
+
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FakeNode } from './fake';
+import { launch, Site } from './site';
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+const HOUR = 3_600_000;
+
+function node(): FakeNode {
+  const made = new FakeNode();
+  // A gap of the made-up footage begins and ends with a whole second, as its pieces do.
+  const now = Math.floor(Date.now() / 1000) * 1000;
+  made.cameras = [
+    { id: 'gate', name: 'North gate', sub: true, ofFile: true },
+    { id: 'dock', name: 'Dock 2' },
+    { id: 'tank', name: 'Tank farm east', live: 'waiting', lost: { reason: 'camera_silent', detail: 'the camera sent no pictures: its session stood and nothing came', since: now - 700_000 } },
+    { id: 'yard', name: 'Yard', live: 'unplayable', sub: true },
+  ];
+  made.gaps = [
+    { camera: 'gate', from: now - 3 * HOUR, to: now - 2.8 * HOUR, state: 'gap', reason: 'connection_lost' },
+    { camera: 'gate', from: now - 10 * HOUR, to: now - 8 * HOUR, state: 'held', reason: null, origin: 'standby' },
+    { camera: 'dock', from: now - 12 * HOUR, to: now - 11 * HOUR, state: 'held', reason: null, origin: 'edge' },
+    { camera: 'dock', from: now - 11 * HOUR, to: now - 11 * HOUR + 4000, state: 'gap', reason: 'packets_lost' },
+    { camera: 'tank', from: now - 700_000, to: now + 700_000, state: 'gap', reason: 'camera_silent' },
+    { camera: 'yard', from: now - 20 * HOUR, to: now - 14 * HOUR, state: 'unscheduled', reason: null },
+    { camera: 'yard', from: now - 30 * HOUR, to: now - 20 * HOUR, state: 'expired', reason: null },
+    { camera: 'yard', from: now - 6 * HOUR, to: now - 5 * HOUR, state: 'unknown', reason: 'disk_absent' },
+  ];
+  return made;
+}
+
+const phase = (page: Page, wanted: string): Promise<unknown> => page.waitForSelector(`.screen[data-phase="${wanted}"]`);
+const label = async (page: Page): Promise<number> => Number(await page.getAttribute('.screen', 'data-label'));
+
+describe('without a session', () => {
+  it('sets the password of a node that has none, with the code of the address', async () => {
+    const fake = node();
+    fake.setup = 'AAAA-BBBB-CCCC-DDDD';
+    const site = await Site.open(browser, fake, 'dark', '#/setup/AAAA-BBBB-CCCC-DDDD');
+    const { page } = site;
+    await page.getByLabel('New password').fill('short');
+    await page.getByLabel('The same password again').fill('short');
+    await page.getByRole('button', { name: 'Set the password' }).click();
+    await page.getByText('The password is too short').waitFor();
+    await site.shot('setup');
+    await site.accessible();
+    await page.getByLabel('New password').fill('correct horse battery');
+    await page.getByLabel('The same password again').fill('correct horse battery');
+    await page.getByRole('button', { name: 'Set the password' }).click();
+    await page.getByRole('navigation').waitFor();
+    // The code is of no use any more, and must not stay in the address.
+    expect(page.url()).not.toContain('AAAA');
+    site.complaints = site.complaints.filter((text) => !text.includes('401'));
+    await site.close();
+  });
+
+  it('refuses a wrong password in words, and logs in and out', async () => {
+    const site = await Site.open(browser, node(), 'light');
+    const { page } = site;
+    await page.getByLabel('User').fill('admin');
+    await page.getByLabel('Password').fill('wrong');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByText('No such user, or not this password.').waitFor();
+    await site.shot('login-light');
+    await site.accessible();
+    await site.login();
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByRole('button', { name: 'Log in' }).waitFor();
+    await site.close();
+  });
+});
+
+describe.each(['dark', 'light'] as const)('%s', (scheme) => {
+  it('shows every camera live, and says of each what is wrong', async () => {
+    const site = await Site.open(browser, node(), scheme);
+    const { page } = site;
+    await site.login();
+    await page.getByText('Recording 3 of 4').waitFor();
+    await page.waitForFunction(() => document.querySelectorAll('[data-phase="playing"]').length === 3);
+    const times = (): Promise<number[]> => page.evaluate(() => [...document.querySelectorAll('video')].map((video) => video.currentTime));
+    const before = await times();
+    await page.waitForFunction((old) => [...document.querySelectorAll('video')].filter((video, i) => video.currentTime > (old[i] ?? 0) + 1).length === 3, before);
+    await page.getByText(/Not recording since/).first().waitFor();
+    await page.getByText('Sub stream: this browser cannot play H.265').waitFor();
+    await page.getByText(/s behind/).first().waitFor();
+    await site.shot(`live-${scheme}`);
+    await site.accessible();
+    await page.keyboard.press('1');
+    await page.waitForURL(/camera=dock/);
+    await page.waitForFunction(() => document.querySelectorAll('[data-phase="playing"]').length === 1);
+    await site.shot(`live-one-${scheme}`);
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => document.querySelectorAll('article').length === 4);
+    await site.close();
+  });
+
+  it('plays, steps, turns round and jumps gaps on the timeline', async () => {
+    const fake = node();
+    const site = await Site.open(browser, fake, scheme);
+    const { page } = site;
+    await site.login();
+    await site.go('Timeline');
+    const box = page.getByRole('slider', { name: 'Time and camera' });
+    await box.waitFor();
+    await page.waitForFunction(() => document.querySelector('[role=slider]')?.getAttribute('aria-valuetext')?.includes('edge storage'));
+    const frame = await box.boundingBox();
+    if (frame === null) throw new Error('no chart');
+    const x = (ago: number): number => frame.x + frame.width * (0.97 - ago / (24 * HOUR));
+    // The cameras stand by their names: Dock 2, North gate, Tank farm east, Yard.
+    await page.mouse.move(x(2.9 * HOUR), frame.y + 26 + 26 * 1.5);
+    await page.getByText('Gap: the camera could not be reached').waitFor();
+    await site.shot(`timeline-${scheme}`);
+    await site.accessible();
+    await page.mouse.click(x(5 * HOUR), frame.y + 26 + 26 * 1.5);
+    await phase(page, 'playing');
+    await page.waitForFunction(() => (document.querySelector('video')?.currentTime ?? 0) > 0 && (document.querySelector('video')?.getVideoPlaybackQuality().totalVideoFrames ?? 0) > 20);
+    await site.shot(`playing-${scheme}`);
+    await page.keyboard.press('k');
+    await phase(page, 'paused');
+    const stood = await label(page);
+    await page.keyboard.press('.');
+    await page.waitForFunction((old) => Math.abs(Number(document.querySelector('.screen')?.getAttribute('data-label')) - old - 40) < 1, stood);
+    await page.keyboard.press(',');
+    await page.keyboard.press(',');
+    await page.waitForFunction((old) => Math.abs(Number(document.querySelector('.screen')?.getAttribute('data-label')) - old + 40) < 1, stood);
+    await page.keyboard.press('j');
+    await page.waitForFunction((old) => Number(document.querySelector('.screen')?.getAttribute('data-label')) < old - 1500, stood);
+    await page.keyboard.press('k');
+    await phase(page, 'paused');
+    const before = await label(page);
+    await page.getByLabel('Speed').selectOption('16');
+    await page.getByRole('button', { name: 'Play', exact: true }).click();
+    await page.waitForFunction((old) => Number(document.querySelector('.screen')?.getAttribute('data-label')) > old + 20_000, before);
+    await page.keyboard.press('k');
+    await phase(page, 'paused');
+    await page.keyboard.press('g');
+    await phase(page, 'missing');
+    await page.getByText('No footage here. Gap: the camera could not be reached').waitFor();
+    await site.shot(`gap-${scheme}`);
+    await page.keyboard.press('l');
+    await page.getByText('Went on behind 12 min').waitFor();
+    await page.keyboard.press('[');
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press(']');
+    await page.keyboard.press('e');
+    await page.getByRole('heading', { name: 'Export footage' }).waitFor();
+    await site.shot(`export-dialog-${scheme}`);
+    await site.accessible();
+    await page.getByRole('button', { name: 'Start the export' }).click();
+    await page.getByText('41 %').waitFor();
+    await site.shot(`exports-${scheme}`);
+    await site.accessible();
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByText('Cancelled').waitFor();
+    site.complaints = site.complaints.filter((text) => !text.includes('404'));
+    await site.close();
+  });
+
+  it('scans, logs in to all found cameras at once, edits and removes', async () => {
+    const fake = node();
+    fake.scanned = [
+      { address: '192.0.2.21', onvif: 'http://192.0.2.21', name: 'Lobby', model: 'X-1', added: false },
+      { address: '192.0.2.22', onvif: 'http://192.0.2.22', name: 'Lobby', model: 'X-1', added: false },
+      { address: '192.0.2.10', onvif: 'http://192.0.2.10', name: 'North gate', model: 'X-2', added: true },
+    ];
+    const site = await Site.open(browser, fake, scheme);
+    const { page } = site;
+    await site.login();
+    await site.go('Cameras');
+    await page.getByRole('button', { name: 'Scan', exact: true }).click();
+    await page.getByText('Scan ended: 3 cameras found').waitFor();
+    for (const box of await page.getByRole('checkbox', { name: 'Choose Lobby' }).all()) await box.check();
+    await site.shot(`cameras-${scheme}`);
+    await site.accessible();
+    await page.getByRole('button', { name: 'Add 2' }).click();
+    await page.getByLabel('User').fill('service');
+    await page.getByLabel('Password').fill('wrong');
+    await page.getByRole('button', { name: 'OK' }).click();
+    await page.getByText('The camera refused the login.').waitFor();
+    await page.getByLabel('Password').fill('camera');
+    await page.getByLabel('Apply to All Device(s)').check();
+    await site.shot(`login-for-${scheme}`);
+    await site.accessible();
+    await page.getByRole('button', { name: 'OK' }).click();
+    await page.getByText('Recording 5 of 6').waitFor();
+    expect(fake.added.map((camera) => [camera['id'], camera['user']])).toEqual([['lobby', 'service'], ['lobby-2', 'service']]);
+    expect(await page.getByRole('button', { name: 'Edit: North gate' }).isDisabled()).toBe(true);
+    await page.getByRole('button', { name: 'Edit: Dock 2' }).click();
+    await page.getByRole('heading', { name: 'Edit Dock 2' }).waitFor();
+    await site.shot(`edit-${scheme}`);
+    await site.accessible();
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Remove: Dock 2' }).click();
+    await page.getByText('Its footage stays until it expires').waitFor();
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    site.complaints = site.complaints.filter((text) => !text.includes('422'));
+    await site.close();
+  });
+
+  it('shows users, tokens and sessions', async () => {
+    const site = await Site.open(browser, node(), scheme);
+    const { page } = site;
+    await site.login();
+    await site.go('Users');
+    await page.getByText('backup script').waitFor();
+    await site.shot(`users-${scheme}`);
+    await site.accessible();
+    await page.getByRole('button', { name: 'Add a user' }).click();
+    await site.shot(`user-dialog-${scheme}`);
+    await site.accessible();
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Remove: admin' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+    await page.getByText('Admin is the last administrator').waitFor();
+    await page.getByRole('button', { name: 'Make a token' }).click();
+    await page.getByLabel('What it is for').fill('export script');
+    await page.getByRole('dialog').getByRole('button', { name: 'Make a token' }).click();
+    await page.getByText('kw_AAA').waitFor();
+    await page.getByRole('button', { name: 'Close' }).click();
+    await page.keyboard.press('?');
+    await site.shot(`keys-${scheme}`);
+    await site.accessible();
+    site.complaints = site.complaints.filter((text) => !text.includes('409'));
+    await site.close();
+  });
+});
+
+describe('what may be seen', () => {
+  it('draws a veil over data that is older than five seconds, and takes it away', async () => {
+    const fake = node();
+    const site = await Site.open(browser, fake);
+    const { page } = site;
+    await site.login();
+    await site.go('Cameras');
+    await page.getByText('Data live').waitFor();
+    fake.silent = true;
+    await page.getByText('What is shown may no longer be so').waitFor({ timeout: 10_000 });
+    await page.getByText(/Data \d.* old/).waitFor();
+    await site.shot('stale');
+    await site.accessible();
+    fake.silent = false;
+    await page.getByText('Data live').waitFor({ timeout: 15_000 });
+    site.complaints = site.complaints.filter((text) => !text.includes('WebSocket'));
+    await site.close();
+  });
+
+  it('offers a viewer no playback, no export and no change', async () => {
+    const fake = node();
+    fake.role = 'viewer';
+    const site = await Site.open(browser, fake);
+    const { page } = site;
+    await site.login();
+    await site.go('Timeline');
+    await page.getByText('Playing footage needs the role Operator').waitFor();
+    expect(await page.getByRole('button', { name: 'Play', exact: true }).isDisabled()).toBe(true);
+    expect(await page.getByRole('button', { name: 'Export' }).isDisabled()).toBe(true);
+    const box = await page.getByRole('slider').boundingBox();
+    await page.mouse.click((box?.x ?? 0) + 300, (box?.y ?? 0) + 40);
+    await site.go('Cameras');
+    expect(await page.getByRole('button', { name: 'Add by address' }).isDisabled()).toBe(true);
+    expect(fake.asked.filter((line) => line.includes('media.mp4'))).toEqual([]);
+    await site.close();
+  });
+});
