@@ -58,6 +58,7 @@ impl Service for Vault {
             ("/busy", _) => Err(Refusal::Busy),
             ("/replay" | "/live", _) => Ok(Box::new(Footage {
                 next: 0,
+                backwards_from: None,
                 live: request.path == "/live",
                 always_paced: self.always_paced,
                 frame_ticks: if self.frame_ticks == 0 { 3_600 } else { self.frame_ticks },
@@ -76,6 +77,8 @@ impl Service for Vault {
 struct Footage {
     /// Twice the number of the next frame, and one more for its sound.
     next: u32,
+    /// Backwards, the frame that was asked for: groups of ten come in reverse order.
+    backwards_from: Option<u32>,
     live: bool,
     always_paced: bool,
     frame_ticks: i64,
@@ -83,6 +86,15 @@ struct Footage {
 }
 
 impl Footage {
+    /// The frame that is next; `None` behind the last.
+    fn number(&self) -> Option<u32> {
+        let number = self.next / 2;
+        match self.backwards_from {
+            None => (number < FRAMES).then_some(number),
+            Some(from) => Some((from / 10).checked_sub(number / 10)? * 10 + number % 10),
+        }
+    }
+
     fn time_of(&self, number: u32) -> WallTime {
         FIRST.parse::<WallTime>().unwrap().plus(i64::from(number) * self.frame_ticks)
     }
@@ -94,17 +106,14 @@ impl Source for Footage {
     }
 
     fn next(&mut self) -> NextMedia<'_> {
-        if self.next >= FRAMES * 2 {
-            return Box::pin(std::future::ready(None));
-        }
-        let number = self.next / 2;
+        let Some(number) = self.number() else { return Box::pin(std::future::ready(None)) };
         let media = if self.next.is_multiple_of(2) { video(number) } else { audio(1, number) };
         let time = self.time_of(number);
         let mark = FrameMark {
             time,
             clean_point: media.key,
             ends_section: false,
-            discontinuity: false,
+            discontinuity: self.backwards_from.is_some() && number.is_multiple_of(10),
             terminal: number == FRAMES - 1,
             sequence: 0,
         };
@@ -120,9 +129,9 @@ impl Source for Footage {
 
     fn play(&mut self, request: &PlayRequest) -> Result<PlayAnswer, PlayError> {
         if self.live {
-            return Ok(PlayAnswer::LIVE);
+            return Ok(PlayAnswer::live(request, self.time_of(0)));
         }
-        if request.scale.is_reverse() {
+        if request.scale.thousandths() < -2_000 {
             return Err(PlayError::Scale);
         }
         let mut answer = PlayAnswer::granted(request);
@@ -133,7 +142,9 @@ impl Source for Footage {
                 return Err(PlayError::InvalidRange);
             }
             // Every tenth frame is a key frame.
-            self.next = number / 10 * 20;
+            let backwards = request.scale.is_reverse();
+            self.backwards_from = backwards.then_some(number);
+            self.next = if backwards { 0 } else { number / 10 * 20 };
         }
         if self.always_paced {
             answer.rate_control = RateControl::Paced;
@@ -240,7 +251,7 @@ async fn what_cannot_be_played_is_refused_and_playing_goes_on() {
         ("Range: clock=tomorrow-\r\n", 457),
         ("Range: clock=20261121T220030Z-20261121T220020Z\r\n", 457),
         ("Range: clock=20261121T220030Z-20261121T220040Z\r\nScale: -1.0\r\n", 457),
-        ("Range: clock=20261121T220030Z-20261121T220020Z\r\nScale: -1.0\r\n", 406),
+        ("Range: clock=20261121T220030Z-20261121T220020Z\r\nScale: -3.0\r\n", 406),
         ("Scale: fast\r\n", 400),
         ("Frames: some\r\n", 400),
         ("Require: com.example\r\n", 551),
@@ -293,6 +304,66 @@ async fn the_answer_to_play_announces_what_comes_and_a_seek_goes_on_from_there()
     assert_eq!(hand.ask("PLAY", "", &format!("{session}Rate-Control: no\r\n")).await.status, 200);
     let next = arrive(&mut hand, 2).await;
     assert!(next[0].mark.unwrap().time.ticks_since(last) <= 3_600 && !next[0].mark.unwrap().discontinuity);
+}
+
+/// ONVIF Streaming, "Reverse replay": written by hand as it stands on the wire. Sequence numbers follow the order of
+/// sending; timestamps follow the recording where the client sets the pace, and playing where the server does.
+#[tokio::test]
+async fn backwards_the_wire_has_groups_in_reverse_order_and_the_clocks_that_onvif_asks_for() {
+    let server = serve(Vault::default()).await;
+    for free in [true, false] {
+        let (mut hand, session) = set_up(&server).await;
+        let pace = if free { "Rate-Control: no\r\nScale: -1.0\r\n" } else { "Scale: -2.0\r\n" };
+        let range = "Range: clock=20261121T220003.960Z-20261121T220001.000Z\r\n";
+        let response = hand.ask("PLAY", "", &format!("{REQUIRE}{session}{range}{pace}")).await;
+        assert_eq!(response.status, 200);
+        let told = response.headers.first("Range");
+        assert_eq!(told, Some("clock=20261121T220003.960Z-20261121T220001.000Z"));
+        assert_eq!(response.headers.first("Scale"), Some(if free { "-1.0" } else { "-2.0" }));
+        let info = parse_rtp_info(response.headers.first("RTP-Info").unwrap());
+        let arrived = arrive(&mut hand, 40).await;
+        let video: Vec<&Arrived> = arrived.iter().filter(|arrived| arrived.channel == 0).collect();
+        assert_eq!(video.len(), 20);
+        for (at, video) in video.iter().enumerate() {
+            let at = u32::try_from(at).unwrap();
+            // Frames 90 to 99, at 3.6 s to 3.96 s, then 80 to 89.
+            let number = if at < 10 { 90 + at } else { 70 + at };
+            // NTP counts from 1900: 2026-11-21T22:00:00Z is 4 004 287 200 s; a frame is 40 ms.
+            let mut words = (4_004_287_200 + number / 25).to_be_bytes().to_vec();
+            let fraction = (u64::from(number % 25) << 32).div_ceil(25);
+            words.extend(u32::try_from(fraction).unwrap().to_be_bytes());
+            // C and D at the beginning of a group, nothing elsewhere; then the number of the request.
+            words.push(if number.is_multiple_of(10) { 0b1010_0000 } else { 0 });
+            words.push(u8::try_from(response.cseq().unwrap() & 0xff).unwrap());
+            words.extend([0, 0]);
+            let sent = video.mark.unwrap().to_words();
+            assert_eq!(sent[..4], words[..4], "{number}");
+            assert_eq!(sent[4..7], words[4..7], "{number}: to 60 ns");
+            assert_eq!(sent[8..], words[8..], "{number}");
+            let first = info[0].timestamp.unwrap();
+            let back = (99 - number) * 3_600;
+            let expected = if free { first.wrapping_sub(back) } else { first.wrapping_add(back / 2) };
+            assert_eq!(video.timestamp, expected, "{number}");
+        }
+        let steps = video.windows(2).map(|pair| pair[1].sequence.wrapping_sub(pair[0].sequence));
+        assert!(steps.into_iter().all(|step| (1..1_000).contains(&step)), "in the order of sending");
+    }
+}
+
+/// RFC 2326 §12.29: an answer in the unit that was asked in.
+#[tokio::test]
+async fn who_asks_the_present_for_a_clock_is_told_the_time_and_nobody_else_is() {
+    let server = serve(Vault::default()).await;
+    for (asked, told) in [
+        ("", "npt=now-"),
+        ("Range: npt=0.000-\r\n", "npt=now-"),
+        ("Range: clock=20260101T000000Z-20260101T000100Z\r\n", "clock=20261121T220000.000Z-"),
+    ] {
+        let mut hand = Hand::at(server.addr, "/live").await;
+        let response = hand.ask("SETUP", "/trackID=0", "Transport: RTP/AVP/TCP;interleaved=0-1\r\n").await;
+        let response = hand.ask("PLAY", "", &format!("{}{asked}", session_header(&response))).await;
+        assert_eq!((response.status, response.headers.first("Range")), (200, Some(told)));
+    }
 }
 
 #[tokio::test]
