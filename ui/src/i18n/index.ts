@@ -8,7 +8,8 @@ export const languages: Record<string, Texts> = { en };
 /** The first of `wanted` that there is. */
 export function choose(wanted: readonly string[]): { tag: string; texts: Texts } {
   for (const tag of wanted) {
-    const texts = Object.hasOwn(languages, tag) ? languages[tag] : languages[tag.split('-')[0] ?? ''];
+    const known = [tag, tag.split('-')[0] ?? ''].find((name) => Object.hasOwn(languages, name));
+    const texts = known === undefined ? undefined : languages[known];
     if (texts !== undefined) return { tag, texts };
   }
   return { tag: 'en', texts: en };

@@ -81,6 +81,7 @@ export class AppendQueue {
 
   /** Appends a piece behind all that waits. */
   append(data: BufferSource): void {
+    if (this.#dead) return;
     this.#waiting_bytes += data.byteLength;
     this.#add({ kind: 'append', data, bytes: data.byteLength });
   }
