@@ -7,11 +7,12 @@ use std::ops::Range;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use keepwatch_recorder::config::TlsFiles;
 use keepwatch_store::{DiskConfig, DiskState, Store, StoreError};
 use keepwatch_web::WebConfig;
 use rustix::fs::{Access, access, statvfs};
 
-use crate::config::{self, ConfigFile, Loaded, NodeConfig, Report, show_bytes};
+use crate::config::{self, ConfigFile, Loaded, NodeConfig, Report, TlsTable, show_bytes};
 use crate::{Outcome, output};
 
 /// Checks the file at `path` and says all that is wrong.
@@ -45,7 +46,7 @@ fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
     if let Err((what, remedy)) = data_directory(data) {
         report.error(file.node.data.span(), what, remedy);
     }
-    let socket = WebConfig { listen: Vec::new(), socket: Some(data.join(keepwatch_web::SOCKET_NAME)) };
+    let socket = WebConfig { socket: Some(data.join(keepwatch_web::SOCKET_NAME)), ..WebConfig::default() };
     if let Err(error) = socket.check() {
         report.error(file.node.data.span(), error.to_string(), "name a directory nearer to the root");
     }
@@ -55,6 +56,21 @@ fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
         }
     }
     registered_disks(file, node, report);
+    if let (Some(table), Some(files)) = (&file.node.tls, &node.recorder.rtsp.tls) {
+        certificate(table, files, report);
+    }
+}
+
+/// Looks whether the certificate and the key can be read and belong together. That one is not there was told already.
+fn certificate(table: &TlsTable, files: &TlsFiles, report: &mut Report) {
+    if !files.certificate.exists() || !files.key.exists() {
+        return;
+    }
+    if let Err(error) = keepwatch_tls::Identity::load(files) {
+        let remedy =
+            "name a certificate and its own key, both as PEM files that the user who runs the node can read";
+        report.error(table.certificate.span(), format!("the certificate cannot be shown: {error}"), remedy);
+    }
 }
 
 /// What is wrong, and what to do.

@@ -18,7 +18,7 @@ Exit codes:
   0  done
   1  failed; standard error says why
   2  the command line or the configuration is wrong
-  3  done, and faults were found (verify, status, fetch)";
+  3  done, and faults were found (verify, status, fetch, audit verify)";
 
 /// Records IP cameras and accounts for every second.
 #[derive(Debug, Parser)]
@@ -44,6 +44,9 @@ pub(crate) enum Command {
     Verify(VerifyOptions),
     /// Write footage to an MP4 file
     Export(ExportOptions),
+    /// The log of who did what
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Find cameras in the network
     Scan(ScanOptions),
     /// Fetch recorded footage of a camera or another recorder over the network
@@ -122,6 +125,24 @@ pub(crate) struct ScanOptions {
     /// Port that cameras are asked at
     #[arg(long, hide = true, default_value_t = keepwatch_onvif::discovery::PORT)]
     pub(crate) port: u16,
+}
+
+/// What to do with the audit log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Prove that no entry was changed, left out or cut off
+    Verify(AuditVerifyOptions),
+}
+
+/// Options of `audit verify`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerifyOptions {
+    /// Which node
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `check`.

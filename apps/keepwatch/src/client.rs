@@ -66,6 +66,8 @@ struct Status {
     started: WallTime,
     now: WallTime,
     disks: Vec<Disk>,
+    #[serde(default)]
+    certificate: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,7 +83,7 @@ struct Disk {
 
 /// The data directory of the node that `options` name. Only where the configuration says it is matters here, so one
 /// with mistakes elsewhere will do.
-fn data_of(options: &NodeOptions) -> anyhow::Result<PathBuf> {
+pub(crate) fn data_of(options: &NodeOptions) -> anyhow::Result<PathBuf> {
     if let Some(data) = &options.data {
         return Ok(data.clone());
     }
@@ -124,8 +126,9 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
             seconds(Some(status.started))
         ),
         format!("{recording} of {} cameras recording at {}", cameras.len(), seconds(Some(status.now))),
-        String::new(),
     ];
+    lines.extend(status.certificate.as_ref().map(|shown| format!("certificate {}", printable(shown))));
+    lines.push(String::new());
     let mut rows = vec![["CAMERA", "NAME", "RECORDING", "ON DISK UNTIL", "GAP SINCE"].map(str::to_owned)];
     for camera in cameras {
         let main = Stream {
@@ -304,7 +307,7 @@ mod tests {
             camera("shop", json!({"recording": false, "connection": "unwanted", "durable_until": null})),
         ];
         let status: Status = serde_json::from_value(json!({
-            "name": "north", "version": "1", "started": "2026-11-21T22:00:00Z", "now": "2026-11-21T22:05:02Z",
+            "certificate": "sha256:00", "name": "north", "version": "1", "started": "2026-11-21T22:00:00Z", "now": "2026-11-21T22:05:02Z",
             "disks": [{"path": "/srv/f", "state": "gone", "detail": "no such file", "slow": true,
                 "size_bytes": 1_u64 << 30, "used_bytes": 1_u64 << 29, "protected_bytes": 0}],
         }))
@@ -313,6 +316,7 @@ mod tests {
         let expected = "\
 north, version 1, running since 2026-11-21T22:00:00Z
 1 of 3 cameras recording at 2026-11-21T22:05:02Z
+certificate sha256:00
 
 CAMERA  NAME        RECORDING    ON DISK UNTIL         GAP SINCE
 gate    GATE        yes          2026-11-21T22:05:01Z  -

@@ -17,12 +17,11 @@ mod units;
 mod tests;
 
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keepwatch_recorder::config::{DiskConfig, RecorderConfig, RtspConfig};
-use keepwatch_web::WebConfig;
 use serde_spanned::Spanned;
 use toml::de::DeTable;
 
@@ -81,7 +80,7 @@ impl Default for NodeTable {
         Self {
             name: None,
             data: Spanned::new(0..0, PathBuf::from("/var/lib/keepwatch")),
-            listen: vec![Spanned::new(0..0, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 8080)))],
+            listen: vec![Spanned::new(0..0, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8443)))],
             rtsp_listen: Vec::new(),
             rtsps_listen: Vec::new(),
             tls: None,
@@ -259,16 +258,6 @@ impl ConfigFile {
 
     /// What the node is told to do; reads the password files.
     fn resolve(&self, report: &mut Report) -> NodeConfig {
-        for address in &self.node.listen {
-            let alone = WebConfig { listen: vec![*address.get_ref()], socket: None };
-            if let Err(error) = alone.check() {
-                report.error(
-                    address.span(),
-                    format!("listen = {}", quoted(&address.to_string())),
-                    error.to_string(),
-                );
-            }
-        }
         let bare =
             |addresses: &[Spanned<SocketAddr>]| addresses.iter().map(|address| *address.get_ref()).collect();
         let rtsp = RtspConfig {
@@ -384,7 +373,7 @@ fn path(text: &str, directory: &Path) -> Result<PathBuf, Complaint> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, Complaint> {
-    socket_address(text, "write numbers like \"[::1]:8080\" or \"127.0.0.1:8080\"")
+    socket_address(text, "write numbers like \"[::]:8443\" or \"192.0.2.1:8443\"")
 }
 
 fn rtsp_address(text: &str) -> Result<SocketAddr, Complaint> {

@@ -4,6 +4,7 @@
 //! causes, never as a dump. It is a library so that the fuzz targets reach the reader of the configuration; the
 //! binary only calls [`main`].
 
+mod audit;
 mod check;
 mod cli;
 mod client;
@@ -17,6 +18,7 @@ mod output;
 mod parent;
 mod run;
 mod scan;
+mod users;
 mod verify;
 
 use std::path::Path;
@@ -24,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::cli::{Cli, Command};
+use self::cli::{AuditCommand, Cli, Command};
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,7 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
             logging::start("warn")?;
             on_one_core(fetch::fetch(*options))
         }
+        Command::Audit(AuditCommand::Verify(options)) => audit::verify(&options),
         Command::Verify(options) => verify::verify(&options),
         Command::Lab(options) => {
             parent::end_with(options.parent)?;

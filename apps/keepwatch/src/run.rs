@@ -5,25 +5,22 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use keepwatch_recorder::{Applied, Node, api};
-use keepwatch_web::{Auth, AuthConfig, FirstUser, SystemClock, Web, WebConfig, WebError, serve};
+use keepwatch_recorder::{Applied, Node};
+use keepwatch_web::{Application, Audit, Web, WebConfig, serve};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::cli::RunOptions;
 use crate::config::{self, Loaded, NodeConfig};
+use crate::users::{self, Opened};
 use crate::{Outcome, memory, output};
 
 /// Time between two tries to listen on an address that is taken.
 const LISTEN_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Variable that holds the first administrator's password.
-const PASSWORD_VARIABLE: &str = "KEEPWATCH_ADMIN_PASSWORD";
 
 /// Runs the node that `options` name until it is told to end.
 pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
@@ -32,14 +29,18 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     // Listened for from the start: a signal that comes early must not be lost.
     let mut signals = Signals::listen()?;
     let node = Node::start(config.recorder.clone()).await.context("the recorder cannot start")?;
-    let served = serve_socket(&node, &config).await;
-    let (auth, socket) = match served {
-        Ok(served) => served,
+    let opened = match users::open(&node, &config.recorder.data) {
+        Ok(opened) => serve_socket(&config.recorder.data, &opened.application).await.map(|web| (opened, web)),
+        Err(error) => Err(error),
+    };
+    let (Opened { application, audit, code }, socket) = match opened {
+        Ok(opened) => opened,
         Err(error) => {
             node.stop().await;
             return Err(error);
         }
     };
+    let _audited = users::tell_of_audit(&node, &audit);
     if let Err(error) = memory::keep(&config.recorder) {
         warn!(%error, "the disks could not be noted in the data directory; verify needs --config");
     }
@@ -47,7 +48,10 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     let mut running = config;
     loop {
         tokio::select! {
-            listening = listen(&auth, &node, &running.listen), if web.is_none() => {
+            listening = listen(&node, &application, &running.listen), if web.is_none() => {
+                if let (Some(code), Some(fingerprint)) = (&code, node.fingerprint()) {
+                    output::complain(users::invitation(code, listening.addresses(), fingerprint));
+                }
                 if options.ready_line {
                     let addresses = listening.addresses();
                     output::say(json!({"listening": addresses, "data": running.recorder.data}));
@@ -66,13 +70,13 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     }
     info!("ending; a second signal ends at once");
     tokio::select! {
-        () = end(web, socket, node) => {}
+        () = end(web, socket, node, &audit) => {}
         () = signals.end() => warn!("ended at once; what was not yet on disk is lost"),
     }
     Ok(Outcome::Done)
 }
 
-async fn end(web: Option<Web>, socket: Web, node: Node) {
+async fn end(web: Option<Web>, socket: Web, node: Node, audit: &Audit) {
     // Both at once: each gives running requests the same few seconds.
     let network = async {
         if let Some(web) = web {
@@ -80,6 +84,7 @@ async fn end(web: Option<Web>, socket: Web, node: Node) {
         }
     };
     tokio::join!(network, socket.shutdown());
+    audit.flush().await;
     node.stop().await;
 }
 
@@ -98,44 +103,21 @@ fn load(file: &Path) -> Option<NodeConfig> {
     (!report.failed()).then_some(node)
 }
 
-/// Opens the users and serves the Unix socket of the command line.
-async fn serve_socket(node: &Node, config: &NodeConfig) -> anyhow::Result<(Auth, Web)> {
-    let data = &config.recorder.data;
-    let given = std::env::var(PASSWORD_VARIABLE).ok();
-    let was_given = given.is_some();
-    let (auth, first) = Auth::open(AuthConfig {
-        data: data.clone(),
-        admin_password: given,
-        watcher: Arc::new(node.clone()),
-        clock: Arc::new(SystemClock::default()),
-    })?;
-    match first {
-        FirstUser::Present if was_given => {
-            info!("{PASSWORD_VARIABLE} is not used: this node has users already");
-        }
-        FirstUser::Present => {}
-        FirstUser::Created => info!("the user admin was created with the password from {PASSWORD_VARIABLE}"),
-        // To standard error and not to the log, whose filter might swallow it.
-        FirstUser::Invented(password) => output::complain(format_args!(
-            "The user \"admin\" was created with the password {password}\nIt is shown this once and kept nowhere."
-        )),
-    }
-    let socket = WebConfig { listen: Vec::new(), socket: Some(data.join(keepwatch_web::SOCKET_NAME)) };
-    let web = serve(socket, auth.clone(), api::router(node.clone())).await?;
-    Ok((auth, web))
+/// Serves the Unix socket of the command line.
+async fn serve_socket(data: &Path, application: &Application) -> anyhow::Result<Web> {
+    let socket = WebConfig { socket: Some(data.join(keepwatch_web::SOCKET_NAME)), ..WebConfig::default() };
+    Ok(serve(socket, application).await?)
 }
 
 /// Listens on the network, however long it takes: recording does not wait for it.
-async fn listen(auth: &Auth, node: &Node, addresses: &[SocketAddr]) -> Web {
-    let config = WebConfig { listen: addresses.to_vec(), socket: None };
+async fn listen(node: &Node, application: &Application, addresses: &[SocketAddr]) -> Web {
     let mut told = false;
     loop {
-        match serve(config.clone(), auth.clone(), api::router(node.clone())).await {
+        match try_listen(node, application, addresses).await {
             Ok(web) => return web,
-            Err(failure) => {
-                let cause = cause(&failure);
+            Err(why) => {
                 if !told {
-                    error!("{failure}: {cause}; the cameras are recorded, and it is tried again every 5 s");
+                    error!("{why}; the cameras are recorded, and it is tried again every 5 s");
                     told = true;
                 }
                 tokio::time::sleep(LISTEN_INTERVAL).await;
@@ -144,8 +126,18 @@ async fn listen(auth: &Auth, node: &Node, addresses: &[SocketAddr]) -> Web {
     }
 }
 
-fn cause(failure: &WebError) -> String {
-    std::error::Error::source(failure).map(ToString::to_string).unwrap_or_default()
+/// Opens the certificate and listens; else says in a sentence why it could not.
+async fn try_listen(node: &Node, application: &Application, addresses: &[SocketAddr]) -> Result<Web, String> {
+    let identity = node.identity().await;
+    let identity =
+        identity.map_err(|error| format!("the HTTP server has no certificate to show: {error}"))?;
+    let config = WebConfig { listen: addresses.to_vec(), tls: Some(identity.config()), socket: None };
+    let web = serve(config, application).await.map_err(|failure| {
+        let cause = std::error::Error::source(&failure).map(ToString::to_string).unwrap_or_default();
+        format!("{failure}: {cause}")
+    })?;
+    info!(certificate = %identity.fingerprint(), "HTTPS is served");
+    Ok(web)
 }
 
 /// Takes up a changed file, or keeps the running configuration and says why. Returns what runs.

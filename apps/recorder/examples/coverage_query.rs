@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a program that reports on standard output")]
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -16,6 +17,7 @@ use keepwatch_model::{CameraId, StreamId, TICKS_PER_SECOND, WallTime};
 use keepwatch_recorder::config::{CameraConfig, DiskConfig, RecorderConfig};
 use keepwatch_recorder::{Clock, Node, api};
 use keepwatch_store::{LedgerRow, Silent, Store, StoreConfig};
+use keepwatch_web::{Application, Audit, Auth, AuthConfig, Channel, Peer, SystemClock};
 use tower::ServiceExt;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -39,7 +41,7 @@ async fn main() -> Result<(), Failure> {
     let before = Instant::now();
     let node = Node::start(config(directory.path(), &ids)).await?;
     let start_ms = before.elapsed().as_millis();
-    let api = api::router(node.clone());
+    let api = application(directory.path(), &node)?.router();
     let day = now.plus(-86_400 * TICKS_PER_SECOND);
     let mut day_ms = Vec::new();
     let mut whole_ms = Vec::new();
@@ -84,7 +86,7 @@ fn config(data: &Path, ids: &[CameraId]) -> RecorderConfig {
 /// Enters one reconnect an hour, with gaps of 1 to 30 s.
 fn fill(data: &Path, ids: &[CameraId], from: WallTime, now: WallTime) -> Result<(), Failure> {
     std::fs::create_dir_all(data.join("disk"))?;
-    let (store, _) = Store::open(store_config(data), std::sync::Arc::new(Silent))?;
+    let (store, _) = Store::open(store_config(data), Arc::new(Silent))?;
     let hour = 3_600 * TICKS_PER_SECOND;
     for (id, phase) in ids.iter().zip(0i64..) {
         let mut rows = Vec::new();
@@ -105,10 +107,28 @@ fn fill(data: &Path, ids: &[CameraId], from: WallTime, now: WallTime) -> Result<
     Ok(())
 }
 
+/// The API of `node`, as its own user asks it over the Unix socket.
+fn application(data: &Path, node: &Node) -> Result<Application, Failure> {
+    let clock = Arc::new(SystemClock::default());
+    let (audit, _) = Audit::open(data, Arc::clone(&clock) as _)?;
+    let (auth, _) = Auth::open(AuthConfig {
+        data: data.to_owned(),
+        admin_password: None,
+        watcher: Arc::new(node.clone()),
+        clock,
+        audit,
+    })?;
+    Ok(Application::new(&auth, api::routes(node.clone()), None))
+}
+
 /// Milliseconds until the whole answer is there.
 async fn ask(api: &Router, uri: &str) -> Result<f64, Failure> {
     let before = Instant::now();
-    let response = api.clone().oneshot(Request::get(uri).body(Body::empty())?).await?;
+    let request = Request::get(uri)
+        .extension(Peer::Process { uid: 0, administrator: true })
+        .extension(Channel::Socket)
+        .body(Body::empty())?;
+    let response = api.clone().oneshot(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     let took: Duration = before.elapsed();

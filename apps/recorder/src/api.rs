@@ -1,7 +1,8 @@
 //! The recorder over HTTP: what it knows, as JSON; footage, as MP4.
 //!
-//! Types of this folder are the wire; they are made from domain types by `From`. Sessions and roles are checked
-//! by `io/web` before a handler runs; a handler that needs more than a viewer asks for it.
+//! Types of this folder are the wire; they are made from domain types by `From`. Sessions and the rules of
+//! the table below are kept by `io/web` before a handler runs; where a body names the camera, or what is listed is of
+//! many, the handler asks at that place.
 
 mod cameras;
 mod coverage;
@@ -11,42 +12,25 @@ mod protections;
 mod query;
 mod status;
 
-use axum::Router;
-use axum::routing::{delete, get};
 use keepwatch_model::{EventCode, Subject};
-use keepwatch_web::{LoginOutcome, LoginRecord, LoginWatcher};
-use serde::Serialize;
+use keepwatch_web::{Access, LoginOutcome, LoginRecord, LoginWatcher, Role, Routes};
 
 use crate::Node;
 
-/// All routes under `/api/v1`, without login and sessions, which the web server adds.
-pub fn router(node: Node) -> Router {
-    Router::new()
-        .route("/api/v1/health", get(status::health))
-        .route("/api/v1/status", get(status::status))
-        .route("/api/v1/cameras", get(cameras::list))
-        .route("/api/v1/cameras/{id}", get(cameras::one))
-        .route("/api/v1/cameras/{id}/coverage", get(coverage::coverage))
-        .route("/api/v1/cameras/{id}/export.mp4", get(export::export))
-        .route("/api/v1/events", get(events::events))
-        .route("/api/v1/protections", get(protections::list).post(protections::protect))
-        .route("/api/v1/protections/{id}", delete(protections::release))
+/// All routes under `/api/v1`, without those of users, which the web server adds.
+pub fn routes(node: Node) -> Routes {
+    Routes::new()
+        .get("/api/v1/health", Access::Open, status::health)
+        .get("/api/v1/status", Access::Anywhere(Role::Viewer), status::status)
+        .get("/api/v1/cameras", Access::User, cameras::list)
+        .get("/api/v1/cameras/{id}", Access::Camera(Role::Viewer), cameras::one)
+        .get("/api/v1/cameras/{id}/coverage", Access::Camera(Role::Viewer), coverage::coverage)
+        .get("/api/v1/cameras/{id}/export.mp4", Access::Camera(Role::Operator), export::export)
+        .get("/api/v1/events", Access::Anywhere(Role::Viewer), events::events)
+        .get("/api/v1/protections", Access::User, protections::list)
+        .post("/api/v1/protections", Access::Object(Role::Operator), protections::protect)
+        .delete("/api/v1/protections/{id}", Access::Everywhere(Role::Administrator), protections::release)
         .with_state(node)
-}
-
-/// A list, and where it goes on.
-#[derive(Serialize)]
-struct Page<T> {
-    items: Vec<T>,
-    /// Value of `cursor` for the next page; `null` at the end.
-    next: Option<String>,
-}
-
-impl<T> Page<T> {
-    /// A list that is complete.
-    fn whole(items: Vec<T>) -> Self {
-        Self { items, next: None }
-    }
 }
 
 impl LoginWatcher for Node {
@@ -59,3 +43,6 @@ impl LoginWatcher for Node {
         self.add_event(code, Subject::User(record.user.clone()), text);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_tls::{Identity, IdentityError, Making, Names};
 use tokio::sync::OnceCell;
@@ -43,6 +44,11 @@ impl Certificate {
     /// Opens it, unless that was done before.
     pub(crate) async fn open(&self) -> Result<Identity, IdentityError> {
         self.opened.get_or_try_init(|| self.read()).await.cloned()
+    }
+
+    /// By what clients know it; `None` until it was opened.
+    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
+        self.opened.get().map(Identity::fingerprint)
     }
 
     async fn read(&self) -> Result<Identity, IdentityError> {

@@ -6,6 +6,7 @@ mod ledgers;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_model::{CameraId, EventCode, GapReason, Span, StreamId, Subject, WallTime};
 use keepwatch_recording::ledger::Ledger;
 use keepwatch_store::{DiskState, EventLog, Recovery, Store, StoreConfig, StoreError};
@@ -229,6 +230,19 @@ impl Node {
     /// Where it can be watched over RTSP.
     pub fn serving(&self) -> Serving {
         self.inner.servers().as_ref().map(Servers::serving).unwrap_or_default()
+    }
+
+    /// What it shows over TLS: the operator's certificate, or its own, which is made where there is none.
+    ///
+    /// # Errors
+    /// When the files cannot be read, do not belong together, or cannot be made.
+    pub async fn identity(&self) -> Result<keepwatch_tls::Identity, keepwatch_tls::IdentityError> {
+        self.inner.certificate.open().await
+    }
+
+    /// By what clients know its certificate; `None` until it was opened.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.inner.certificate.fingerprint()
     }
 
     /// Its cameras by id.

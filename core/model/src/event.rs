@@ -116,6 +116,12 @@ event_codes! {
     LoginFailed = "login_failed", Warning;
     /// Footage left the system.
     FootageExported = "footage_exported", Info;
+    /// The end of the audit log, so that a cut tail is noticed.
+    AuditHead = "audit_head", Info;
+    /// The audit log cannot be written.
+    AuditFailed = "audit_failed", Warning;
+    /// The audit log is written again.
+    AuditWritten = "audit_written", Info;
 }
 
 impl fmt::Display for EventCode {

@@ -143,6 +143,23 @@ impl EventLog {
     }
 }
 
+/// The events of one `code` in the log of the directory `data`, the newest first, also while a node writes it; none when
+/// there is no log. At most 10,000 are read.
+pub fn events_of(data: &Path, code: EventCode) -> Result<Vec<(WallTime, String)>, StoreError> {
+    let path = data.join(FILE);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let mut statement =
+        connection.prepare("SELECT at, text FROM events WHERE code = ?1 ORDER BY id DESC LIMIT 10000")?;
+    let rows = statement.query_map([code.as_str()], |row| {
+        Ok((WallTime::from_ticks(row.get(0)?), row.get::<_, String>(1)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 impl std::fmt::Debug for EventLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "EventLog({})", self.0.path.display())

@@ -27,7 +27,7 @@ pub use crash::{CrashReport, crash_images};
 pub use device::{BlockDev, DeviceOp, Fault, FaultDev, FaultSwitch, MemoryDev, RecordingDev};
 pub use disk::WrapDevice;
 pub use error::{CommitError, FormatError, PushError, ReadError, StoreError};
-pub use event_log::{EventCursor, EventLog, EventPage, EventQuery};
+pub use event_log::{EventCursor, EventLog, EventPage, EventQuery, events_of};
 pub use format::decode_untrusted;
 pub use read::Record;
 pub use store::{HeldSpan, Store};

@@ -1,9 +1,12 @@
 //! What every response passes: the body limit on the way in, problem documents and headers on the way out.
 
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{FromRequest, Request};
 use axum::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
     RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -12,12 +15,18 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use serde::de::DeserializeOwned;
+use tokio::time::{Sleep, sleep};
 
 use crate::Problem;
 use crate::problem::of_status;
 
 /// Largest body of a request: no request of the API carries media, and a whole configuration is a few KiB.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a body of that size may take, also over a poor line.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Most of the text of a bare error that is taken over into its problem document.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -29,7 +38,41 @@ pub(crate) async fn limit_body(request: Request, next: Next) -> Response {
     if said.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
         return of_status(StatusCode::PAYLOAD_TOO_LARGE, "").into_response();
     }
-    next.run(request.map(|body| Body::new(Limited::new(body, BODY_BYTES_MAX)))).await
+    next.run(request.map(|body| Body::new(Timely::new(Limited::new(body, BODY_BYTES_MAX))))).await
+}
+
+/// A body that must be over in time: else a client that sends it drop by drop would keep its place for ever.
+struct Timely<B> {
+    body: B,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl<B> Timely<B> {
+    fn new(body: B) -> Self {
+        Self { body, deadline: Box::pin(sleep(BODY_PATIENCE)) }
+    }
+}
+
+impl<B> HttpBody for Timely<B>
+where
+    B: HttpBody<Error = Box<dyn Error + Send + Sync>> + Unpin,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        self.deadline.as_mut().poll(context).map(|()| Some(Err("the body came too slowly".into())))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Turns the bare texts that the router and its extractors answer into problem documents.
@@ -61,14 +104,27 @@ pub(crate) async fn problems(request: Request, next: Next) -> Response {
     problem
 }
 
-/// Adds what keeps a browser from guessing types, framing, storing and leaking.
+/// What a browser may load and run for the console: nothing from elsewhere, nothing inline.
+const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+                                media-src 'self' blob:; connect-src 'self'; font-src 'self'; frame-ancestors 'none'; \
+                                base-uri 'none'; form-action 'self'";
+
+/// What the console has no use for, so that nothing that gets into it has one either.
+const PERMISSIONS: &str = "accelerometer=(), autoplay=(self), camera=(), display-capture=(), fullscreen=(self), \
+                           geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), \
+                           publickey-credentials-get=(), screen-wake-lock=(self), usb=()";
+
+/// Adds what keeps a browser from guessing types, framing, storing, leaking, and running what is not ours.
 pub(crate) async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    let fixed: [(HeaderName, &'static str); 5] = [
+    let fixed: [(HeaderName, &'static str); 8] = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         (REFERRER_POLICY, "no-referrer"),
-        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (CONTENT_SECURITY_POLICY, CONTENT_SECURITY),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), PERMISSIONS),
         (CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in fixed {
@@ -77,8 +133,43 @@ pub(crate) async fn security_headers(request: Request, next: Next) -> Response {
     response
 }
 
+/// How long a small body may take.
+const SMALL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A body of JSON with at most so many bytes, read when it is asked for. What is wrong with it is told without quoting
+/// it, as it may hold a password.
+pub(crate) struct Small<const BYTES_MAX: usize = 65_536>(Body);
+
+impl<S: Sync, const BYTES_MAX: usize> FromRequest<S> for Small<BYTES_MAX> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        // A form of another site can be sent without asking the server first; JSON cannot.
+        if !is_json(request.headers().get(CONTENT_TYPE)) {
+            return Err(of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, ""));
+        }
+        Ok(Self(request.into_body()))
+    }
+}
+
+impl<const BYTES_MAX: usize> Small<BYTES_MAX> {
+    /// The body as JSON. `code` and `form` tell what is wrong and how it should be.
+    pub(crate) async fn json<T: DeserializeOwned>(
+        self,
+        code: &'static str,
+        form: &str,
+    ) -> Result<T, Problem> {
+        let body = read_small(self.0, BYTES_MAX, SMALL_PATIENCE).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            // The text of the error can quote the body.
+            let place = format!("line {} column {}", error.line(), error.column());
+            Problem::bad_request(code, format!("at {place}: send {form}"))
+        })
+    }
+}
+
 /// Reads a small body whole: at most `bytes_max`, within `patience`.
-pub(crate) async fn read_small(body: Body, bytes_max: usize, patience: Duration) -> Result<Vec<u8>, Problem> {
+async fn read_small(body: Body, bytes_max: usize, patience: Duration) -> Result<Vec<u8>, Problem> {
     let collected = tokio::time::timeout(patience, Limited::new(body, bytes_max).collect());
     match collected.await {
         Ok(Ok(body)) => Ok(body.to_bytes().into()),
@@ -101,7 +192,41 @@ pub(crate) async fn read_small(body: Body, bytes_max: usize, patience: Duration)
 }
 
 /// Whether a `Content-Type` names JSON.
-pub(crate) fn is_json(value: Option<&HeaderValue>) -> bool {
+fn is_json(value: Option<&HeaderValue>) -> bool {
     let Some(text) = value.and_then(|value| value.to_str().ok()) else { return false };
     text.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body of which only the beginning ever comes.
+    struct Begun(bool);
+
+    impl HttpBody for Begun {
+        type Data = axum::body::Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+            if std::mem::replace(&mut self.0, true) {
+                return Poll::Pending;
+            }
+            Poll::Ready(Some(Ok(Frame::data(axum::body::Bytes::from_static(b"{")))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_too_slowly_is_given_up() {
+        let small = Small::<100>(Body::new(Begun(false)));
+        let problem = small.json::<serde_json::Value>("x", "x").await.unwrap_err();
+        assert_eq!((problem.status(), problem.code()), (StatusCode::REQUEST_TIMEOUT, "body_slow"));
+        let begun = tokio::time::Instant::now();
+        let timely = Timely::new(Limited::new(Body::new(Begun(false)), BODY_BYTES_MAX));
+        assert!(timely.collect().await.is_err());
+        assert_eq!(begun.elapsed().as_secs(), BODY_PATIENCE.as_secs());
+    }
 }

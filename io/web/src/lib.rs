@@ -1,25 +1,41 @@
 //! The HTTP server of a node: listeners, sessions, roles, and errors that say what to do.
 //!
-//! It serves whatever router a program hands in, behind one gate: nothing but `GET /api/v1/health` and
-//! `POST /api/v1/login` is answered without a session, from whatever address it comes. The same routes are
-//! served on a Unix socket, whose peers the kernel identifies. It speaks plain HTTP/1.1 (RFC 9112) and
-//! therefore listens on loopback addresses only. It knows no cameras and keeps no business state.
+//! It serves the table of routes that a program hands in, behind one gate: without a session nothing is answered but
+//! what the table calls open, from whatever address it comes. The same routes are served on a Unix socket, whose peers
+//! the kernel identifies. Who did what is entered into an audit log. It knows no cameras and keeps no business state.
 
+mod assets;
+mod audit;
 mod auth;
+mod channel;
 mod client;
+mod clock;
+mod hash;
 mod layers;
 mod origin;
+mod page;
+mod peer;
 mod problem;
+mod routes;
 mod server;
 mod socket;
 
-pub use auth::{
-    Auth, AuthConfig, AuthError, Clock, FirstUser, Identity, LoginOutcome, LoginRecord, LoginWatcher, Role,
-    SystemClock, Via,
+pub use assets::{Asset, Assets};
+pub use audit::{
+    Action, Audit, AuditChanges, AuditError, AuditOpened, AuditReport, Head, Receipt, verify as verify_audit,
 };
+pub use auth::{
+    Auth, AuthConfig, AuthError, Caller, FirstUser, Grants, Identity, LoginOutcome, LoginRecord,
+    LoginWatcher, Right, Role, Via,
+};
+pub use channel::{Channel, Place};
 pub use client::{ClientError, SocketClient};
-pub use problem::Problem;
-pub use server::{Peer, Web, WebConfig, WebError, serve};
+pub use clock::{Clock, SystemClock};
+pub use page::Page;
+pub use peer::Peer;
+pub use problem::{FieldError, Problem};
+pub use routes::{Access, Routes, Rule};
+pub use server::{Application, Web, WebConfig, WebError, serve};
 
 /// File name of the Unix socket in the data directory.
 pub const SOCKET_NAME: &str = "keepwatch.sock";

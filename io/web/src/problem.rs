@@ -9,6 +9,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::auth::NoChance;
+
 /// The media type of a problem document (RFC 9457 §3).
 pub(crate) const PROBLEM_TYPE: &str = "application/problem+json";
 
@@ -20,6 +22,23 @@ pub struct Problem {
     title: Cow<'static, str>,
     detail: String,
     retry_after: Option<Duration>,
+    errors: Vec<FieldError>,
+}
+
+/// What is wrong with one field of a body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The field, such as `url` or `cameras.gate`.
+    field: Cow<'static, str>,
+    /// What is wrong with it, and what to write.
+    detail: String,
+}
+
+impl FieldError {
+    /// Something wrong with `field`.
+    pub fn new(field: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self { field: field.into(), detail: detail.into() }
+    }
 }
 
 #[derive(Serialize)]
@@ -28,6 +47,8 @@ struct Document<'a> {
     status: u16,
     code: &'a str,
     detail: &'a str,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
 }
 
 impl Problem {
@@ -39,7 +60,8 @@ impl Problem {
         title: impl Into<Cow<'static, str>>,
         detail: impl Into<String>,
     ) -> Self {
-        Self { status, code: code.into(), title: title.into(), detail: detail.into(), retry_after: None }
+        let (code, title, detail) = (code.into(), title.into(), detail.into());
+        Self { status, code, title, detail, retry_after: None, errors: Vec::new() }
     }
 
     /// The request cannot be understood (400).
@@ -60,6 +82,22 @@ impl Problem {
     /// There is no such thing (404).
     pub fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, "There is no such thing", detail)
+    }
+
+    /// There is no such camera, or none that the user may know of: both are told with the same words (404).
+    pub fn camera_unknown(id: &str) -> Self {
+        let shown: String = id.chars().take(64).collect();
+        Self::not_found("camera_unknown", format!("no camera {shown:?}; GET /api/v1/cameras lists them"))
+    }
+
+    /// Fields of the body cannot be as they are (422).
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let details: Vec<String> =
+            errors.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect();
+        let title = "Some fields cannot be as they are";
+        let problem =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "fields_invalid", title, details.join("; "));
+        Self { errors, ..problem }
     }
 
     /// The state of things does not allow it (409).
@@ -100,6 +138,12 @@ impl Problem {
     }
 }
 
+impl From<NoChance> for Problem {
+    fn from(error: NoChance) -> Self {
+        Self::internal(format!("{error}; see the log of the node"))
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let document = Document {
@@ -107,6 +151,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             code: &self.code,
             detail: &self.detail,
+            errors: &self.errors,
         };
         let body = serde_json::to_vec(&document).expect("a struct of texts and a number has a JSON form");
         let mut response = Response::new(Body::from(body));

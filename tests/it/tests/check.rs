@@ -53,7 +53,7 @@ fn every_mistake_is_named_with_its_line_and_a_remedy() {
         ("\"data\"", "\"node.toml/data\"", "node.toml:3:8:", "is a file"),
         ("\"gate\"", "\"Gate!\"", "node.toml:14:6:", "a-z"),
         ("rtsp://", "http://", "node.toml:15:7:", "rtsp://"),
-        ("127.0.0.1:8080", "0.0.0.0:8080", "node.toml:4:10:", "TLS"),
+        ("127.0.0.1:8080", "localhost:8080", "node.toml:4:10:", "not an address"),
         ("\"256 MiB\"", "\"256 EiB\"", "node.toml:8:8:", "GiB"),
         ("[[camera]]", "[[camera]", "node.toml:13:", ""),
         ("url =", "password_file = \"missing\"\nuser = \"u\"\nurl =", "node.toml:15:17:", "missing"),
@@ -69,11 +69,11 @@ fn every_mistake_is_named_with_its_line_and_a_remedy() {
 #[test]
 fn all_mistakes_are_named_in_one_run() {
     let site = Site::new().unwrap();
-    let text = RIGHT.replace("retention", "retenton").replace("127.0.0.1", "0.0.0.0")
+    let text = RIGHT.replace("retention", "retenton").replace("127.0.0.1", "localhost")
         + "\n[[camera]]\nid = \"gate\"\nurl = \"rtsp://192.0.2.2/\"\n";
     let (code, said) = check(&site, &text);
     assert_eq!(code, 2);
-    // An address that is open to all, a directory that is not there, an unknown key, an id that is there twice.
+    // An address that is none, a directory that is not there, an unknown key, an id that is there twice.
     for line in ["node.toml:4:", "node.toml:7:", "node.toml:11:", "node.toml:18:"] {
         assert!(said.lines().any(|said| said.starts_with(line)), "{line} is not in:\n{said}");
     }

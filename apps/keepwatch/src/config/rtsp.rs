@@ -119,7 +119,7 @@ impl TlsTable {
                 report.warning(
                     file.span(),
                     what,
-                    "without it nothing is served at rtsps_listen; name a PEM file",
+                    "without it nothing is served at listen and rtsps_listen; name a PEM file",
                 );
             }
         }

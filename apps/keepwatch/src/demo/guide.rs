@@ -14,22 +14,24 @@ pub(super) fn text(site: &Site, directory: &Directory, address: SocketAddr, star
     let data = quoted(&directory.data().display().to_string());
     let control = quoted(&directory.control().display().to_string());
     let tenths = start.as_millis() / 100;
+    // Nobody else is on the way to a loopback address; from elsewhere it takes TLS, with a certificate nobody knows yet.
+    let (scheme, curl) = if address.ip().is_loopback() { ("http", "curl -s") } else { ("https", "curl -sk") };
     format!(
         r#"Keepwatch demo: {cameras} virtual cameras, all of them recorded {seconds}.{tenth} s after the start.
 
-  address    http://{address}
+  address    {scheme}://{address}
   user       admin
   password   {password}
   directory  {path} ({place}; at most {size} of footage)
 
 Try in another terminal, from top to bottom:
 
-  A=http://{address}
-  TOKEN=$(curl -s $A/api/v1/login -H 'Content-Type: application/json' -d '{{"user":"admin","password":"{password}"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
-  curl -s $A/api/v1/cameras -H "Authorization: Bearer $TOKEN"
+  A={scheme}://{address}
+  TOKEN=$({curl} $A/api/v1/login -H 'Content-Type: application/json' -d '{{"user":"admin","password":"{password}"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
+  {curl} $A/api/v1/cameras -H "Authorization: Bearer $TOKEN"
   FROM=$(date -u -d '-1 minute' +%FT%TZ) TO=$(date -u -d '+1 minute' +%FT%TZ)
-  curl -s "$A/api/v1/cameras/cam1/coverage?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN"
-  curl -s "$A/api/v1/cameras/cam1/export.mp4?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN" -o cam1.mp4
+  {curl} "$A/api/v1/cameras/cam1/coverage?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN"
+  {curl} "$A/api/v1/cameras/cam1/export.mp4?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN" -o cam1.mp4
 
   {program} status --data {data}
   {program} lab control {control} '{{"camera":"cam1","fault":"drop"}}'

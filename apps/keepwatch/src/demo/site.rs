@@ -202,7 +202,6 @@ impl Site {
 /// The address to listen on: the one asked for, the usual one, or one with a free port.
 fn free_address(asked: Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
     if let Some(asked) = asked {
-        keepwatch_web::WebConfig { listen: vec![asked], socket: None }.check()?;
         TcpListener::bind(asked)
             .with_context(|| format!("{asked} cannot be listened on; choose another --listen"))?;
         return Ok(asked);

@@ -101,7 +101,30 @@ fn commands_without_their_node_or_file_say_so_and_how_they_ended() {
     assert_eq!(code, 1);
     assert!(stderr.contains("no node has run on"), "{stderr}");
     assert_eq!(finished(&[&"frobnicate"]).0, 2);
-    let (code, _, stderr) = finished(&[&"demo", &"--listen", &"0.0.0.0:0"]);
-    assert_eq!(code, 1);
-    assert!(stderr.contains("without TLS"), "{stderr}");
+}
+
+#[test]
+fn check_tells_of_a_certificate_that_does_not_fit_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir(path("footage")).unwrap();
+    let now = "2026-11-22T00:00:00Z".parse().unwrap();
+    for place in ["one", "other"] {
+        fs::create_dir(path(place)).unwrap();
+        keepwatch_tls::Identity::keep(&path(place), &keepwatch_tls::Names::local(), now).unwrap();
+    }
+    let file = path("k.toml");
+    let check = |key: &str| {
+        let text = format!(
+            "[node]\ndata = \"data\"\ntls_certificate = \"one/tls-certificate.pem\"\ntls_key = \"{key}/tls-key.pem\"\n\
+             [[disk]]\npath = \"footage\"\nsize = \"128 MiB\"\n[[camera]]\nid = \"a\"\nurl = \"rtsp://h/s\"\n"
+        );
+        fs::write(&file, text).unwrap();
+        let (code, _, stderr) = finished(&[&"check", &file]);
+        (code, stderr)
+    };
+    assert_eq!(check("one"), (0, String::new()));
+    let (code, stderr) = check("other");
+    assert_eq!(code, 2);
+    assert!(stderr.contains("k.toml:3:19: the certificate cannot be shown"), "{stderr}");
 }

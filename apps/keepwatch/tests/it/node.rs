@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use keepwatch_web::{SOCKET_NAME, SocketClient};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::{Running, finished, keepwatch};
@@ -74,6 +74,11 @@ fn get(socket: &Path, target: &str) -> Value {
     runtime.block_on(SocketClient::new(socket).get(target)).unwrap()
 }
 
+fn post(socket: &Path, target: &str, body: &Value) -> Result<Value, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(SocketClient::new(socket).post(target, body)).map_err(|error| error.to_string())
+}
+
 /// Virtual cameras and their address.
 fn virtual_cameras() -> (Running, String) {
     let mut cameras = Running::start(keepwatch(&[&"lab", &"cameras", &"--count", &"1"]));
@@ -83,17 +88,59 @@ fn virtual_cameras() -> (Running, String) {
 }
 
 #[test]
-fn the_first_start_invents_a_password_and_says_it_once() {
+fn each_start_prints_a_code_until_it_is_used() {
     let site = Site::new();
     site.configure("127.0.0.1:0", &[("a", "rtsp://127.0.0.1:1/x")]);
-    for (start, told) in [("first", true), ("second", false)] {
+    let start = || {
         let command = keepwatch(&[&"run", &"--ready-line", &"--config", &site.path("k.toml")]);
         let mut node = Running::start(command);
-        node.says("listening");
+        let ready = node.says("listening");
+        (node, ready)
+    };
+    let end = |mut node: Running| {
         node.signal(Signal::INT);
         let said = node.complains("ending");
-        assert_eq!(said.contains("was created with the password"), told, "{start}: {said}");
         assert_eq!(node.ends(), 0);
+        said
+    };
+    let link = |said: &str| {
+        let line = said.lines().find(|line| line.contains("/#/setup/")).unwrap_or_else(|| panic!("{said}"));
+        line.trim().to_owned()
+    };
+    let first = link(&end(start().0));
+    let (mut node, ready) = start();
+    let said = node.complains("holds until it is used");
+    let second = link(&said);
+    let (address, code) = second.split_once("/#/setup/").unwrap();
+    let port = address.rsplit_once(':').unwrap().1;
+    assert!(
+        address.starts_with("https://127.0.0.1:") && ready.contains(&format!(":{port}\"")),
+        "{second} {ready}"
+    );
+    assert_ne!(first.rsplit_once('/').unwrap().1, code, "each start has a code of its own");
+    assert!(said.contains("sha256:"), "{said}");
+    // Without the link no password opens anything.
+    let socket = site.path("data").join(SOCKET_NAME);
+    let body = json!({"code": "aaaa-aaaa-aaaa-aaaa", "password": "a long enough one"});
+    assert!(post(&socket, "/api/v1/setup", &body).is_err());
+    let body = json!({"code": code, "password": "a long enough one"});
+    assert_eq!(post(&socket, "/api/v1/setup", &body).unwrap()["role"], "administrator");
+    assert!(post(&socket, "/api/v1/setup", &body).unwrap_err().contains("first administrator"));
+    end(node);
+    assert!(!end(start().0).contains("/#/setup/"), "there is a user");
+    let (code, stdout, stderr) = finished(&[&"audit", &"verify", &"--data", &site.path("data")]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.starts_with("1 entries in one chain") && stdout.contains("1 ends of it"), "{stdout}");
+    let log = fs::read_dir(site.path("data").join("audit")).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&log).unwrap();
+    for (written, fault) in [
+        (text.replace("set_up", "set_Up"), "line 1: the entry was changed"),
+        (String::new(), "the end was cut off"),
+    ] {
+        fs::write(&log, written).unwrap();
+        let (code, stdout, _) = finished(&[&"audit", &"verify", &"--config", &site.path("k.toml")]);
+        assert_eq!(code, 3);
+        assert!(stdout.contains(fault), "{stdout}");
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use keepwatch_model::{CameraId, GapReason, TICKS_PER_SECOND, WallTime};
-use keepwatch_web::Problem;
+use keepwatch_web::{Caller, Page, Problem};
 use serde::Serialize;
 
-use super::{Page, query};
+use super::query;
 use crate::{CameraState, Connection, Learned, Listening, Node, StreamState};
 
 /// A camera whose last durable record is older than this is not being recorded, whatever its session says: twice
@@ -142,8 +142,9 @@ fn show_stream(node: &Node, stream: &StreamState) -> Stream {
 }
 
 /// `GET /api/v1/cameras`
-pub(super) async fn list(State(node): State<Node>) -> Json<Page<Camera>> {
-    Json(Page::whole(node.cameras().iter().map(|camera| show(&node, camera)).collect()))
+pub(super) async fn list(State(node): State<Node>, caller: Caller) -> Json<Page<Camera>> {
+    let cameras = query::cameras(&node, &caller.identity);
+    Json(Page::whole(cameras.iter().map(|camera| show(&node, camera)).collect()))
 }
 
 /// `GET /api/v1/cameras/{id}`

@@ -7,10 +7,9 @@ use keepwatch_model::{
     WallTime,
 };
 use keepwatch_recording::ledger::Bucket;
-use keepwatch_web::Problem;
+use keepwatch_web::{Page, Problem};
 use serde::{Deserialize, Serialize};
 
-use super::Page;
 use super::query::{self, WindowQuery};
 use crate::Node;
 

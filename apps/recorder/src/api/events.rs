@@ -3,16 +3,17 @@
 use axum::Json;
 use axum::extract::{Query, State};
 use keepwatch_model::{Event, EventCode, Severity, Span, Subject, TICKS_PER_SECOND, WallTime};
-use keepwatch_store::{EventCursor, EventQuery};
-use keepwatch_web::Problem;
+use keepwatch_store::{EventCursor, EventPage, EventQuery, StoreError};
+use keepwatch_web::{Caller, Identity, Page, Problem, Role};
 use serde::{Deserialize, Serialize};
 
-use super::Page;
 use super::query::{self, WindowQuery};
 use crate::Node;
 
 /// Events in one page unless fewer are asked for.
 const PAGE_MAX: usize = 1_000;
+/// Pages of the log that are searched for one page of what a user may see.
+const PAGES_MAX: usize = 50;
 
 #[derive(Deserialize)]
 pub(super) struct EventsQuery {
@@ -50,6 +51,7 @@ impl From<(i64, Event)> for Line {
 /// `GET /api/v1/events`; without a window, the last 24 hours.
 pub(super) async fn events(
     State(node): State<Node>,
+    caller: Caller,
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<Page<Line>>, Problem> {
     let now = node.clock().wall();
@@ -64,12 +66,40 @@ pub(super) async fn events(
     let page = query::blocking(move || {
         // What was said before the question belongs to the answer.
         node.event_log().flush();
-        node.event_log().page(&EventQuery { from: window.from, to: window.to, newest_first, after, limit })
+        let query = EventQuery { from: window.from, to: window.to, newest_first, after, limit };
+        page(&node, query, &caller.identity)
     })
     .await?
     .map_err(|error| query::index_failed(&error))?;
     let next = page.next.map(|cursor| format!("{}.{}", cursor.at.ticks(), cursor.id));
     Ok(Json(Page { items: page.items.into_iter().map(Line::from).collect(), next }))
+}
+
+/// The events of `query` that `identity` may see. Who may see little is given what was found within a bounded search,
+/// and where to go on.
+fn page(node: &Node, query: EventQuery, identity: &Identity) -> Result<EventPage, StoreError> {
+    let mut found = EventPage { items: Vec::new(), next: query.after };
+    for _ in 0..PAGES_MAX {
+        let limit = query.limit.saturating_sub(found.items.len());
+        let EventPage { items, next } =
+            node.event_log().page(&EventQuery { after: found.next, limit, ..query })?;
+        found.items.extend(items.into_iter().filter(|(_, event)| may_see(identity, &event.subject)));
+        found.next = next;
+        if next.is_none() || found.items.len() >= query.limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Whether what happened to `subject` concerns a user: a camera those who may see it, the machine those who have a role
+/// everywhere, users their administrators.
+fn may_see(identity: &Identity, subject: &Subject) -> bool {
+    match subject {
+        Subject::Camera(id) => identity.at(id.as_str()).is_some(),
+        Subject::Node | Subject::Disk(_) => identity.grants.role.is_some(),
+        Subject::User(_) => identity.grants.role == Some(Role::Administrator),
+    }
 }
 
 fn parse_cursor(text: &str) -> Result<EventCursor, Problem> {

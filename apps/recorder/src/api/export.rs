@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
@@ -14,7 +13,7 @@ use axum::response::Response;
 use hyper::body::Frame;
 use keepwatch_model::{EventCode, StreamId, Subject};
 use keepwatch_store::ReadError;
-use keepwatch_web::{Identity, Problem};
+use keepwatch_web::{Action, Caller, Problem, Right, Role};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -39,7 +38,7 @@ pub(super) struct ExportQuery {
 /// `GET /api/v1/cameras/{id}/export.mp4?from=&to=`
 pub(super) async fn export(
     State(node): State<Node>,
-    Extension(identity): Extension<Identity>,
+    caller: Caller,
     Path(id): Path<String>,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, Problem> {
@@ -57,14 +56,19 @@ pub(super) async fn export(
     .await?
     .map_err(|error| problem(&error))?;
     let what = if stream == StreamId::MAIN { "footage" } else { "footage of the sub stream" };
-    let text = format!("{} exported {what} from {} to {}", identity.user, window.from, window.to);
+    let text = format!("{} exported {what} from {} to {}", caller.identity.user, window.from, window.to);
     node.add_event(EventCode::FootageExported, Subject::Camera(camera.id), text);
+    let detail = format!("{stream} stream, {} to {}", window.from, window.to);
+    let entered = caller.enter(Action::FootageExported, format!("camera:{}", camera.id), detail);
+    // Footage that is needed is not kept back because the audit log is full; that it is is told as an event.
+    let _on_record = entered.durable().await;
+    let right = caller.right().at(camera.id.as_str(), Role::Operator);
     let length = export.file_bytes();
     let suffix = if stream == StreamId::MAIN { String::new() } else { format!("-{stream}") };
     let name = format!("{}{suffix}-{}.mp4", camera.id, window.from).replace(':', "");
     let disposition = HeaderValue::try_from(format!("attachment; filename=\"{name}\""))
         .map_err(|_| Problem::internal("the file name cannot be sent"))?;
-    let mut response = Response::new(body(node, export, place));
+    let mut response = Response::new(body(node, export, place, right));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
@@ -88,11 +92,15 @@ impl HttpBody for Pieces {
     }
 }
 
-fn body(node: Node, export: Export, place: OwnedSemaphorePermit) -> Body {
+fn body(node: Node, export: Export, place: OwnedSemaphorePermit, right: Right) -> Body {
     let (pieces, received) = mpsc::channel(PIECES_MAX);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let written = export.write(|piece| {
+            if !right.is_held() {
+                let what = "the right to it was taken away";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+            }
             let sent = runtime.block_on(tokio::time::timeout(PATIENCE, pieces.send(Ok(Bytes::from(piece)))));
             match sent {
                 Ok(Ok(())) => Ok(()),

@@ -1,14 +1,14 @@
 //! Protection of footage against deletion.
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use keepwatch_model::{CameraId, EventCode, Span, Subject, WallTime};
 use keepwatch_store::{Protection, ProtectionId};
-use keepwatch_web::{Identity, Problem, Role};
+use keepwatch_web::{Action, Caller, Page, Problem, Role};
 use serde::{Deserialize, Serialize};
 
-use super::{Page, query};
+use super::query;
 use crate::Node;
 
 /// Longest note in characters.
@@ -41,17 +41,19 @@ impl From<Protection> for Line {
 }
 
 /// `GET /api/v1/protections`
-pub(super) async fn list(State(node): State<Node>) -> Json<Page<Line>> {
-    Json(Page::whole(node.store().protections().into_iter().map(Line::from).collect()))
+pub(super) async fn list(State(node): State<Node>, caller: Caller) -> Json<Page<Line>> {
+    let mut protections = node.store().protections();
+    protections.retain(|held| caller.identity.at(held.camera.as_str()) >= Some(Role::Operator));
+    Json(Page::whole(protections.into_iter().map(Line::from).collect()))
 }
 
 /// `POST /api/v1/protections`
 pub(super) async fn protect(
     State(node): State<Node>,
-    Extension(identity): Extension<Identity>,
+    caller: Caller,
     Json(request): Json<Request>,
 ) -> Result<(StatusCode, Json<Line>), Problem> {
-    identity.require(Role::Operator)?;
+    caller.identity.require_at(request.camera.as_str(), Role::Operator)?;
     let camera = query::camera(&node, request.camera.as_str())?;
     let span = Span::new(request.from, request.to)
         .ok_or_else(|| Problem::bad_request("window_empty", "to must be later than from"))?;
@@ -66,8 +68,12 @@ pub(super) async fn protect(
     })
     .await?
     .map_err(|error| query::index_failed(&error))?;
-    let text = format!("{} protected footage from {} to {}", identity.user, span.from, span.to);
+    let text = format!("{} protected footage from {} to {}", caller.identity.user, span.from, span.to);
     node.add_event(EventCode::FootageProtected, Subject::Camera(request.camera), text);
+    let detail = format!("protection {}, {} to {}: {}", id.0, span.from, span.to, request.note);
+    let entered = caller.enter(Action::FootageProtected, format!("camera:{}", request.camera), detail);
+    // Footage is protected rather than on record: it could be overwritten meanwhile.
+    let _on_record = entered.durable().await;
     let line = Line { id: id.0, camera: request.camera, from: span.from, to: span.to, note: request.note };
     Ok((StatusCode::CREATED, Json(line)))
 }
@@ -75,10 +81,10 @@ pub(super) async fn protect(
 /// `DELETE /api/v1/protections/{id}`
 pub(super) async fn release(
     State(node): State<Node>,
-    Extension(identity): Extension<Identity>,
+    caller: Caller,
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
-    identity.require(Role::Administrator)?;
+    caller.require_audit()?;
     let released = query::blocking({
         let store = node.store().clone();
         move || store.release(ProtectionId(id))
@@ -88,7 +94,8 @@ pub(super) async fn release(
     if !released {
         return Err(Problem::not_found("protection_unknown", format!("no protection {id}")));
     }
-    let text = format!("{} released protection {id}", identity.user);
-    node.add_event(EventCode::FootageReleased, Subject::User(identity.user), text);
+    let text = format!("{} released protection {id}", caller.identity.user);
+    node.add_event(EventCode::FootageReleased, Subject::User(caller.identity.user.clone()), text);
+    caller.enter(Action::FootageReleased, format!("protection:{id}"), "").durable().await?;
     Ok(StatusCode::NO_CONTENT)
 }

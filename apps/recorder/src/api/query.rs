@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keepwatch_model::{CameraId, IdError, Span, StreamId, TICKS_PER_SECOND, WallTime};
-use keepwatch_web::Problem;
+use keepwatch_web::{Identity, Problem};
 use serde::Deserialize;
 
 use crate::{CameraState, Node, StreamState};
@@ -62,10 +62,14 @@ fn span(from: WallTime, to: WallTime) -> Result<Span, Problem> {
 /// The camera of a path.
 pub(super) fn camera(node: &Node, id: &str) -> Result<Arc<CameraState>, Problem> {
     let found = id.parse::<CameraId>().ok().and_then(|id| node.camera(id));
-    found.ok_or_else(|| {
-        let shown: String = id.chars().take(64).collect();
-        Problem::not_found("camera_unknown", format!("no camera {shown:?}; GET /api/v1/cameras lists them"))
-    })
+    found.ok_or_else(|| Problem::camera_unknown(id))
+}
+
+/// The cameras that a user may know of.
+pub(super) fn cameras(node: &Node, identity: &Identity) -> Vec<Arc<CameraState>> {
+    let mut cameras = node.cameras();
+    cameras.retain(|camera| identity.at(camera.id.as_str()).is_some());
+    cameras
 }
 
 /// The stream of a query, the main one when it names none.

@@ -6,9 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use keepwatch_model::WallTime;
 use keepwatch_store::{DiskState, DiskStatus};
+use keepwatch_web::Caller;
 use serde::Serialize;
 
 use super::cameras::is_recording;
+use super::query;
 use crate::{Connection, Node, Serving};
 
 /// Answered without a login: whether everything that should be recorded is.
@@ -29,6 +31,8 @@ pub(super) struct Status {
     recovery: RecoveryStatus,
     disks: Vec<Disk>,
     rtsp: Rtsp,
+    /// Fingerprint of the certificate that the node shows over TLS.
+    certificate: Option<String>,
 }
 
 /// Where the node can be watched over RTSP.
@@ -103,8 +107,12 @@ pub(super) async fn health(State(node): State<Node>) -> Json<Health> {
 }
 
 /// `GET /api/v1/status`
-pub(super) async fn status(State(node): State<Node>) -> Json<Status> {
-    let cameras = node.cameras();
+pub(super) async fn status(State(node): State<Node>, caller: Caller) -> Json<Status> {
+    let cameras = query::cameras(&node, &caller.identity);
+    // The machine concerns those who have a role everywhere; others are shown none of it.
+    let everywhere = caller.identity.grants.role.is_some();
+    let disks = if everywhere { node.store().disks() } else { Vec::new() };
+    let serving = if everywhere { node.serving() } else { Serving::default() };
     let recovery = node.recovery();
     Json(Status {
         name: node.name(),
@@ -120,7 +128,8 @@ pub(super) async fn status(State(node): State<Node>) -> Json<Status> {
             truncated_bytes: recovery.truncated_bytes,
             elapsed_ms: recovery.elapsed.as_millis(),
         },
-        disks: node.store().disks().into_iter().map(Disk::from).collect(),
-        rtsp: node.serving().into(),
+        disks: disks.into_iter().map(Disk::from).collect(),
+        rtsp: serving.into(),
+        certificate: node.fingerprint().map(|fingerprint| fingerprint.to_string()),
     })
 }

@@ -1,120 +1,113 @@
-//! Who may do what: users, sessions, and a brake on guessing.
+//! Who may do what: users, sessions, API tokens, and a brake on guessing.
 //!
-//! No address is trusted, loopback included; no credential travels in a URL; nothing has a default password.
-//! Users live in one small file, sessions in memory only: a restart logs everybody out. Time comes from a
-//! [`Clock`] so that expiry and back-off are tested without waiting.
+//! No address is trusted, loopback included; no credential travels in a URL; nothing has a default password. Users and
+//! tokens live in one small file, sessions in memory only: a restart logs everybody out. What somebody may do is looked
+//! up at each request. Time comes from a [`Clock`] so that expiry and back-off are tested without waiting.
 
+mod account;
 mod backoff;
+mod brakes;
+mod credential;
+mod file;
 mod gate;
+mod identity;
+mod login;
+mod right;
+mod role;
+mod session;
 mod sessions;
+mod setup;
+mod tokens;
 mod users;
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use keepwatch_model::MonoTime;
-use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
-use self::backoff::{Backoff, Policy};
-use self::sessions::Sessions;
-use self::users::Users;
-use crate::{Peer, Problem};
+use self::brakes::{Brakes, LOGINS_WAITING_MAX};
+use self::credential::Credential;
+use self::sessions::{Moment, Sessions};
+use self::setup::SetupCode;
+use self::users::{Opened, Users};
+use crate::{Audit, Clock, Peer, Problem, Routes};
 
-pub(crate) use self::gate::{gate, routes};
-pub use self::users::{AuthError, FirstUser};
+pub(crate) use self::credential::NoChance;
+pub(crate) use self::gate::{Gate, gate};
+pub use self::identity::{Caller, Identity, Via};
+pub use self::right::Right;
+pub use self::role::{Grants, Role};
 
 /// Passwords checked at the same time: each check takes 19 MiB and a core for some 20 ms, and recording comes first.
 const CHECKS_MAX: usize = 2;
 
-/// Logins that may wait for their check; more are turned away, so that a flood costs bounded memory.
-const LOGINS_WAITING_MAX: usize = 32;
-
-/// Longest user name in bytes.
-const USER_BYTES_MAX: usize = 64;
-
 /// Longest password in bytes: the hash takes any length, the memory of a flood does not.
 const PASSWORD_BYTES_MAX: usize = 1024;
 
-/// What a user may do; each role may do all that the ones before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// See and export footage.
-    Viewer,
-    /// Protect footage and acknowledge alarms.
-    Operator,
-    /// Everything.
-    Administrator,
+/// Why users cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The file could not be read.
+    #[error("users cannot be read from {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file could not be written.
+    #[error("users cannot be written to {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is there but does not hold users.
+    #[error(
+        "{} is damaged: {what}; restore it, or remove it to create a first administrator again", path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The password of the first administrator is empty or too long.
+    #[error("the administrator's password has {bytes} bytes; choose one of 1 to {PASSWORD_BYTES_MAX}")]
+    PasswordUnfit {
+        /// Its length.
+        bytes: usize,
+    },
+    /// No hash could be made.
+    #[error("a password cannot be hashed: {what}")]
+    Hash {
+        /// Why.
+        what: String,
+    },
 }
 
-impl fmt::Display for Role {
+/// What [`Auth::open`] found or did.
+#[derive(Clone, PartialEq, Eq)]
+pub enum FirstUser {
+    /// There were users; a password that was handed in is not used.
+    Present,
+    /// `admin` was created with the password that was handed in.
+    Created,
+    /// There is no user. Whoever shows this code to `POST /api/v1/setup` chooses the password of `admin`; it is kept
+    /// nowhere and holds until it is used or the node ends.
+    Awaited(String),
+}
+
+impl fmt::Debug for FirstUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Administrator => "administrator",
+        f.write_str(match self {
+            Self::Present => "Present",
+            Self::Created => "Created",
+            Self::Awaited(_) => "Awaited(..)",
         })
-    }
-}
-
-/// How a request proved who it is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Via {
-    /// The session cookie.
-    Cookie,
-    /// `Authorization: Bearer` (RFC 6750 §2.1).
-    Bearer,
-    /// The Unix socket: the kernel named the peer.
-    Socket,
-}
-
-/// Who sends a request; present as a request extension on every route but health and login.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Identity {
-    /// The user, or `uid:N` for a peer of the Unix socket.
-    pub user: String,
-    /// What the user may do.
-    pub role: Role,
-    /// How the request proved it.
-    pub via: Via,
-}
-
-impl Identity {
-    /// Refuses with 403 unless the user has at least `role`.
-    pub fn require(&self, role: Role) -> Result<(), Problem> {
-        if self.role >= role {
-            return Ok(());
-        }
-        let detail = format!("{} is a {}, this takes a {role}; ask an administrator", self.user, self.role);
-        Err(Problem::forbidden("role_too_low", detail))
-    }
-}
-
-/// Reads the monotonic clock that sessions and back-off run on.
-pub trait Clock: Send + Sync {
-    /// The time.
-    fn now(&self) -> MonoTime;
-}
-
-/// The machine's monotonic clock.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock {
-    started: Instant,
-}
-
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self { started: Instant::now() }
-    }
-}
-
-impl Clock for SystemClock {
-    fn now(&self) -> MonoTime {
-        MonoTime::ZERO + self.started.elapsed()
     }
 }
 
@@ -148,12 +141,14 @@ pub trait LoginWatcher: Send + Sync {
 pub struct AuthConfig {
     /// The data directory, which must exist; the users are kept in `users.json` in it.
     pub data: PathBuf,
-    /// Password of the first administrator, `admin`; used only when there are no users. `None` invents one.
+    /// Password of the first administrator, `admin`; used only when there are no users. `None` leaves it to the setup.
     pub admin_password: Option<String>,
     /// Is told of every login.
     pub watcher: Arc<dyn LoginWatcher>,
     /// The clock of sessions and back-off.
     pub clock: Arc<dyn Clock>,
+    /// Where it is entered what people do.
+    pub audit: Audit,
 }
 
 impl fmt::Debug for AuthConfig {
@@ -162,7 +157,7 @@ impl fmt::Debug for AuthConfig {
     }
 }
 
-/// Users and sessions of a node; a cheap handle.
+/// Users, sessions and tokens of a node; a cheap handle.
 #[derive(Clone)]
 pub struct Auth {
     shared: Arc<Shared>,
@@ -177,124 +172,110 @@ impl fmt::Debug for Auth {
 struct Shared {
     users: Users,
     sessions: Mutex<Sessions>,
+    /// The code of the setup; `None` when there is no setup to be done.
+    setup: Mutex<Option<SetupCode>>,
     brakes: Mutex<Brakes>,
     waiting: Semaphore,
     checks: Semaphore,
     watcher: Arc<dyn LoginWatcher>,
     clock: Arc<dyn Clock>,
-}
-
-struct Brakes {
-    addresses: Backoff,
-    accounts: Backoff,
-}
-
-/// A session that began.
-struct Session {
-    token: String,
-    user: String,
-    role: Role,
+    audit: Audit,
+    /// Told after every change that may take a right away.
+    changes: watch::Sender<()>,
 }
 
 impl Auth {
-    /// Reads the users, creating the first administrator when there are none; hashes one password, which takes some
-    /// 20 ms.
+    /// Reads the users; when there are none, creates the first administrator or invents a code for whoever is to.
+    /// Hashes one password, which takes some 20 ms.
     pub fn open(config: AuthConfig) -> Result<(Self, FirstUser), AuthError> {
-        let (users, first) = Users::open(&config.data, config.admin_password)?;
+        let (users, opened) = Users::open(&config.data, config.admin_password, config.clock.wall())?;
+        let (first, setup) = match opened {
+            Opened::Present => (FirstUser::Present, None),
+            Opened::Created => (FirstUser::Created, None),
+            Opened::Empty => {
+                let (code, kept) =
+                    SetupCode::invent().map_err(|error| AuthError::Hash { what: error.to_string() })?;
+                (FirstUser::Awaited(code), Some(kept))
+            }
+        };
         let shared = Shared {
             users,
             sessions: Mutex::default(),
-            brakes: Mutex::new(Brakes {
-                addresses: Backoff::new(Policy::ADDRESS),
-                accounts: Backoff::new(Policy::ACCOUNT),
-            }),
+            setup: Mutex::new(setup),
+            brakes: Mutex::default(),
             waiting: Semaphore::new(LOGINS_WAITING_MAX),
             checks: Semaphore::new(CHECKS_MAX),
             watcher: config.watcher,
             clock: config.clock,
+            audit: config.audit,
+            changes: watch::Sender::new(()),
         };
         Ok((Self { shared: Arc::new(shared) }, first))
     }
 
-    /// Checks a password and begins a session.
-    async fn login(&self, peer: &Peer, user: String, password: String) -> Result<Session, Problem> {
-        if user.len() > USER_BYTES_MAX || password.len() > PASSWORD_BYTES_MAX {
-            let detail = format!(
-                "a user name has at most {USER_BYTES_MAX} bytes, a password at most {PASSWORD_BYTES_MAX}"
-            );
-            return Err(Problem::bad_request("credentials_too_long", detail));
-        }
-        let Ok(_place) = self.shared.waiting.try_acquire() else {
-            return Err(Problem::unavailable(
-                "logins_busy",
-                "too many logins at once; try again in a few seconds",
-            )
-            .retry_after(Duration::from_secs(5)));
-        };
-        let address = peer.brake_key();
-        // The attempt counts from here, not from its end: parallel guesses would all start before the first ends.
-        self.brake(|brakes, now| {
-            let wait = brakes.addresses.wait(&address, now).max(brakes.accounts.wait(&user, now));
-            if wait > Duration::ZERO {
-                return Err(wait);
+    /// The right of `identity`, which is looked up live.
+    pub fn right(&self, identity: &Identity) -> Right {
+        Right::new(self.clone(), identity.clone(), self.shared.changes.subscribe())
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        &self.shared.audit
+    }
+
+    /// What is granted by `credential` at this moment; `None` when it stands for nobody. Counts as use of a session.
+    fn grants_of(&self, credential: &Credential) -> Option<Grants> {
+        match credential {
+            Credential::Kernel => Some(Grants::everywhere(Role::Administrator)),
+            Credential::Token(key) => self.shared.users.token(key, self.now().wall).map(|(_, grants)| grants),
+            Credential::Session(key) => {
+                let user = self.sessions().touch(key, self.now())?;
+                self.shared.users.grants(&user)
             }
-            brakes.addresses.failed(&address, now);
-            brakes.accounts.failed(&user, now);
-            Ok(())
-        })
-        .map_err(|wait| {
-            Problem::new(
-                axum::http::StatusCode::TOO_MANY_REQUESTS,
-                "login_delayed",
-                "Too many failed logins",
-                format!("after several failed logins the next is possible in {} s", wait.as_secs() + 1),
-            )
-            .retry_after(wait)
-        })?;
-        let role = {
-            let _check = self.shared.checks.acquire().await.expect("the semaphore is never closed");
-            let (shared, name) = (Arc::clone(&self.shared), user.clone());
-            tokio::task::spawn_blocking(move || shared.users.check(&name, &password)).await.map_err(|_| {
-                Problem::internal("the password could not be checked; see the log of the node")
-            })?
-        };
-        let outcome = if role.is_some() { LoginOutcome::Succeeded } else { LoginOutcome::Refused };
-        self.shared.watcher.login(&LoginRecord { user: user.clone(), peer: peer.clone(), outcome });
-        let Some(role) = role else {
-            return Err(Problem::new(
-                axum::http::StatusCode::UNAUTHORIZED,
-                "login_refused",
-                "The login was refused",
-                "there is no such user, or the password is not theirs; check both",
-            ));
-        };
-        self.brake(|brakes, now| {
-            brakes.addresses.forgive_one(&address, now);
-            brakes.accounts.forget(&user);
-        });
-        let token = self.sessions().begin(&user, role, self.shared.clock.now())?;
-        Ok(Session { token, user, role })
+        }
     }
 
-    /// Whom a token stands for; keeps the session alive.
-    fn identify(&self, token: &str, via: Via) -> Option<Identity> {
-        let now = self.shared.clock.now();
-        let (user, role) = self.sessions().touch(token, now)?;
-        Some(Identity { user, role, via })
+    /// Changes users or tokens, off the event loop; whoever streams looks at their right again.
+    async fn change_users<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut users::Book) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let auth = self.clone();
+        let changed = blocking(move || auth.shared.users.change(act)).await?;
+        self.changed();
+        changed
     }
 
-    /// Ends the session of a token.
-    fn logout(&self, token: &str) {
-        self.sessions().end(token);
+    /// Has whoever streams look at their right again.
+    fn changed(&self) {
+        self.shared.changes.send_replace(());
+    }
+
+    fn now(&self) -> Moment {
+        Moment { mono: self.shared.clock.now(), wall: self.shared.clock.wall() }
     }
 
     fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
         // A panic between two statements of these short sections leaves the table usable.
         self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn brake<T>(&self, act: impl FnOnce(&mut Brakes, MonoTime) -> T) -> T {
-        let now = self.shared.clock.now();
-        act(&mut self.shared.brakes.lock().unwrap_or_else(PoisonError::into_inner), now)
-    }
+/// The routes of users, sessions and tokens.
+pub(crate) fn routes(auth: &Auth) -> Routes {
+    let routes = Routes::new()
+        .merge(login::routes())
+        .merge(setup::routes())
+        .merge(session::routes())
+        .merge(account::routes())
+        .merge(tokens::routes());
+    routes.with_state(auth.clone())
+}
+
+/// Runs what blocks off the event loop.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "a request's work ended badly");
+        Problem::internal("the request could not be carried out; the node's log says why")
+    })
 }

@@ -1,290 +1,331 @@
-//! The users of a node: one file, `users.json`, readable by the node only, replaced atomically.
+//! The users of a node and their API tokens: what is in force, and changes to it, each durable before it counts.
 //!
 //! Passwords are kept as argon2id hashes (RFC 9106) in PHC strings. A login of an unknown user takes as long as any
-//! other: it is checked against a hash that no password has.
+//! other: it is checked against a hash that no password has. There is always an administrator, once there was one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError, RwLock};
 
-use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
-use serde::{Deserialize, Serialize};
-use tracing::warn;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use keepwatch_model::WallTime;
 
-use super::{PASSWORD_BYTES_MAX, Role};
-
-/// Name of the file in the data directory.
-const FILE_NAME: &str = "users.json";
-
-/// Largest file that is read: some thousand users.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// The version of the file that is written and the only one that is read.
-const VERSION: u32 = 1;
+use super::credential::invent_code;
+use super::file::UserFile;
+use super::{AuthError, Grants, PASSWORD_BYTES_MAX, Role};
+use crate::Problem;
+use crate::hash::Hash256;
 
 /// The first administrator's name.
-const FIRST_USER: &str = "admin";
+pub(super) const FIRST_USER: &str = "admin";
 
-/// Characters of an invented password: no two that look alike.
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+/// Users that can be kept.
+const USERS_MAX: usize = 1_000;
 
-/// Groups of four characters in an invented password: 80 bits.
-const GROUPS: usize = 4;
+/// API tokens that a user can have.
+const USER_TOKENS_MAX: usize = 32;
 
-/// Why users cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// The file could not be read.
-    #[error("users cannot be read from {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file could not be written.
-    #[error("users cannot be written to {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file is there but does not hold users.
-    #[error(
-        "{} is damaged: {what}; restore it, or remove it to create a first administrator again", path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The password of the first administrator is empty or too long.
-    #[error("the administrator's password has {bytes} bytes; choose one of 1 to {PASSWORD_BYTES_MAX}")]
-    PasswordUnfit {
-        /// Its length.
-        bytes: usize,
-    },
-    /// No hash could be made.
-    #[error("a password cannot be hashed: {what}")]
-    Hash {
-        /// Why.
-        what: String,
-    },
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct User {
+    /// What they may do.
+    pub(super) grants: Grants,
+    /// PHC string of the password.
+    pub(super) password: String,
+    /// When they were made; `None` when a version made them that did not note it.
+    pub(super) created: Option<WallTime>,
 }
 
-/// What [`Auth::open`](super::Auth::open) found or did.
-#[derive(Clone, PartialEq, Eq)]
-pub enum FirstUser {
-    /// There were users; a password that was handed in is not used.
-    Present,
-    /// `admin` was created with the password that was handed in.
-    Created,
-    /// `admin` was created with this password, which is kept nowhere: show it to the operator once.
-    Invented(String),
+/// A token that a program shows instead of logging in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ApiToken {
+    /// Whose rights it has at most.
+    pub(super) user: String,
+    /// What people call it.
+    pub(super) name: String,
+    /// When it was made.
+    pub(super) created: WallTime,
+    /// From when on it is not valid any more; `None` never ends.
+    pub(super) expires: Option<WallTime>,
+    /// What it is limited to; `None` may all that the user may.
+    pub(super) limit: Option<Grants>,
 }
 
-impl std::fmt::Debug for FirstUser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Present => "Present",
-            Self::Created => "Created",
-            Self::Invented(_) => "Invented(..)",
-        })
-    }
+/// All users and tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Book {
+    pub(super) users: BTreeMap<String, User>,
+    pub(super) tokens: BTreeMap<Hash256, ApiToken>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserFile {
-    version: u32,
-    users: Vec<UserEntry>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserEntry {
-    name: String,
-    role: Role,
+/// A password that was right, and what it was compared with.
+pub(super) struct Checked {
     hash: String,
 }
 
-/// The users, by name.
+/// The users in force, and the file that keeps them.
 pub(super) struct Users {
-    entries: BTreeMap<String, UserEntry>,
+    file: UserFile,
+    book: RwLock<Book>,
+    /// Held while the file is written, so that changes come one after another.
+    writing: Mutex<()>,
     nobody: String,
 }
 
 impl Users {
-    /// Reads the users of `data`, creating the first administrator when there are none.
-    pub(super) fn open(data: &Path, admin_password: Option<String>) -> Result<(Self, FirstUser), AuthError> {
-        let path = data.join(FILE_NAME);
-        let nobody = hash(&invent_password()?)?;
-        let entries = read(&path)?;
-        if !entries.is_empty() {
-            return Ok((Self { entries, nobody }, FirstUser::Present));
-        }
-        let (password, first) = match admin_password {
-            Some(password) => (password, FirstUser::Created),
-            None => {
-                let password = invent_password()?;
-                (password.clone(), FirstUser::Invented(password))
+    /// Reads the users of `data`. When there are none and there is a password, the first administrator is made.
+    pub(super) fn open(
+        data: &Path,
+        admin_password: Option<String>,
+        now: WallTime,
+    ) -> Result<(Self, Opened), AuthError> {
+        let file = UserFile::new(data);
+        let mut book = file.read()?;
+        let nobody = hash(&invent_code().map_err(|error| AuthError::Hash { what: error.to_string() })?)?;
+        let opened = match admin_password {
+            _ if !book.users.is_empty() => Opened::Present,
+            None => Opened::Empty,
+            Some(password) => {
+                if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
+                    return Err(AuthError::PasswordUnfit { bytes: password.len() });
+                }
+                book.users.insert(FIRST_USER.to_owned(), first(hash(&password)?, now));
+                file.write(&book)?;
+                Opened::Created
             }
         };
-        if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
-            return Err(AuthError::PasswordUnfit { bytes: password.len() });
-        }
-        let entry =
-            UserEntry { name: FIRST_USER.to_owned(), role: Role::Administrator, hash: hash(&password)? };
-        let file = UserFile { version: VERSION, users: vec![entry] };
-        replace(data, &path, &file).map_err(|source| AuthError::Write { path: path.clone(), source })?;
-        let entries = file.users.into_iter().map(|user| (user.name.clone(), user)).collect();
-        Ok((Self { entries, nobody }, first))
+        Ok((Self { file, book: RwLock::new(book), writing: Mutex::default(), nobody }, opened))
     }
 
-    /// The role of `user` if `password` is theirs. Takes some 20 ms of a core and 19 MiB, whether or not there is
-    /// such a user.
-    pub(super) fn check(&self, user: &str, password: &str) -> Option<Role> {
-        let entry = self.entries.get(user);
-        let stored = entry.map_or(self.nobody.as_str(), |entry| entry.hash.as_str());
+    /// Makes the first administrator. Blocks.
+    pub(super) fn set_up(&self, password: &str, now: WallTime) -> Result<(), Problem> {
+        let password = hash_or_problem(password)?;
+        self.change(|book| {
+            if !book.users.is_empty() {
+                return Err(super::setup::done());
+            }
+            book.users.insert(FIRST_USER.to_owned(), first(password, now));
+            Ok(())
+        })
+    }
+
+    /// Whether there is a user.
+    pub(super) fn is_empty(&self) -> bool {
+        self.with(|book| book.users.is_empty())
+    }
+
+    /// Looks at what is in force.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
+        look(&self.book.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether `password` is that of `user`. Takes some 20 ms of a core and 19 MiB, whether or not there is such a
+    /// user.
+    pub(super) fn check(&self, user: &str, password: &str) -> Option<Checked> {
+        let known = self.with(|book| book.users.get(user).map(|user| user.password.clone()));
+        let stored = known.as_deref().unwrap_or(&self.nobody);
         let matches = Argon2::default().verify_password(password.as_bytes(), stored).is_ok();
-        entry.filter(|_| matches).map(|entry| entry.role)
+        known.filter(|_| matches).map(|hash| Checked { hash })
+    }
+
+    /// What `user` may do, if what was `checked` still holds: meanwhile the password may have been changed, or the user
+    /// removed and another made of the same name.
+    pub(super) fn admit(&self, user: &str, checked: &Checked) -> Option<Grants> {
+        let same = |found: &&User| found.password == checked.hash;
+        self.with(|book| book.users.get(user).filter(same).map(|user| user.grants.clone()))
+    }
+
+    /// What `user` may do; `None` when there is none of that name.
+    pub(super) fn grants(&self, user: &str) -> Option<Grants> {
+        self.with(|book| book.users.get(user).map(|user| user.grants.clone()))
+    }
+
+    /// Whose token it is, and what it may do at `now`; `None` when there is no such token.
+    pub(super) fn token(&self, key: &Hash256, now: WallTime) -> Option<(String, Grants)> {
+        self.with(|book| {
+            let token = book.tokens.get(key).filter(|token| token.expires.is_none_or(|end| now < end))?;
+            let grants = &book.users.get(&token.user)?.grants;
+            let grants = token.limit.as_ref().map_or_else(|| grants.clone(), |limit| grants.within(limit));
+            Some((token.user.clone(), grants))
+        })
+    }
+
+    /// Changes what is in force: `act` is shown a copy, which counts once it is durable. Blocks.
+    pub(super) fn change<T>(&self, act: impl FnOnce(&mut Book) -> Result<T, Problem>) -> Result<T, Problem> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.with(Book::clone);
+        let result = act(&mut book)?;
+        book.check()?;
+        self.file.write(&book).map_err(|error| {
+            tracing::error!(%error, "a change of the users was not kept");
+            Problem::internal(format!("{error}; nothing was changed"))
+        })?;
+        *self.book.write().unwrap_or_else(PoisonError::into_inner) = book;
+        Ok(result)
     }
 }
 
-fn read(path: &Path) -> Result<BTreeMap<String, UserEntry>, AuthError> {
-    let unreadable = |source| AuthError::Read { path: path.to_owned(), source };
-    let damaged = |what: String| AuthError::Damaged { path: path.to_owned(), what };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(unreadable(error)),
-    };
-    if file.metadata().map_err(unreadable)?.permissions().mode() & 0o077 != 0 {
-        warn!(path = %path.display(), "others could read the password hashes; the mode is set back to 0600");
-        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(unreadable)?;
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(damaged(format!("it is larger than {FILE_BYTES_MAX} bytes")));
-    }
-    let file: UserFile = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    if file.version != VERSION {
-        return Err(damaged(format!("its version is {}, this program reads {VERSION}", file.version)));
-    }
-    let mut entries = BTreeMap::new();
-    for user in file.users {
-        if let Err(error) = PasswordHash::new(&user.hash) {
-            return Err(damaged(format!("the hash of user {:?} cannot be read: {error}", user.name)));
+/// What there was when the users were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// Users.
+    Present,
+    /// None, and the first was made.
+    Created,
+    /// None, and none was made.
+    Empty,
+}
+
+impl Book {
+    /// Refuses what must never come into force.
+    fn check(&self) -> Result<(), Problem> {
+        if !self.users.values().any(|user| user.grants.role == Some(Role::Administrator)) {
+            return Err(Problem::conflict(
+                "last_administrator",
+                "this is the last administrator; make another user administrator first",
+            ));
         }
-        if let Some(twice) = entries.insert(user.name.clone(), user) {
-            return Err(damaged(format!("user {:?} stands in it twice", twice.name)));
+        if self.users.len() > USERS_MAX {
+            let detail = format!("there are {USERS_MAX} users already; remove one first");
+            return Err(Problem::conflict("users_full", detail));
         }
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for token in self.tokens.values() {
+            let count = counts.entry(&token.user).or_default();
+            *count = count.saturating_add(1);
+            if *count > USER_TOKENS_MAX {
+                let detail = format!("{} has {USER_TOKENS_MAX} tokens already; revoke one first", token.user);
+                return Err(Problem::conflict("tokens_full", detail));
+            }
+        }
+        Ok(())
     }
-    Ok(entries)
 }
 
-/// Writes the file beside its place and renames it there: after a crash there is the old one or the whole one.
-fn replace(data: &Path, path: &Path, file: &UserFile) -> io::Result<()> {
-    let text = serde_json::to_vec_pretty(file)?;
-    let beside = data.join(format!("{FILE_NAME}.new"));
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    target.write_all(&text)?;
-    target.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(data)?.sync_all()
+fn first(password: String, now: WallTime) -> User {
+    User { grants: Grants::everywhere(Role::Administrator), password, created: Some(now) }
 }
 
-fn hash(password: &str) -> Result<String, AuthError> {
+/// The PHC string of a password. Takes some 20 ms of a core and 19 MiB.
+pub(super) fn hash(password: &str) -> Result<String, AuthError> {
     Argon2::default()
         .hash_password(password.as_bytes())
         .map(|hash| hash.to_string())
         .map_err(|error| AuthError::Hash { what: error.to_string() })
 }
 
-fn invent_password() -> Result<String, AuthError> {
-    let mut random = [0_u8; GROUPS * 4];
-    getrandom::fill(&mut random).map_err(|error| AuthError::Hash { what: error.to_string() })?;
-    let mut password = String::with_capacity(GROUPS * 5);
-    for (position, byte) in random.iter().enumerate() {
-        if position > 0 && position % 4 == 0 {
-            password.push('-');
-        }
-        // 256 is a multiple of 32: no character is likelier than another.
-        password.push(char::from(ALPHABET[usize::from(byte % 32)]));
-    }
-    Ok(password)
+/// As [`hash`], for a request.
+pub(super) fn hash_or_problem(password: &str) -> Result<String, Problem> {
+    hash(password).map_err(|error| {
+        tracing::error!(%error, "a password was not hashed");
+        Problem::internal("the password cannot be kept; the node's log says why")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: WallTime = WallTime::from_ticks(0);
+
+    fn open(data: &Path, password: Option<&str>) -> Result<(Users, Opened), AuthError> {
+        Users::open(data, password.map(str::to_owned), NOW)
+    }
+
+    fn is(users: &Users, name: &str, password: &str) -> bool {
+        users.check(name, password).is_some()
+    }
+
     #[test]
     fn the_first_administrator_is_created_once() {
         let data = tempfile::tempdir().unwrap();
-        let (users, first) = Users::open(data.path(), Some("correct horse".into())).unwrap();
-        assert_eq!(first, FirstUser::Created);
-        assert_eq!(users.check("admin", "correct horse"), Some(Role::Administrator));
-        assert_eq!(users.check("admin", "wrong horse"), None);
-        assert_eq!(users.check("nobody", "correct horse"), None);
-        let (users, first) = Users::open(data.path(), Some("another".into())).unwrap();
-        assert_eq!(first, FirstUser::Present);
-        assert_eq!(users.check("admin", "another"), None);
-        assert_eq!(users.check("admin", "correct horse"), Some(Role::Administrator));
-    }
-
-    #[test]
-    fn an_invented_password_opens_and_is_kept_nowhere() {
-        let data = tempfile::tempdir().unwrap();
-        let (users, first) = Users::open(data.path(), None).unwrap();
-        assert_eq!(format!("{first:?}"), "Invented(..)");
-        let FirstUser::Invented(password) = first else { panic!("a password is invented") };
-        assert_eq!(password.len(), 19);
-        assert_eq!(users.check("admin", &password), Some(Role::Administrator));
-        let path = data.path().join(FILE_NAME);
-        assert!(!fs::read_to_string(&path).unwrap().contains(&password));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_damaged_file_is_refused_and_kept() {
-        let data = tempfile::tempdir().unwrap();
-        let path = data.path().join(FILE_NAME);
-        let entry = r#"{"name":"a","role":"viewer","hash":"x"}"#;
-        for (text, part) in [
-            ("{", "EOF"),
-            (r#"{"version":2,"users":[]}"#, "version is 2"),
-            (&format!(r#"{{"version":1,"users":[{entry}]}}"#), "hash of user \"a\""),
-            (r#"{"version":1,"users":[],"more":1}"#, "unknown field"),
-        ] {
-            fs::write(&path, text).unwrap();
-            let error = Users::open(data.path(), Some("p".into())).map(|_| ()).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains("users.json"), "{error}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn an_open_mode_is_closed_and_an_empty_password_refused() {
-        let data = tempfile::tempdir().unwrap();
+        let (users, opened) = open(data.path(), Some("correct horse")).unwrap();
+        assert_eq!(opened, Opened::Created);
+        assert!(is(&users, "admin", "correct horse"));
+        assert!(!is(&users, "admin", "wrong horse") && !is(&users, "nobody", "correct horse"));
+        assert_eq!(users.grants("admin"), Some(Grants::everywhere(Role::Administrator)));
+        let (users, opened) = open(data.path(), Some("another")).unwrap();
+        assert_eq!(opened, Opened::Present);
+        assert!(!is(&users, "admin", "another") && is(&users, "admin", "correct horse"));
         assert!(matches!(
-            Users::open(data.path(), Some(String::new())),
+            open(tempfile::tempdir().unwrap().path(), Some("")),
             Err(AuthError::PasswordUnfit { bytes: 0 })
         ));
-        Users::open(data.path(), Some("p".into())).unwrap();
-        let path = data.path().join(FILE_NAME);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        Users::open(data.path(), None).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn without_a_password_nobody_is_made_until_the_setup_and_then_once() {
+        let data = tempfile::tempdir().unwrap();
+        let (users, opened) = open(data.path(), None).unwrap();
+        assert_eq!(opened, Opened::Empty);
+        assert!(users.is_empty() && users.check("admin", "").is_none());
+        assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+        users.set_up("correct horse", NOW).unwrap();
+        assert_eq!(users.set_up("another", NOW).unwrap_err().code(), "setup_done");
+        assert!(is(&users, "admin", "correct horse"));
+        assert_eq!(open(data.path(), None).unwrap().1, Opened::Present);
+    }
+
+    #[test]
+    fn a_refused_change_changes_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let (users, _) = open(data.path(), Some("correct horse")).unwrap();
+        let error = users.change(|book| Ok(book.users.remove("admin"))).unwrap_err();
+        assert_eq!(error.code(), "last_administrator");
+        let lowered = users.change(|book| {
+            book.users.values_mut().for_each(|user| user.grants.role = Some(Role::Supervisor));
+            Ok(())
+        });
+        assert_eq!(lowered.unwrap_err().code(), "last_administrator");
+        assert!(users.grants("admin").is_some());
+        // A directory that is gone takes no file: what is not durable does not count.
+        let path = data.path().to_owned();
+        data.close().unwrap();
+        let second = users.change(|book| {
+            book.users.insert("second".to_owned(), first(String::new(), NOW));
+            Ok(())
+        });
+        assert_eq!(second.unwrap_err().code(), "internal");
+        assert!(users.grants("second").is_none() && !path.exists());
+    }
+
+    #[test]
+    fn a_checked_password_does_not_outlive_a_change_of_it() {
+        let data = tempfile::tempdir().unwrap();
+        let (users, _) = open(data.path(), Some("correct horse")).unwrap();
+        let checked = users.check("admin", "correct horse").unwrap();
+        assert!(users.admit("admin", &checked).is_some());
+        let other = hash("another horse").unwrap();
+        users
+            .change(|book| {
+                book.users.values_mut().for_each(|user| user.password.clone_from(&other));
+                Ok(())
+            })
+            .unwrap();
+        assert!(users.admit("admin", &checked).is_none());
+    }
+
+    #[test]
+    fn a_token_may_at_most_what_its_user_may() {
+        let data = tempfile::tempdir().unwrap();
+        let (users, _) = open(data.path(), Some("correct horse")).unwrap();
+        let key = Hash256::of_text("kw_x");
+        let token = ApiToken {
+            user: "admin".to_owned(),
+            name: "n".to_owned(),
+            created: NOW,
+            expires: Some(NOW.plus(10)),
+            limit: Some(Grants::everywhere(Role::Viewer)),
+        };
+        users
+            .change(|book| {
+                book.tokens.insert(key, token.clone());
+                Ok(())
+            })
+            .unwrap();
+        let (users, _) = open(data.path(), None).unwrap();
+        assert_eq!(users.token(&key, NOW), Some(("admin".to_owned(), Grants::everywhere(Role::Viewer))));
+        assert_eq!(users.token(&key, NOW.plus(10)), None);
+        assert_eq!(users.token(&Hash256::of_text("other"), NOW), None);
     }
 }

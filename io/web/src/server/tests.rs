@@ -1,23 +1,33 @@
 //! Whole conversations over real sockets, with a clock that the tests set.
 
+mod attacks;
+mod console;
+mod rights;
+mod tls;
+mod tokens;
+mod users;
+
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::Query;
-use axum::routing::{get, post};
 use axum::{Extension, Json};
-use keepwatch_model::MonoTime;
+use keepwatch_model::{MonoTime, TICKS_PER_SECOND, WallTime};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::{AuthConfig, Clock, LoginOutcome, LoginRecord, LoginWatcher, SocketClient};
+use crate::{
+    Audit, AuthConfig, Caller, Clock, FirstUser, Identity, LoginOutcome, LoginRecord, LoginWatcher, Role,
+    SocketClient,
+};
 
 const PASSWORD: &str = "correct horse";
+const USER_PASSWORD: &str = "battery staple";
 
 #[derive(Default)]
 struct World {
@@ -35,6 +45,12 @@ impl Clock for World {
     fn now(&self) -> MonoTime {
         MonoTime::from_nanos(self.now_nanos.load(Ordering::SeqCst))
     }
+
+    fn wall(&self) -> WallTime {
+        // Some day in 2026.
+        let start = WallTime::from_ticks(1_795_000_000 * TICKS_PER_SECOND);
+        start.plus(WallTime::from_unix_nanos(i128::from(self.now().as_nanos())).ticks())
+    }
 }
 
 impl LoginWatcher for World {
@@ -46,6 +62,9 @@ impl LoginWatcher for World {
 struct Node {
     web: Web,
     world: Arc<World>,
+    auth: Auth,
+    first: FirstUser,
+    identity: keepwatch_tls::Identity,
     data: TempDir,
 }
 
@@ -55,22 +74,51 @@ impl Node {
     }
 
     async fn start_within(limits: Limits) -> Self {
+        Self::start_with(limits, Some(PASSWORD)).await
+    }
+
+    async fn start_with(limits: Limits, password: Option<&str>) -> Self {
         // A space in the path must not matter.
         let data = tempfile::Builder::new().prefix("keep watch ").tempdir().unwrap();
         let world = Arc::new(World::default());
-        let (auth, _) = Auth::open(AuthConfig {
-            data: data.path().to_owned(),
-            admin_password: Some(PASSWORD.to_owned()),
-            watcher: Arc::clone(&world) as _,
-            clock: Arc::clone(&world) as _,
-        })
-        .unwrap();
+        let (auth, first) = open(data.path(), &world, password);
+        let names = keepwatch_tls::Names::local();
+        let identity = keepwatch_tls::Identity::make(&names, crate::SystemClock::default().wall()).unwrap();
         let config = WebConfig {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
+            tls: Some(identity.config()),
             socket: Some(data.path().join("keepwatch.sock")),
         };
-        let web = serve_within(limits, config, auth, api()).await.unwrap();
-        Self { web, world, data }
+        let application = Application::new(&auth, api(), Some(Arc::new(console::find)));
+        let web = serve_within(limits, config, &application).await.unwrap();
+        Self { web, world, auth, first, identity, data }
+    }
+
+    /// A user with a role everywhere, and roles at cameras, made by the administrator; answers their token.
+    async fn user(&self, name: &str, role: Option<Role>, cameras: Value) -> String {
+        let admin = bearer(&self.token().await);
+        let body = json!({"name": name, "password": USER_PASSWORD, "role": role, "cameras": cameras});
+        let answer = self.send("POST", "/api/v1/users", &admin, &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let answer = self.login(name, USER_PASSWORD).await;
+        answer.body["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends JSON with a header line.
+    async fn send(&self, method: &str, path: &str, header: &str, body: &Value) -> Answer {
+        self.ask(method, path, &[header, "Content-Type: application/json"], &body.to_string()).await
+    }
+
+    /// What the audit log says: `user action object`.
+    async fn audited(&self) -> Vec<String> {
+        let header = bearer(&self.token().await);
+        let answer = self.ask("GET", "/api/v1/audit", &[&header], "").await;
+        let items = answer.body["items"].as_array().unwrap().clone();
+        let text = |item: &Value, key: &str| item[key].as_str().unwrap().to_owned();
+        items
+            .iter()
+            .map(|item| format!("{} {} {}", text(item, "user"), text(item, "action"), text(item, "object")))
+            .collect()
     }
 
     fn client(&self) -> SocketClient {
@@ -79,18 +127,8 @@ impl Node {
 
     /// Sends one request with extra header lines and returns status, headers and body.
     async fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.web.addresses()[0]).await.unwrap();
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: node:8080\r\nConnection: close\r\n");
-        if !body.is_empty() {
-            text += &format!("Content-Length: {}\r\n", body.len());
-        }
-        for header in headers {
-            text += &format!("{header}\r\n");
-        }
-        stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        Answer::parse(&answer)
+        let stream = TcpStream::connect(self.web.addresses()[0]).await.unwrap();
+        converse(stream, method, path, headers, body).await
     }
 
     async fn login(&self, user: &str, password: &str) -> Answer {
@@ -104,18 +142,64 @@ impl Node {
     }
 }
 
+fn open(data: &std::path::Path, world: &Arc<World>, password: Option<&str>) -> (Auth, FirstUser) {
+    let (audit, _) = Audit::open(data, Arc::clone(world) as _).unwrap();
+    Auth::open(AuthConfig {
+        data: data.to_owned(),
+        admin_password: password.map(str::to_owned),
+        watcher: Arc::clone(world) as _,
+        clock: Arc::clone(world) as _,
+        audit,
+    })
+    .unwrap()
+}
+
+/// Sends one request over `stream` and reads the answer to its end.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> Answer {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: node:8080\r\nConnection: close\r\n");
+    if !body.is_empty() {
+        text += &format!("Content-Length: {}\r\n", body.len());
+    }
+    for header in headers {
+        text += &format!("{header}\r\n");
+    }
+    stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    Answer::parse(&answer)
+}
+
 #[derive(Debug)]
 struct Answer {
     status: u16,
+    /// What a browser would send back.
+    cookie: Option<String>,
+    /// In lower case.
     head: String,
     body: Value,
+}
+
+fn cookie(head: &str) -> Option<String> {
+    let line = head.lines().find(|line| line.to_lowercase().starts_with("set-cookie:"))?;
+    Some(format!("Cookie: {}", line.split_once(':')?.1.split(';').next()?.trim()))
 }
 
 impl Answer {
     fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { status, head: head.to_lowercase(), body: serde_json::from_str(body).unwrap_or(Value::Null) }
+        Self {
+            status,
+            cookie: cookie(head),
+            head: head.to_lowercase(),
+            body: serde_json::from_str(body).unwrap_or(Value::Null),
+        }
     }
 
     /// Checks that it is a problem document that says what to do.
@@ -135,22 +219,21 @@ struct Range {
     from: u32,
 }
 
-fn api() -> Router {
-    Router::new()
-        .route("/api/v1/health", get(async || "ok"))
-        .route("/api/v1/cameras", get(async || Json(json!({"items": [], "next": null}))))
-        .route("/api/v1/range", get(async |Query(range): Query<Range>| range.from.to_string()))
-        .route("/api/v1/echo", post(async |Json(value): Json<Value>| Json(value)))
-        .route(
-            "/api/v1/who",
-            get(async |Extension(identity): Extension<Identity>| Json(json!([identity.user, identity.via]))),
-        )
-        .route("/api/v1/big", get(async || vec![7_u8; 3_000_000]))
-        .route("/api/v1/never", get(async || std::future::pending::<()>().await))
-        .route(
-            "/api/v1/operators",
-            get(async |Extension(identity): Extension<Identity>| identity.require(Role::Operator)),
-        )
+fn api() -> Routes {
+    Routes::new()
+        .get("/api/v1/health", Access::Open, async || "ok")
+        .get("/api/v1/cameras", Access::User, async || Json(json!({"items": [], "next": null})))
+        .get("/api/v1/range", Access::User, async |Query(range): Query<Range>| range.from.to_string())
+        .post("/api/v1/echo", Access::User, async |Json(value): Json<Value>| Json(value))
+        .get("/api/v1/who", Access::User, async |Extension(identity): Extension<Identity>| {
+            Json(json!([identity.user, identity.via]))
+        })
+        .get("/api/v1/big", Access::User, async || vec![7_u8; 3_000_000])
+        .get("/api/v1/never", Access::User, async || std::future::pending::<()>().await)
+        .get("/api/v1/operators", Access::Everywhere(Role::Operator), async || ())
+        .get("/api/v1/cameras/{id}", Access::Camera(Role::Operator), async || "a camera")
+        .get("/api/v1/stream", Access::Anywhere(Role::Viewer), rights::stream)
+        .get("/api/v1/cameras/{id}/stream", Access::Camera(Role::Viewer), rights::camera_stream)
 }
 
 fn bearer(token: &str) -> String {
@@ -163,7 +246,8 @@ async fn nothing_but_health_and_login_is_answered_without_a_session() {
     assert_eq!(node.ask("GET", "/api/v1/health", &[], "").await.status, 200);
     let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
     let paths = [
-        "/",
+        "/index.html",
+        "/assets",
         "/api/v1/cameras",
         "/api/v1/logout",
         "/api/v1/session",
@@ -223,7 +307,10 @@ async fn a_login_opens_by_token_and_by_cookie_until_logout() {
     }
     let cookie = format!("Cookie: keepwatch_session={token}");
     let by_token = node.ask("GET", "/api/v1/session", &[&bearer(token)], "").await;
-    assert_eq!(by_token.body, json!({"user": "admin", "role": "administrator", "via": "bearer"}));
+    assert_eq!(
+        by_token.body,
+        json!({"user": "admin", "role": "administrator", "cameras": {}, "via": "bearer"})
+    );
     let by_cookie = node.ask("GET", "/api/v1/session", &[&cookie], "").await;
     assert_eq!(by_cookie.body["via"], "cookie");
     // A bad token is not saved by a good cookie.
@@ -413,25 +500,10 @@ async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
 }
 
 #[tokio::test]
-async fn an_address_that_others_reach_is_refused_until_there_is_tls() {
-    for address in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
-        let config = WebConfig { listen: vec![address.parse().unwrap()], socket: None };
-        let error = config.check().unwrap_err().to_string();
-        assert!(error.starts_with(address) && error.contains("TLS"), "{error}");
-    }
-    for address in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
-        WebConfig { listen: vec![address.parse().unwrap()], socket: None }.check().unwrap();
-    }
+async fn an_address_that_is_taken_is_said() {
     let node = Node::start().await;
-    let (auth, _) = Auth::open(AuthConfig {
-        data: node.data.path().to_owned(),
-        admin_password: None,
-        watcher: Arc::clone(&node.world) as _,
-        clock: Arc::clone(&node.world) as _,
-    })
-    .unwrap();
-    let taken = WebConfig { listen: node.web.addresses().to_vec(), socket: None };
-    let error = serve(taken, auth, api()).await.unwrap_err();
+    let taken = WebConfig { listen: node.web.addresses().to_vec(), ..WebConfig::default() };
+    let error = serve(taken, &Application::new(&node.auth, api(), None)).await.unwrap_err();
     assert!(matches!(error, WebError::Listen { .. }), "{error}");
 }
 
@@ -451,12 +523,4 @@ async fn shutdown_waits_for_requests_only_so_long() {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
     assert!(rest.is_empty());
-}
-
-#[test]
-fn an_ipv6_site_counts_as_one_place() {
-    let key = |text: &str| Peer::Network(text.parse().unwrap()).brake_key();
-    assert_eq!(key("[2001:db8:1:2:3::4]:1"), key("[2001:db8:1:2:ffff::1]:2"));
-    assert_ne!(key("[2001:db8:1:2::1]:1"), key("[2001:db8:1:3::1]:1"));
-    assert_eq!(key("[::ffff:192.0.2.1]:1"), key("192.0.2.1:2"));
 }

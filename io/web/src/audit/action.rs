@@ -1,0 +1,74 @@
+//! What the audit log knows that people do.
+
+use std::fmt;
+
+macro_rules! actions {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
+        /// What somebody did. The text of an action is stable; `docs/guide/users.md` lists them all.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Action {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Action {
+            /// All actions.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The action as text.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+        }
+    };
+}
+
+actions! {
+    /// The first administrator was made.
+    SetUp = "set_up";
+    /// Somebody logged in.
+    LoggedIn = "logged_in";
+    /// A login was refused.
+    LoginRefused = "login_refused";
+    /// Somebody logged out.
+    LoggedOut = "logged_out";
+    /// A session of one's own or of somebody else was ended.
+    SessionEnded = "session_ended";
+    /// A user was made.
+    UserCreated = "user_created";
+    /// A user's roles or password were changed by an administrator.
+    UserChanged = "user_changed";
+    /// A user was removed.
+    UserRemoved = "user_removed";
+    /// A user changed their password.
+    PasswordChanged = "password_changed";
+    /// An API token was made.
+    TokenCreated = "token_created";
+    /// An API token was revoked.
+    TokenRevoked = "token_revoked";
+    /// A camera was added.
+    CameraCreated = "camera_created";
+    /// A camera's settings were changed.
+    CameraChanged = "camera_changed";
+    /// A camera was removed.
+    CameraRemoved = "camera_removed";
+    /// A camera's login was tried out, or cameras were looked for.
+    CameraTested = "camera_tested";
+    /// An earlier state of the settings was restored.
+    RevisionRestored = "revision_restored";
+    /// Footage left the system.
+    FootageExported = "footage_exported";
+    /// Footage was protected.
+    FootageProtected = "footage_protected";
+    /// A protection was lifted.
+    FootageReleased = "footage_released";
+    /// Somebody watched a camera live; the first time in an hour.
+    LiveViewed = "live_viewed";
+    /// Somebody looked at footage of a camera; the first time in an hour.
+    PlaybackViewed = "playback_viewed";
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,118 @@
+//! Logging in: `POST /login`, and the answer that every way to a session gives.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::{Auth, Grants, LoginOutcome, LoginRecord};
+use crate::audit::Action;
+use crate::layers::Small;
+use crate::origin::{Source, source};
+use crate::{Access, Channel, Peer, Problem, Routes};
+
+/// Largest body of a login: the longest user and password, every byte escaped.
+pub(super) const LOGIN_BYTES_MAX: usize = 8 * 1024;
+
+pub(super) fn routes() -> Routes<Auth> {
+    Routes::new().post("/api/v1/login", Access::Open, login)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginRequest {
+    user: String,
+    password: String,
+}
+
+#[derive(Serialize)]
+struct LoginResponse {
+    token: String,
+    user: String,
+    #[serde(flatten)]
+    grants: Grants,
+}
+
+/// A session that began.
+pub(super) struct Begun {
+    token: String,
+    user: String,
+    grants: Grants,
+}
+
+/// Refuses what a page of another origin sends: it must not log anybody in here.
+pub(super) fn refuse_other_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    if source(headers) == Source::Other {
+        return Err(Problem::forbidden("cross_origin", "a page of another origin cannot log in here"));
+    }
+    Ok(())
+}
+
+async fn login(
+    State(auth): State<Auth>,
+    Extension(peer): Extension<Peer>,
+    Extension(channel): Extension<Channel>,
+    headers: HeaderMap,
+    body: Small<LOGIN_BYTES_MAX>,
+) -> Result<Response, Problem> {
+    refuse_other_origin(&headers)?;
+    let LoginRequest { user, password } =
+        body.json("login_malformed", "{\"user\": \"...\", \"password\": \"...\"}").await?;
+    auth.log_in(&peer, user, password).await?.answer(channel)
+}
+
+impl Auth {
+    /// Checks a password and begins a session.
+    async fn log_in(&self, peer: &Peer, user: String, password: String) -> Result<Begun, Problem> {
+        let checked = self.check_password(peer, &user, password).await?;
+        // What was checked must still hold, and no session begins for a user who is being removed: the lock that a
+        // removal ends sessions under is held.
+        let begun = {
+            let mut sessions = self.sessions();
+            let grants = checked.and_then(|checked| self.shared.users.admit(&user, &checked));
+            match grants {
+                Some(grants) => Some((sessions.begin(&user, peer.to_string(), self.now())?, grants)),
+                None => None,
+            }
+        };
+        let (outcome, action) = match &begun {
+            Some(_) => (LoginOutcome::Succeeded, Action::LoggedIn),
+            None => (LoginOutcome::Refused, Action::LoginRefused),
+        };
+        self.shared.watcher.login(&LoginRecord { user: user.clone(), peer: peer.clone(), outcome });
+        let receipt =
+            self.audit().enter_as(&user, "password", peer, action, format!("user:{user}"), String::new());
+        // A log that cannot be written must not lock out who is to mend it.
+        let _on_record = receipt.durable().await;
+        let Some((token, grants)) = begun else {
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "login_refused",
+                "The login was refused",
+                "there is no such user, or the password is not theirs; check both",
+            ));
+        };
+        Ok(Begun { token, user, grants })
+    }
+
+    /// Begins a session for a user who was made this moment.
+    pub(super) fn begin(&self, peer: &Peer, user: &str) -> Result<Begun, Problem> {
+        let grants = self.shared.users.grants(user).unwrap_or_default();
+        let token = self.sessions().begin(user, peer.to_string(), self.now())?;
+        Ok(Begun { token, user: user.to_owned(), grants })
+    }
+}
+
+impl Begun {
+    /// The answer: the token for programs, the cookie for browsers.
+    pub(super) fn answer(self, channel: Channel) -> Result<Response, Problem> {
+        let Self { token, user, grants } = self;
+        let cookie = HeaderValue::from_str(&channel.cookie(&token))
+            .map_err(|_| Problem::internal("the cookie has no header form"))?;
+        let mut response = Json(LoginResponse { token, user, grants }).into_response();
+        response.headers_mut().insert(SET_COOKIE, cookie);
+        Ok(response)
+    }
+}
