@@ -76,6 +76,8 @@ class App {
         return;
       }
       const needed = await api.setupNeeded().catch(() => false);
+      // A link of the first run, after the first run: its code is of no use any more.
+      if (!needed && this.route.page === 'setup') this.go({ page: 'live' }, 'replace');
       if (needed) this.access = { kind: 'setup' };
       else if (this.access.kind !== 'out') this.access = { kind: 'out', ended: false };
     }

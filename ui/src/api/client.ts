@@ -154,8 +154,9 @@ export const api = {
 
   coverage: (camera: string, window: Window, buckets?: number, signal?: AbortSignal) =>
     all<CoverageItem>(['cameras', camera, 'coverage'], { ...times(window), buckets }, signal),
-  frames: (camera: string, window: Window, stream: StreamName, signal?: AbortSignal) =>
-    all<FrameItem>(['cameras', camera, 'frames'], { ...times(window), stream }, signal),
+  // One answer: no window that is asked for has more pictures than it holds.
+  frames: async (camera: string, window: Window, stream: StreamName, signal?: AbortSignal) =>
+    (await json<Page<FrameItem>>('GET', ['cameras', camera, 'frames'], { ...times(window), stream }, undefined, signal)).items,
 
   exports: () => all<ExportJob>(['exports']),
   addExport: (order: ExportOrder) => json<ExportJob>('POST', ['exports'], {}, order),

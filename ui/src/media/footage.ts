@@ -7,6 +7,10 @@ import { formatTime, parseTime } from '../time';
 /** How far away footage is looked for, in growing steps: an hour, a day, a week, a month, two years. */
 const SEARCH_MS = [3_600_000, 86_400_000, 7 * 86_400_000, 31 * 86_400_000, 731 * 86_400_000];
 
+/** How long to wait for a node that is busy, when it says nothing, and at most. */
+const BUSY_S = 1;
+const BUSY_S_MAX = 5;
+
 /** What a window is asked with. */
 export interface WindowOrder extends Window {
   stream: StreamName;
@@ -55,7 +59,7 @@ export class NodeFootage implements Footage {
       from: formatTime(order.from), to: formatTime(order.to), stream: order.stream, frames: order.frames,
       audio: order.audio, base: formatTime(order.base),
     });
-    const response = await orMissing(ask('GET', url, undefined, signal));
+    const response = await orMissing(patient(() => ask('GET', url, undefined, signal), signal));
     if (response === null || response.body === null) return null;
     const { headers } = response;
     return {
@@ -68,7 +72,7 @@ export class NodeFootage implements Footage {
 
   async picture(at: number, stream: StreamName, signal: AbortSignal): Promise<Picture | null> {
     const url = address(['cameras', this.camera, 'picture.jpg'], { at: formatTime(at), stream });
-    const response = await orMissing(ask('GET', url, undefined, signal));
+    const response = await orMissing(patient(() => ask('GET', url, undefined, signal), signal));
     if (response === null) return null;
     return { label: parseTime(response.headers.get('Keepwatch-Label') ?? '') ?? at, blob: await response.blob() };
   }
@@ -130,6 +134,18 @@ export async function findGap(
 function isAway(item: CoverageItem, at: number, direction: 'next' | 'previous'): boolean {
   const from = parseTime(item.from) ?? 0;
   return direction === 'next' ? from > at + 0.001 : from < at - 0.001;
+}
+
+/** Asks again as long as the node is busy with footage for others. */
+async function patient<T>(question: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await question();
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 503 || signal.aborted) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.min(error.retry_after_s ?? BUSY_S, BUSY_S_MAX) * 1000));
+    }
+  }
 }
 
 async function orMissing<T>(answer: Promise<T>): Promise<T | null> {

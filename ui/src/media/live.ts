@@ -1,8 +1,9 @@
 /**
  * One live picture: a socket to the node, a media element, and the decisions between them.
  *
- * Media time 0 is the label of the first picture; later sessions of the camera are placed by their own start, so the
- * label of what is seen is always that start plus the element's time. Motion JPEG is shown as single pictures.
+ * Media time goes on without a hole as long as the socket stands, whatever the camera does meanwhile; each init says which
+ * label belongs to its time 0. What comes by another socket is placed behind what is there, so the element is never
+ * reloaded. Motion JPEG is shown as single pictures.
  */
 
 import { socketAddress } from '../api/client';
@@ -11,6 +12,7 @@ import type { LiveMessage, StreamName } from '../api/types';
 import { codecName } from '../format';
 import { parseTime } from '../time';
 import { canPlay, type Deck, openDeck, playableCodecs } from './mse';
+import { Labels } from './labels';
 import { tracksOf } from './screen';
 import { EdgeStep, steer } from './steer';
 
@@ -51,6 +53,8 @@ export interface LiveOptions {
   stream: StreamName;
   /** Whether there is a sub stream to fall back to. */
   has_sub: boolean;
+  /** Whether sound is wanted, too. */
+  audio: boolean;
   video: HTMLVideoElement;
   image: HTMLImageElement;
   changed(state: LiveState): void;
@@ -65,8 +69,12 @@ export class Live {
   #opening = 0;
   /** What came before the media source was open. */
   #early: ArrayBuffer[] = [];
-  /** Label of media time 0 of the element. */
-  #base: number | null = null;
+  /** Which label belongs to which media time of the element; `null` before the first init. */
+  #labels: Labels | null = null;
+  /** Whether an init came by the socket that stands. */
+  #begun = false;
+  /** Where time 0 of the pieces that come is in the element. */
+  #offset_s = 0;
   #mime = '';
   #step = new EdgeStep();
   #steering: ReturnType<typeof setInterval> | null = null;
@@ -111,7 +119,7 @@ export class Live {
 
   #dial(): void {
     this.#line?.close();
-    const url = (): string => socketAddress(['cameras', this.options.camera, 'live'], { stream: this.#state.stream });
+    const url = (): string => socketAddress(['cameras', this.options.camera, 'live'], { stream: this.#state.stream, audio: this.options.audio });
     this.#line = new Line(
       url,
       {
@@ -119,7 +127,7 @@ export class Live {
         text: (text) => this.#text(text),
         binary: (data) => this.#binary(data),
         closed: (code) => {
-          this.#early = [];
+          this.#begun = false;
           if (code === POLICY_VIOLATION) {
             this.pause();
             this.#set({ phase: 'refused' });
@@ -180,16 +188,30 @@ export class Live {
     }
     const phase = this.#state.phase === 'playing' ? 'playing' : 'connecting';
     this.#set({ phase, pictures: false, waiting: null });
-    if (this.#deck !== null && this.#base !== null && start >= this.#base && tracksOf(init.mime) === tracksOf(this.#mime)) {
-      this.#mime = init.mime;
-      this.#deck.queue.line(init.mime, (start - this.#base) / 1000);
+    const first = !this.#begun;
+    this.#begun = true;
+    if (this.#deck !== null && this.#labels !== null && tracksOf(init.mime) === tracksOf(this.#mime)) {
+      this.#goOn(init.mime, start, first);
       return;
     }
-    // The first session; or the clock was set back, or sound came or went, which no buffer takes.
+    // The first session, or sound came or went, which no buffer takes.
     this.#reset();
-    this.#base = start;
+    this.#begun = true;
+    this.#labels = new Labels(start);
     this.#mime = init.mime;
     void this.#open();
+  }
+
+  /** Pieces of another init go into the same element: behind what is there, when they come by another socket. */
+  #goOn(mime: string, start: number, first: boolean): void {
+    const { queue } = this.#deck as Deck;
+    const labels = this.#labels;
+    this.#mime = mime;
+    queue.line(mime, (end_s) => {
+      if (first) this.#offset_s = end_s;
+      labels?.from(end_s, start - this.#offset_s * 1000);
+      return this.#offset_s;
+    });
   }
 
   async #open(): Promise<void> {
@@ -224,7 +246,7 @@ export class Live {
       return;
     }
     // Before an init it belongs to nothing.
-    if (this.#base === null) return;
+    if (!this.#begun || this.#labels === null) return;
     const waiting = this.#deck?.queue.waiting_bytes ?? this.#early.reduce((sum, piece) => sum + piece.byteLength, 0);
     if (waiting > WAITING_BYTES_MAX) this.#restart();
     else if (this.#deck === null) this.#early.push(data);
@@ -255,7 +277,7 @@ export class Live {
   #steer(): void {
     const { video } = this.options;
     if (performance.now() > this.#skipped_until && this.#state.skipped > 0) this.#set({ skipped: 0 });
-    if (this.#deck === null || this.#base === null) return;
+    if (this.#deck === null || this.#labels === null) return;
     if (video.error !== null) {
       this.#restart();
       return;
@@ -270,7 +292,7 @@ export class Live {
     const first = ranges[0];
     if (first !== undefined && video.currentTime - first.start > TRIM_S) queue.remove(0, video.currentTime - KEEP_S);
     if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && this.#state.phase !== 'waiting' && this.#state.phase !== 'lost') {
-      this.#set({ phase: 'playing', lag_ms: this.#behind(this.#base + video.currentTime * 1000) });
+      this.#set({ phase: 'playing', lag_ms: this.#behind(this.#labels.at(video.currentTime)) });
     }
   }
 
@@ -288,8 +310,8 @@ export class Live {
       this.#dial();
       return;
     }
+    // The socket stays: the camera may be set to another codec.
     this.#set({ phase: 'unplayable', unplayable: this.#state.unplayable ?? name, lag_ms: null });
-    this.#line?.close();
   }
 
   /** Begins anew from the newest key frame: what is here cannot go on. */
@@ -303,7 +325,9 @@ export class Live {
     this.#opening += 1;
     this.#deck?.close();
     this.#deck = null;
-    this.#base = null;
+    this.#labels = null;
+    this.#begun = false;
+    this.#offset_s = 0;
     this.#early = [];
     this.#step = new EdgeStep();
   }

@@ -102,6 +102,14 @@ describe('pieces', () => {
     expect(sink.timestampOffset).toBe(7);
   });
 
+  it('of another socket are placed behind all that came before them', () => {
+    queue.append(piece(3));
+    queue.line('a', (end_s) => end_s);
+    queue.append(piece(2));
+    sink.settle();
+    expect(sink.timestampOffset).toBe(3);
+  });
+
   it('of the same codec do not reset the decoder', () => {
     queue.line('a', 3);
     queue.append(piece(1));

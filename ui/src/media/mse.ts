@@ -22,10 +22,13 @@ export interface Sink {
 
 type Job =
   | { kind: 'append'; data: BufferSource; bytes: number }
-  | { kind: 'line'; mime: string; offset_s: number }
+  | { kind: 'line'; mime: string; offset_s: Offset }
   | { kind: 'remove'; from_s: number; to_s: number }
   | { kind: 'abort' }
   | { kind: 'reached'; call: () => void };
+
+/** Where time 0 of pieces is, in seconds; where that depends on the end of what is in before them, a function of it. */
+export type Offset = number | ((end_s: number) => number);
 
 /** What an owner of a queue is told. */
 export interface QueueEvents {
@@ -87,7 +90,7 @@ export class AppendQueue {
   }
 
   /** From here on pieces are of this type, and their time 0 is at `offset_s`. */
-  line(mime: string, offset_s: number): void {
+  line(mime: string, offset_s: Offset): void {
     this.#add({ kind: 'line', mime, offset_s });
   }
 
@@ -165,14 +168,16 @@ export class AppendQueue {
       case 'append':
         this.sink.appendBuffer(job.data);
         return;
-      case 'line':
+      case 'line': {
+        const offset_s = typeof job.offset_s === 'number' ? job.offset_s : job.offset_s(this.ranges.at(-1)?.end ?? 0);
         if (job.mime !== this.#mime) {
           if (this.sink.changeType === undefined) throw new Error('the browser cannot change the codec');
           this.sink.changeType(job.mime);
           this.#mime = job.mime;
         }
-        if (this.sink.timestampOffset !== job.offset_s) this.sink.timestampOffset = job.offset_s;
+        if (this.sink.timestampOffset !== offset_s) this.sink.timestampOffset = offset_s;
         return;
+      }
       case 'remove':
         if (this.sink.buffered.length > 0) this.sink.remove(job.from_s, job.to_s);
         return;
@@ -215,11 +220,14 @@ export function canPlay(mime: string): boolean {
   return mediaSourceClass()?.isTypeSupported(mime) ?? false;
 }
 
-/** The codecs that this browser plays, by the first four letters, to be told to a node. */
+/** The codecs that this browser plays, by how their names begin (RFC 6381), to be told to a node. */
 export function playableCodecs(): string[] {
-  const samples = { avc1: 'avc1.640028', hvc1: 'hvc1.1.6.L120.90', hev1: 'hev1.1.6.L120.90' };
+  const samples = {
+    avc1: 'video/mp4; codecs="avc1.640028"', hvc1: 'video/mp4; codecs="hvc1.1.6.L120.90"', mp4a: 'audio/mp4; codecs="mp4a.40.2"',
+    flac: 'audio/mp4; codecs="flac"',
+  };
   return Object.entries(samples)
-    .filter(([, codec]) => canPlay(`video/mp4; codecs="${codec}"`))
+    .filter(([, mime]) => canPlay(mime))
     .map(([name]) => name);
 }
 

@@ -392,16 +392,24 @@ export class Player {
   async #append(answer: WindowAnswer, order: AbortSignal, appended: () => void): Promise<boolean> {
     if (await this.#screen.append(answer, order, appended)) return true;
     if (order.aborted) return false;
-    const codec = codecName(/codecs="([^",]+)/.exec(answer.mime)?.[1] ?? answer.mime);
-    const other = this.#state.stream === 'main' && this.options.has_sub;
-    this.#begin(other ? { codec, stream: 'sub' } : { codec, pictures: true, stream: 'main' });
+    this.#otherWay(codecName(/codecs="([^",]+)/.exec(answer.mime)?.[1] ?? answer.mime));
     return false;
+  }
+
+  /** Shows what cannot be played by the other stream, or as single pictures of the node. */
+  #otherWay(codec: string): void {
+    const sub = this.#state.stream === 'main' && this.options.has_sub;
+    this.#begin(sub ? { codec, stream: 'sub' } : { codec, pictures: true, stream: 'main' });
   }
 
   #failed(error: unknown, order: AbortSignal): void {
     if (order.aborted) return;
-    this.#order.abort();
     const code = error instanceof ApiError ? error.code : '';
+    if (code === 'footage_unsuitable' && !this.#state.pictures) {
+      this.#otherWay('Motion JPEG');
+      return;
+    }
+    this.#order.abort();
     const phase = code === 'codec_undecodable' ? 'unplayable' : code === 'role_too_low' ? 'refused' : 'failed';
     this.#set({ phase, wanted: false, error });
   }

@@ -5,6 +5,7 @@
  * A buffer holds either all pictures or key frames only: mixed, a key frame of long duration would push pictures out.
  */
 
+import { ApiError } from '../api/client';
 import type { WindowAnswer } from './footage';
 import { canPlay, type Deck, openDeck } from './mse';
 import { overHole, type Range, rangeAt } from './ranges';
@@ -117,7 +118,11 @@ export class Screen {
     deck.queue.line(answer.mime, (answer.base - this.#base) / 1000);
     const reader = answer.body.getReader();
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((error: unknown) => {
+        if (order.aborted) throw error;
+        // It broke off: the node ended, or the network did.
+        throw new ApiError(0, '', '');
+      });
       if (done || order.aborted) return true;
       deck.queue.append(value);
       await deck.queue.reached();

@@ -69,6 +69,7 @@ export class FakeNode {
   #key: Fragments = fragments('key');
   #seq = new WeakMap<Line, number>();
   #status = new Set<Line>();
+  #live_lines = new Map<Line, (ms: number) => void>();
 
   constructor() {
     this.#server = createServer((request, response) => {
@@ -101,6 +102,16 @@ export class FakeNode {
   /** Tells every page of a change of a camera. */
   change(id: string): void {
     for (const line of this.#status) this.#tell(line, { type: 'change', path: ['cameras', id], value: this.#camera(id) });
+  }
+
+  /** Breaks every live socket. */
+  breakLive(): void {
+    for (const line of this.#live_lines.keys()) line.close();
+  }
+
+  /** The cameras were away for so long: labels jump, media time goes on. */
+  seam(ms: number): void {
+    for (const again of this.#live_lines.values()) again(ms);
   }
 
   // HTTP
@@ -303,6 +314,7 @@ export class FakeNode {
       line.open = false;
       this.#lines.delete(line);
       this.#status.delete(line);
+      this.#live_lines.delete(line);
     });
     socket.resume();
     if (parts[0] === 'status') this.#follow(line);
@@ -341,6 +353,10 @@ export class FakeNode {
     const start = Date.now() - 1000;
     line.text({ type: 'init', mime, stream, codec: 'h264', width: 640, height: 360, start: formatTime(start) });
     line.binary(init);
+    this.#live_lines.set(line, (ms) => {
+      line.text({ type: 'init', mime, stream, codec: 'h264', width: 640, height: 360, start: formatTime(start - ms) });
+      line.binary(init);
+    });
     let next = 0;
     const send = (): void => {
       // What ends in the future has not been filmed yet.

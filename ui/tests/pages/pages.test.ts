@@ -232,6 +232,30 @@ describe.each(['dark', 'light'] as const)('%s', (scheme) => {
   });
 });
 
+it('a live picture goes on in the same element when the network or the camera was away', async () => {
+  const fake = node();
+  fake.cameras = [{ id: 'dock', name: 'Dock 2' }];
+  const site = await Site.open(browser, fake);
+  const { page } = site;
+  await site.login();
+  const moved = async (): Promise<void> => {
+    const before = await page.evaluate(() => document.querySelector('video')?.currentTime ?? 0);
+    await page.waitForFunction((old) => document.querySelector('[data-phase="playing"] video') !== null && (document.querySelector('video')?.currentTime ?? 0) > old + 1.5, before);
+  };
+  await moved();
+  const source = await page.evaluate(() => document.querySelector('video')?.src);
+  fake.breakLive();
+  await page.getByText('The connection to the recorder broke').waitFor();
+  await moved();
+  await page.getByText(/[12]\.\d s behind/).waitFor();
+  fake.seam(30_000);
+  await page.getByText(/3\d s behind/).waitFor();
+  await moved();
+  expect(await page.evaluate(() => document.querySelector('video')?.src)).toBe(source);
+  site.complaints = site.complaints.filter((text) => !text.includes('WebSocket'));
+  await site.close();
+});
+
 describe('what may be seen', () => {
   it('draws a veil over data that is older than five seconds, and takes it away', async () => {
     const fake = node();
