@@ -44,6 +44,7 @@ class FakeSocket {
   onclose: ((close: { code: number; reason: string }) => void) | null = null;
   onerror = null;
   binaryType = '';
+  readyState = 1;
   closed = false;
   sent: string[] = [];
 
@@ -128,6 +129,16 @@ describe('a line', () => {
     expect(socket().closed).toBe(true);
     world.run(100_000);
     expect(world.sockets).toHaveLength(1);
+  });
+
+  it('that is closed before it stands is closed as soon as it does, without a complaint of the browser', () => {
+    const { made, socket } = line();
+    socket().readyState = 0;
+    made.close();
+    expect(socket().closed).toBe(false);
+    socket().onopen?.();
+    expect(socket().closed).toBe(true);
+    expect(socket().sent).toEqual([]);
   });
 
   it('that is closed while its end is told stays so, too', () => {

@@ -9,6 +9,9 @@
 const PAUSE_MS_MIN = 250;
 const PAUSE_MS_MAX = 10_000;
 
+/** `WebSocket.CONNECTING`, where there is no `WebSocket`. */
+const CONNECTING = 0;
+
 /** What the owner of a line is told. */
 export interface LineEvents {
   /** The socket stands; texts may be sent. */
@@ -58,7 +61,12 @@ export class Line {
   close(): void {
     this.#closed = true;
     this.#cancelTry?.();
-    this.#drop();
+    const socket = this.#socket;
+    if (socket?.readyState === CONNECTING) {
+      // Closed before it stands, it would be an error to the browser's console, and none to anybody else.
+      this.#forget(socket);
+      socket.onopen = () => socket.close();
+    } else this.#drop();
   }
 
   /** Gives up what stands and dials anew at once: something that came made no sense. */
@@ -106,13 +114,17 @@ export class Line {
   }
 
   #drop(): void {
+    const socket = this.#socket;
+    if (socket === null) return;
+    this.#forget(socket);
+    socket.close();
+  }
+
+  #forget(socket: WebSocket): void {
     this.#cancelSilence?.();
     this.#cancelSilence = null;
-    const socket = this.#socket;
     this.#socket = null;
-    if (socket === null) return;
     socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
-    socket.close();
   }
 
   #again(): void {

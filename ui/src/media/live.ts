@@ -60,7 +60,7 @@ export interface LiveOptions {
   changed(state: LiveState): void;
 }
 
-/** A live picture. */
+/** A live picture; it begins when it is resumed. */
 export class Live {
   #state: LiveState;
   #line: Line | null = null;
@@ -90,7 +90,6 @@ export class Live {
     this.#state = {
       phase: 'connecting', stream: options.stream, pictures: false, unplayable: null, lag_ms: null, skipped: 0, waiting: null,
     };
-    this.resume();
   }
 
   /** Stops taking pictures, as nobody sees them. */

@@ -9,7 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Camera, CoverageItem, ExportJob, Role, ScanItem, StreamName } from '../../src/api/types';
 import { formatTime, parseTime } from '../../src/time';
-import { FPS, type Fragments, fragments, LOOP_S, moved } from './media';
+import { FPS, type Fragments, fragments, jpeg, LOOP_S, moved } from './media';
 
 /** What the policy of the node allows its pages. */
 const CSP =
@@ -33,6 +33,8 @@ export interface FakeCamera {
   sub?: boolean;
   /** What its live socket answers instead of pictures. */
   live?: 'waiting' | 'unplayable';
+  /** It sends Motion JPEG. */
+  jpeg?: boolean;
   lost?: { reason: string; detail: string; since: number };
   ofFile?: boolean;
 }
@@ -67,6 +69,7 @@ export class FakeNode {
   #timers = new Set<ReturnType<typeof setInterval>>();
   #all: Fragments = fragments('all');
   #key: Fragments = fragments('key');
+  #jpeg: Buffer | null = null;
   #seq = new WeakMap<Line, number>();
   #status = new Set<Line>();
   #live_lines = new Map<Line, (ms: number) => void>();
@@ -268,8 +271,24 @@ export class FakeNode {
   }
 
   async #footage(parts: string[], query: URLSearchParams, response: ServerResponse): Promise<boolean> {
-    if (parts[0] !== 'cameras' || parts[2] !== 'media.mp4') return false;
-    const camera = parts[1] ?? '';
+    const [head, camera = '', tail] = parts;
+    if (head !== 'cameras') return false;
+    const still = this.cameras.some((other) => other.id === camera && other.jpeg);
+    if (tail === 'picture.jpg') {
+      const at = time(query, 'at');
+      if (!this.#held(camera, at)) problem(response, 404, 'footage_missing', 'nothing is held there');
+      else {
+        response.setHeader('Content-Type', 'image/jpeg');
+        response.setHeader('Keepwatch-Label', formatTime(Math.floor(at / 200) * 200));
+        response.end((this.#jpeg ??= jpeg()));
+      }
+      return true;
+    }
+    if (tail !== 'media.mp4') return false;
+    if (still) {
+      problem(response, 409, 'footage_unsuitable', 'no page plays Motion JPEG');
+      return true;
+    }
     const { init, mime, seconds, timescale } = query.get('frames') === 'key' ? this.#key : this.#all;
     const base = time(query, 'base');
     const pieces: Buffer[] = [];
@@ -347,6 +366,14 @@ export class FakeNode {
     }
     if (camera?.live === 'unplayable' && stream === 'main') {
       line.text({ type: 'unplayable', codec: 'h265', detail: null });
+      return;
+    }
+    if (camera?.jpeg) {
+      line.text({ type: 'init', mime: 'image/jpeg', stream, codec: 'jpeg', width: 320, height: 180, start: formatTime(Date.now()) });
+      this.#every(200, line, () => {
+        line.text({ type: 'time', label: formatTime(Date.now() - 200), sent: formatTime(Date.now()) });
+        line.binary((this.#jpeg ??= jpeg()));
+      });
       return;
     }
     const { init, mime, seconds, timescale } = this.#all;

@@ -46,6 +46,13 @@ export function fragments(kind: 'all' | 'key'): Fragments {
   return { init, mime, seconds, timescale: 90_000 };
 }
 
+/** One picture. */
+export function jpeg(): Buffer {
+  const made = spawnSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'testsrc2=s=320x180:d=1', '-frames:v', '1', '-f', 'mjpeg', '-']);
+  if (made.status !== 0) throw new Error(`ffmpeg: ${made.stderr}`);
+  return made.stdout;
+}
+
 /** A copy of a fragment that begins at `time`, in ticks. */
 export function moved(fragment: Buffer, time: bigint): Buffer {
   const copy = Buffer.from(fragment);
