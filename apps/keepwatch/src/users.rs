@@ -9,7 +9,9 @@ use std::time::Duration;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_recorder::config::Fingerprint;
 use keepwatch_recorder::{Node, api};
-use keepwatch_web::{Application, Audit, AuditOpened, Auth, AuthConfig, Clock, FirstUser, SystemClock};
+use keepwatch_web::{
+    Application, Asset, Audit, AuditOpened, Auth, AuthConfig, Clock, FirstUser, SystemClock,
+};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -55,8 +57,14 @@ pub(crate) fn open(node: &Node, data: &Path) -> anyhow::Result<Opened> {
         }
         FirstUser::Awaited(code) => Some(code),
     };
-    let application = Application::new(&auth, api::routes(node.clone()), None);
+    let application = Application::new(&auth, api::routes(node.clone()), Some(Arc::new(console)));
     Ok(Opened { application, audit, code })
+}
+
+/// The console's file at `path`.
+fn console(path: &str) -> Option<Asset> {
+    let keepwatch_ui::Asset { bytes, media_type, etag, immutable, .. } = *keepwatch_ui::find(path)?;
+    Some(Asset { bytes, media_type, etag, immutable })
 }
 
 fn tell_found(found: AuditOpened) {

@@ -22,7 +22,8 @@ mod socket;
 
 pub use assets::{Asset, Assets};
 pub use audit::{
-    Action, Audit, AuditChanges, AuditError, AuditOpened, AuditReport, Head, Receipt, verify as verify_audit,
+    Action, Audit, AuditChanges, AuditError, AuditOpened, AuditReport, Head, Receipt,
+    decode_untrusted_audit_line, verify as verify_audit,
 };
 pub use auth::{
     Auth, AuthConfig, AuthError, Caller, FirstUser, Grants, Identity, LoginOutcome, LoginRecord,

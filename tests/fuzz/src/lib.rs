@@ -10,12 +10,14 @@ mod onvif;
 mod replay;
 mod rtsp;
 mod store;
+mod web;
 
 /// A target by its name, which is also the name of its folder in `corpus`.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    ("audit_line", web::audit_line),
     ("auth", rtsp::auth),
     ("configuration", configuration::file),
     ("depacketize", media::depacketize),

@@ -117,6 +117,9 @@ pub struct Network {
 }
 
 impl Network {
+    /// The recorder's address, as the cameras reach it.
+    pub const RECORDER: &str = "192.0.2.1";
+
     /// The cameras' address, as the recorder reaches it.
     pub const CAMERA: &str = "192.0.2.2";
 

@@ -11,8 +11,6 @@ use serde_json::Value;
 use crate::http::Place;
 use crate::{Cameras, Http, Namespace, Program, Site, wait_until};
 
-/// The administrator's password in all tests.
-const PASSWORD: &str = "not a secret in a test";
 /// How long a node may take to be reached.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,6 +33,9 @@ pub struct Node {
 }
 
 impl Node {
+    /// The administrator's password in all tests.
+    pub const PASSWORD: &str = "not a secret in a test";
+
     /// Writes the configuration of a site: one disk, and the cameras by id and address.
     pub fn configure(site: &Site, listen: &str, cameras: &[(&str, String)]) -> Result<PathBuf> {
         site.make("footage")?;
@@ -64,7 +65,7 @@ impl Node {
         let ready = program.json(START_PATIENCE)?;
         let address = ready["listening"][0].as_str().context("it says no address")?.parse()?;
         let mut http = Http::new(Place::Address(address));
-        http.login("admin", PASSWORD)?;
+        http.login("admin", Self::PASSWORD)?;
         Ok(Self { program, http })
     }
 
@@ -79,7 +80,7 @@ impl Node {
     /// The command that starts one.
     pub fn command(site: &Site) -> Command {
         let mut command = site.command(["run", "--ready-line", "--config", "keepwatch.toml"]);
-        command.env("KEEPWATCH_ADMIN_PASSWORD", PASSWORD).env("RUST_LOG", "info");
+        command.env("KEEPWATCH_ADMIN_PASSWORD", Self::PASSWORD).env("RUST_LOG", "info");
         command
     }
 

@@ -12,6 +12,7 @@ mod foreign_camera;
 mod foreign_replay;
 mod frames;
 mod http;
+mod https;
 mod onvif;
 mod paths;
 mod scan;

@@ -5,6 +5,7 @@ mod console;
 mod rights;
 mod tls;
 mod tokens;
+mod upgrades;
 mod users;
 
 use std::os::unix::fs::PermissionsExt;
@@ -232,6 +233,7 @@ fn api() -> Routes {
         .get("/api/v1/never", Access::User, async || std::future::pending::<()>().await)
         .get("/api/v1/operators", Access::Everywhere(Role::Operator), async || ())
         .get("/api/v1/cameras/{id}", Access::Camera(Role::Operator), async || "a camera")
+        .get("/api/v1/upgrade", Access::User, upgrades::echo)
         .get("/api/v1/stream", Access::Anywhere(Role::Viewer), rights::stream)
         .get("/api/v1/cameras/{id}/stream", Access::Camera(Role::Viewer), rights::camera_stream)
 }
