@@ -281,6 +281,8 @@ export class Live {
       this.#restart();
       return;
     }
+    // An element that does not know its media yet forgets where it was sent to.
+    if (video.readyState === HTMLMediaElement.HAVE_NOTHING) return;
     const { queue } = this.#deck;
     const ranges = queue.ranges;
     const move = steer(ranges, video.currentTime, this.#step.step_s);

@@ -12,6 +12,7 @@ import { ApiError } from '../api/client';
 import type { StreamName } from '../api/types';
 import { codecName } from '../format';
 import type { Footage, WindowAnswer } from './footage';
+import type { Range } from './ranges';
 import { Screen } from './screen';
 
 /** Fastest rate at which every picture is decoded. */
@@ -82,6 +83,8 @@ export class Player {
   #order = new AbortController();
   #timer: ReturnType<typeof setInterval>;
   #picture: string | null = null;
+  /** Whether the element was put to the place of the order: until then, where it is means nothing. */
+  #placed = false;
   /** Whether all that is on disk has been fetched. */
   #at_end = false;
   /** A window of key frames that is on its way. */
@@ -183,6 +186,7 @@ export class Player {
     this.#order = new AbortController();
     this.#screen.abandon();
     this.#keys = null;
+    this.#placed = false;
     this.#at_end = false;
     return this.#order.signal;
   }
@@ -203,15 +207,16 @@ export class Player {
       this.options.video.pause();
       await this.#screen.empty('all', start);
     }
-    let placed = false;
     const place = (): void => {
-      if (!placed && !order.aborted) placed = this.#settle(start);
+      if (!this.#placed && !order.aborted) this.#placed = this.#settle(start);
     };
     place();
     let next = this.#screen.until(start);
     while (!order.aborted) {
       const speed = Math.max(1, this.#state.rate);
-      if (placed && next - this.#state.label > AHEAD_MS * speed) await pause(250, order);
+      const placed = this.#placed;
+      const enough = placed ? next - this.#state.label > AHEAD_MS * speed : this.#rangeFrom(start) !== undefined;
+      if (enough) await pause(placed ? 250 : 20, order);
       else next = await this.#feed(next, next + WINDOW_MS * speed, order, place);
       place();
     }
@@ -241,11 +246,17 @@ export class Player {
     return from;
   }
 
+  /** What is buffered at `start` or behind it. */
+  #rangeFrom(start: number): Range | undefined {
+    const at = this.#screen.seconds(start);
+    return this.#screen.ranges.find(({ end }) => end > at + 0.001);
+  }
+
   /** Puts the element to `start`, or behind the gap in which it is; `false` while nothing is buffered there. */
   #settle(start: number): boolean {
-    const at = this.#screen.seconds(start);
-    const range = this.#screen.ranges.find(({ end }) => end > at + 0.001);
-    if (range === undefined) return false;
+    const range = this.#rangeFrom(start);
+    // An element that does not know its media yet forgets where it was sent to.
+    if (range === undefined || this.#screen.video.readyState === HTMLMediaElement.HAVE_NOTHING) return false;
     const label = Math.max(start, this.#screen.labelOf(range.start));
     const missing = label - start > HOLE_TOLD_MS;
     if (missing && !this.#state.wanted) {
@@ -269,7 +280,10 @@ export class Player {
   /** Follows the element: where it is, over holes, and its end. */
   #look(): void {
     const { phase } = this.#state;
-    if (!this.#decodes() || (phase !== 'playing' && phase !== 'end') || !this.#state.wanted) return;
+    const { video } = this.#screen;
+    // On its way to another place it is nowhere.
+    if (video.seeking || video.readyState === HTMLMediaElement.HAVE_NOTHING) return;
+    if (!this.#placed || !this.#decodes() || (phase !== 'playing' && phase !== 'end') || !this.#state.wanted) return;
     const hole = this.#screen.overHole();
     if (hole !== null && hole.to - hole.from > HOLE_TOLD_MS) this.#set({ skipped: hole });
     const { label } = this.#screen;

@@ -77,7 +77,7 @@ const BUCKETS_MS = [
   0, 1_000, 2_000, 5_000, 15_000, 30_000, 60_000, 120_000, 300_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 86_400_000,
 ];
 /** Buckets of a tile, and the length of one with exact stretches. */
-export const TILE_BUCKETS = 480;
+export const TILE_BUCKETS = 960;
 const EXACT_TILE_MS = 600_000;
 
 /** Tiles of one resolution. */
@@ -88,15 +88,22 @@ export interface Level {
   tile_ms: number;
 }
 
-/** The resolution at which a bucket is about as wide as a pixel. */
+/** The resolution at which a bucket is at most two pixels wide. */
 export function levelFor(view: View, width: number): Level {
   const pixel = (view.to - view.from) / Math.max(1, width);
-  const bucket_ms = BUCKETS_MS.findLast((bucket) => bucket <= pixel * 1.5) ?? 0;
+  const bucket_ms = BUCKETS_MS.findLast((bucket) => bucket <= pixel * 2) ?? 0;
   return { bucket_ms, tile_ms: bucket_ms === 0 ? EXACT_TILE_MS : bucket_ms * TILE_BUCKETS };
 }
 
 /** How the node is asked. */
 export type Ask = (camera: string, view: View, buckets: number | undefined, signal: AbortSignal) => Promise<CoverageItem[]>;
+
+interface Order {
+  key: string;
+  camera: string;
+  view: View;
+  level: Level;
+}
 
 interface Tile {
   row: Stretch[] | null;
@@ -121,7 +128,9 @@ const RETRY_MS = 5000;
 /** Coverage of all cameras, fetched as it is looked at. */
 export class CoverageTiles {
   #tiles = new Map<string, Tile>();
-  #queue: { key: string; camera: string; view: View; level: Level }[] = [];
+  /** Tiles that nobody has seen yet, and those that are only looked up again. */
+  #first: Order[] = [];
+  #again: Order[] = [];
   #asked = 0;
   #order = new AbortController();
 
@@ -150,7 +159,8 @@ export class CoverageTiles {
   /** Asks for no more. */
   close(): void {
     this.#order.abort();
-    this.#queue = [];
+    this.#first = [];
+    this.#again = [];
   }
 
   #tile(camera: string, level: Level, index: number): Tile {
@@ -168,10 +178,7 @@ export class CoverageTiles {
     if (!tile.asked && now >= tile.due) {
       tile.asked = true;
       const view = { from, to: from + level.tile_ms };
-      const order = { key, camera, view, level };
-      // What is seen for the first time goes before what is only looked up again.
-      if (tile.row === null) this.#queue.unshift(order);
-      else this.#queue.push(order);
+      (tile.row === null ? this.#first : this.#again).push({ key, camera, view, level });
       this.#next();
     }
     return tile;
@@ -199,7 +206,7 @@ export class CoverageTiles {
 
   #next(): void {
     while (this.#asked < ASKED_MAX) {
-      const order = this.#queue.shift();
+      const order = this.#first.shift() ?? this.#again.shift();
       if (order === undefined) return;
       this.#asked += 1;
       void this.#fetch(order).finally(() => {
@@ -209,7 +216,7 @@ export class CoverageTiles {
     }
   }
 
-  async #fetch({ key, camera, view, level }: { key: string; camera: string; view: View; level: Level }): Promise<void> {
+  async #fetch({ key, camera, view, level }: Order): Promise<void> {
     const tile = this.#tiles.get(key);
     if (tile === undefined) return;
     // Somebody zoomed on: nobody waits for it any more.
