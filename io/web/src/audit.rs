@@ -8,6 +8,7 @@ mod action;
 mod api;
 mod entry;
 mod files;
+mod refusals;
 mod verify;
 mod viewed;
 mod writer;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::action::Action;
 pub(crate) use self::api::routes;
 use self::entry::Draft;
+use self::refusals::Refusals;
 pub use self::verify::{AuditReport, verify};
 use self::viewed::Viewed;
 use self::writer::{Order, Writer};
@@ -106,6 +108,7 @@ struct Shared {
     state: watch::Receiver<State>,
     clock: Arc<dyn Clock>,
     viewed: Mutex<Viewed>,
+    refusals: Mutex<Refusals>,
 }
 
 /// What the writer has come to.
@@ -129,8 +132,9 @@ impl Audit {
         let (writer, opened) = Writer::open(&directory)?;
         let (orders, received) = mpsc::channel(WAITING_MAX);
         let state = writer.start(received).map_err(AuditError::Thread)?;
-        let viewed = Mutex::default();
-        Ok((Self { shared: Arc::new(Shared { directory, orders, state, clock, viewed }) }, opened))
+        let (viewed, refusals) = (Mutex::default(), Mutex::default());
+        let shared = Shared { directory, orders, state, clock, viewed, refusals };
+        Ok((Self { shared: Arc::new(shared) }, opened))
     }
 
     /// Enters that `identity`, from `peer`, did `action` to `object`, such as `camera:gate`. Does not wait: ask the
@@ -167,6 +171,16 @@ impl Audit {
         if viewed.is_first(&identity.user, action, camera, at) {
             // Nobody waits for it: a picture that is shown changes nothing.
             drop(self.enter(identity, peer, action, format!("camera:{camera}"), ""));
+        }
+    }
+
+    /// Enters that a login as `user`, or a setup, was refused; of a flood of them only so many. Nobody waits for it: what
+    /// was refused changed nothing.
+    pub(crate) fn refused(&self, user: &str, via: &str, peer: &Peer) {
+        let at = self.shared.clock.wall();
+        let detail = self.shared.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(at);
+        if let Some(detail) = detail {
+            drop(self.enter_as(user, via, peer, Action::LoginRefused, format!("user:{user}"), detail));
         }
     }
 

@@ -77,16 +77,8 @@ impl Auth {
                 None => None,
             }
         };
-        let (outcome, action) = match &begun {
-            Some(_) => (LoginOutcome::Succeeded, Action::LoggedIn),
-            None => (LoginOutcome::Refused, Action::LoginRefused),
-        };
-        self.shared.watcher.login(&LoginRecord { user: user.clone(), peer: peer.clone(), outcome });
-        let receipt =
-            self.audit().enter_as(&user, "password", peer, action, format!("user:{user}"), String::new());
-        // A log that cannot be written must not lock out who is to mend it.
-        let _on_record = receipt.durable().await;
         let Some((token, grants)) = begun else {
+            self.refused(&user, "password", peer);
             return Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "login_refused",
@@ -94,7 +86,22 @@ impl Auth {
                 "there is no such user, or the password is not theirs; check both",
             ));
         };
+        self.tell(&user, peer, LoginOutcome::Succeeded);
+        let object = format!("user:{user}");
+        let receipt = self.audit().enter_as(&user, "password", peer, Action::LoggedIn, object, String::new());
+        // A log that cannot be written must not lock out who is to mend it.
+        let _on_record = receipt.durable().await;
         Ok(Begun { token, user, grants })
+    }
+
+    /// Tells that a login, or a setup, was refused.
+    pub(super) fn refused(&self, user: &str, via: &str, peer: &Peer) {
+        self.tell(user, peer, LoginOutcome::Refused);
+        self.audit().refused(user, via, peer);
+    }
+
+    fn tell(&self, user: &str, peer: &Peer, outcome: LoginOutcome) {
+        self.shared.watcher.login(&LoginRecord { user: user.to_owned(), peer: peer.clone(), outcome });
     }
 
     /// Begins a session for a user who was made this moment.

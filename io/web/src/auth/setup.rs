@@ -80,6 +80,7 @@ async fn set_up(
         body.json("setup_malformed", "{\"code\": \"...\", \"password\": \"...\"}").await?;
     let attempt = auth.attempt(&peer, ACCOUNT)?;
     if !auth.awaits(&code) {
+        auth.refused(FIRST_USER, "setup", &peer);
         return Err(Problem::forbidden(
             "setup_code_wrong",
             "this is not the code that the node printed at its last start; each start prints a new one",

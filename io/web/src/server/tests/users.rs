@@ -38,6 +38,11 @@ async fn the_first_administrator_is_made_with_the_code_once_and_for_ever() {
         node.send("POST", "/api/v1/setup", empty, &admin_body(code)).await.problem(410, "setup_done");
     }
     assert_eq!(node.login("admin", "chosen at setup").await.status, 200);
+    let header = bearer(node.login("admin", "chosen at setup").await.body["token"].as_str().unwrap());
+    let audited = node.ask("GET", "/api/v1/audit", &[&header], "").await.body.to_string();
+    for told in [r#""action":"set_up""#, r#""action":"login_refused""#, r#""via":"setup""#] {
+        assert!(audited.contains(told), "{told} is not in {audited}");
+    }
     // A restart does not begin it anew.
     let (_, first) = open(node.data.path(), &node.world, None);
     assert_eq!(first, FirstUser::Present);
