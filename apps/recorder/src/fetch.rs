@@ -48,7 +48,7 @@ pub struct FetchOrder {
     pub metadata: bool,
     /// As fast as it can be read, or in real time.
     pub pace: RateControl,
-    /// Where the server says that it has footage, as [`find`] tells; `None` when it does not say. A server that falls
+    /// Where the server says that it has footage, as [`find()`] tells; `None` when it does not say. A server that falls
     /// silent is asked for the next of them.
     pub sections: Option<SpanSet>,
 }
