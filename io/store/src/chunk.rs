@@ -123,6 +123,11 @@ impl Chunk {
         &all[..end]
     }
 
+    /// The bytes appended.
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.mapping().slice()[..self.used]
+    }
+
     /// Bytes it takes from the pool.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.mapping().bytes as u64
@@ -181,6 +186,12 @@ impl Mapping {
             return None;
         }
         Some(Self { start: NonNull::new(start.cast())?, bytes })
+    }
+
+    #[expect(unsafe_code, reason = "views owned memory as bytes")]
+    fn slice(&self) -> &[u8] {
+        // SAFETY: the mapping has `bytes` readable bytes, zeroed by the system, and nothing writes while it is borrowed.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 
     #[expect(unsafe_code, reason = "views owned memory as bytes")]

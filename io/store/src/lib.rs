@@ -37,4 +37,4 @@ pub use types::{
     RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents, TRACKS_MAX, TimeQuality,
 };
 pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};
-pub use writer::StreamWriter;
+pub use writer::{OpenSample, StreamWriter};

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::device::AlignedBuffer;
 use crate::disk::Mounted;
-use crate::format::{RecordHeader, decode_index};
+use crate::format::{BLOCK_BYTES, RecordHeader, decode_index};
 use crate::volume::read_extent;
 use crate::{FormatError, ReadError, RecordIndex, RecordRef};
 
@@ -48,6 +48,37 @@ pub(crate) fn read(mounted: &Mounted, record: &RecordRef) -> Result<Record, Read
     let bytes = read_bytes(mounted, record, record.record_bytes)?;
     let checked = check_head(record, &bytes).map(|index| Record { index, bytes }).and_then(check_samples);
     checked.or_else(|error| Err(why(mounted, record, error)?))
+}
+
+/// Reads one sample of a record and checks it.
+pub(crate) fn read_sample(
+    mounted: &Mounted,
+    record: &RecordRef,
+    index: &RecordIndex,
+    (track, sample): (usize, usize),
+) -> Result<Vec<u8>, ReadError> {
+    let damaged = |source| why(mounted, record, source).unwrap_or_else(ReadError::from);
+    let found = index.tracks.get(track).and_then(|track| Some((track, track.samples.get(sample)?)));
+    let Some((track, sample)) = found else { return Err(damaged(FormatError::Field("sample"))) };
+    // The table was checked against the record's length when it was read.
+    let from = u64::from(track.data_offset_bytes) + u64::from(sample.offset_bytes);
+    let to = from + u64::from(sample.bytes);
+    if to > u64::from(record.record_bytes) {
+        return Err(damaged(FormatError::Field("sample")));
+    }
+    // Direct reads begin and end at blocks.
+    let block = BLOCK_BYTES as u64;
+    let begin = from / block * block;
+    let length = usize::try_from(to.next_multiple_of(block) - begin).expect("records are far below 4 GiB");
+    let mut bytes = AlignedBuffer::zeroed(length);
+    let base = mounted.superblock.extent_offset(record.extent) + u64::from(record.offset_bytes);
+    mounted.device.read_at(base + begin, &mut bytes)?;
+    let skipped = usize::try_from(from - begin).expect("less than a block");
+    let data = bytes.get(skipped..skipped + sample.bytes as usize).unwrap_or_default();
+    if crc32c::crc32c(data) != sample.crc {
+        return Err(damaged(FormatError::Checksum("sample")));
+    }
+    Ok(data.to_vec())
 }
 
 fn read_bytes(mounted: &Mounted, record: &RecordRef, length: u32) -> io::Result<AlignedBuffer> {

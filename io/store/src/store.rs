@@ -251,6 +251,17 @@ impl Store {
         crate::read::read_index(&mounted, record)
     }
 
+    /// Reads one sample of a record whose `index` was read, and checks it: by the numbers of its track and of itself.
+    pub fn read_sample(
+        &self,
+        record: &RecordRef,
+        index: &RecordIndex,
+        place: (usize, usize),
+    ) -> Result<Vec<u8>, ReadError> {
+        let mounted = self.shared().mounted(record.disk).ok_or(ReadError::DiskGone)?;
+        crate::read::read_sample(&mounted, record, index, place)
+    }
+
     /// Reads a record and checks every sample.
     pub fn read(&self, record: &RecordRef) -> Result<Record, ReadError> {
         let mounted = self.shared().mounted(record.disk).ok_or(ReadError::DiskGone)?;

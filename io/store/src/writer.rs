@@ -32,6 +32,17 @@ pub struct StreamWriter {
     tracks: [OpenTrack; TRACKS_MAX],
 }
 
+/// A sample of the open record, copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSample {
+    /// Presentation time as it was pushed.
+    pub pts: i64,
+    /// Whether decoding can start here.
+    pub key: bool,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
 /// A track of the open record.
 #[derive(Default)]
 struct OpenTrack {
@@ -99,6 +110,12 @@ impl StreamWriter {
     /// Samples in the open record, of all tracks.
     pub fn open_samples(&self) -> usize {
         self.tracks.iter().map(|track| track.samples.len()).sum()
+    }
+
+    /// The samples of a track in the open record, in the order they were pushed; empty when there is no such track. Copies
+    /// them: for those who want to see what is not on its way to the disk yet.
+    pub fn open_record(&self, track: usize) -> Vec<OpenSample> {
+        self.tracks.get(track).map(OpenTrack::samples).unwrap_or_default()
     }
 
     /// Closes the open record and queues it for its disk. Whatever the result, the next record is empty.
@@ -206,6 +223,34 @@ impl std::fmt::Debug for StreamWriter {
 }
 
 impl OpenTrack {
+    fn samples(&self) -> Vec<OpenSample> {
+        let mut bytes = self.chunks.iter().flat_map(|chunk| {
+            // Pieces rather than bytes: a sample is copied in as many calls as it has chunks.
+            let filled = chunk.filled();
+            (!filled.is_empty()).then_some(filled)
+        });
+        let mut rest: &[u8] = &[];
+        let mut samples = Vec::with_capacity(self.samples.len());
+        for told in &self.samples {
+            // They were encoded here.
+            let Ok((length, offset_ticks, key)) = TableTrack::decode_sample(told) else { break };
+            let length = length as usize;
+            let mut data = Vec::with_capacity(length);
+            while data.len() < length {
+                if rest.is_empty() {
+                    let Some(next) = bytes.next() else { return samples };
+                    rest = next;
+                }
+                let (taken, left) = rest.split_at(rest.len().min(length - data.len()));
+                data.extend_from_slice(taken);
+                rest = left;
+            }
+            let pts = self.base_pts.saturating_add(i64::from(offset_ticks));
+            samples.push(OpenSample { pts, key, data });
+        }
+        samples
+    }
+
     fn append(&mut self, data: &[u8]) {
         self.bytes += data.len();
         let mut rest = data;

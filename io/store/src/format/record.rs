@@ -144,6 +144,15 @@ impl TableTrack<'_> {
         Writer::new(&mut sample).u32(bytes).i32(offset_ticks).u32(crc).u32(flags);
         sample
     }
+
+    /// Length, offset in ticks and whether it is a key frame, of a sample as it was
+    /// [encoded](Self::encode_sample).
+    pub(crate) fn decode_sample(sample: &[u8; SAMPLE_BYTES]) -> Result<(u32, i32, bool), FormatError> {
+        let mut fields = Reader::new(sample, TABLE);
+        let (bytes, offset_ticks) = (fields.u32()?, fields.i32()?);
+        fields.u32()?;
+        Ok((bytes, offset_ticks, fields.u32()? & SAMPLE_KEY != 0))
+    }
 }
 
 /// Writes the table behind the place of the header; returns its length and checksum, and the length of the record.

@@ -36,6 +36,45 @@ fn what_is_written_is_found_and_read_back() {
     assert_eq!(store.buffered_bytes(), 0);
 }
 
+/// Samples of 1 byte to 200 kB, so that they lie within chunks, across them and over several.
+#[test]
+fn an_open_record_can_be_seen_and_a_stored_sample_read_alone() {
+    let site = Site::new();
+    let store = site.open(vec![site.disk("disk", 4096 * KIB)]);
+    let mut writer = store.writer(camera("north"), StreamId::MAIN);
+    assert!(writer.open_record(0).is_empty() && writer.open_record(99).is_empty());
+    let sizes = [1, 70_000, 65_536, 4_096, 200_000, 3];
+    let data = |number: usize| vec![u8::try_from(number).unwrap() + 1; sizes[number]];
+    for (number, pts) in (0..).zip([0, 9_000, 3_000, 6_000, -7, 1 << 30]).take(sizes.len()) {
+        writer.push(0, pts, number == 0, &data(number)).unwrap();
+    }
+    writer.push(1, 5, true, b"sound").unwrap();
+    let open = writer.open_record(0);
+    let pts: Vec<i64> = open.iter().map(|sample| sample.pts).collect();
+    assert_eq!(pts, [0, 9_000, 3_000, 6_000, -7, 1 << 30]);
+    assert!(
+        open.iter()
+            .enumerate()
+            .all(|(number, sample)| sample.data == data(number) && sample.key == (number == 0))
+    );
+    assert_eq!(writer.open_record(1)[0].data, b"sound");
+
+    writer.discard();
+    assert!(writer.open_record(0).is_empty());
+    let mut filler = Filler::new(&store, "south");
+    filler.seconds(1);
+    site.ear.wait(|heard| heard.durable.len() == 1);
+    let found = store.records(camera("south"), StreamId::MAIN, EVER).unwrap();
+    let (index, record) = (store.read_index(&found[0]).unwrap(), store.read(&found[0]).unwrap());
+    for (track, held) in index.tracks.iter().enumerate() {
+        for sample in 0..held.samples.len() {
+            let alone = store.read_sample(&found[0], &index, (track, sample)).unwrap();
+            assert_eq!(alone, record.sample(track, sample));
+        }
+    }
+    assert!(store.read_sample(&found[0], &index, (9, 9)).is_err());
+}
+
 #[test]
 fn all_that_is_said_of_a_record_comes_back() {
     let site = Site::new();
