@@ -8,6 +8,8 @@ mod cameras;
 mod coverage;
 mod events;
 mod export;
+mod live;
+mod media;
 mod protections;
 mod query;
 mod status;
@@ -26,6 +28,9 @@ pub fn routes(node: Node) -> Routes {
         .get("/api/v1/cameras/{id}", Access::Camera(Role::Viewer), cameras::one)
         .get("/api/v1/cameras/{id}/coverage", Access::Camera(Role::Viewer), coverage::coverage)
         .get("/api/v1/cameras/{id}/export.mp4", Access::Camera(Role::Operator), export::export)
+        .get("/api/v1/cameras/{id}/live", Access::Camera(Role::Viewer), live::live)
+        .get("/api/v1/cameras/{id}/media.mp4", Access::Camera(Role::Operator), media::media)
+        .get("/api/v1/cameras/{id}/frames", Access::Camera(Role::Operator), media::frames)
         .get("/api/v1/events", Access::Anywhere(Role::Viewer), events::events)
         .get("/api/v1/protections", Access::User, protections::list)
         .post("/api/v1/protections", Access::Object(Role::Operator), protections::protect)

@@ -17,7 +17,7 @@ mod state;
 mod stream;
 mod task;
 
-pub(crate) use choice::{Choice, Wanted};
+pub(crate) use choice::{Choice, Wanted, codec_name};
 pub(crate) use context::Context;
 pub(crate) use gather::Ending;
 pub use listen::Listening;

@@ -15,6 +15,7 @@ pub mod fetch;
 mod node;
 mod rows;
 mod serve;
+mod watch;
 
 pub use camera::{CameraState, Connection, Counters, Learned, Listening, StreamState};
 pub use clock::Clock;

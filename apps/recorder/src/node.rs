@@ -22,6 +22,7 @@ use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::events::Events;
 use crate::export::EXPORTS_MAX;
 use crate::serve::{self, Access, READS_MAX, Servers, Serving};
+use crate::watch::Watch;
 
 /// Why a recorder could not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,7 @@ struct Inner {
     housekeeping: Mutex<Option<(watch::Sender<bool>, JoinHandle<()>)>>,
     exports: Arc<Semaphore>,
     reads: Arc<Semaphore>,
+    watch: Arc<Watch>,
     access: watch::Sender<Arc<Access>>,
     /// The RTSP server; `None` before the start and after the end.
     servers: Mutex<Option<Servers>>,
@@ -104,9 +106,11 @@ impl Node {
         })
         .await
         .map_err(|_| NodeError::Interrupted)??;
+        let reads = Arc::new(Semaphore::new(READS_MAX));
         let node = Self {
             inner: Arc::new(Inner {
                 started: clock.wall(),
+                watch: Arc::new(Watch::new(&store, &reads)),
                 certificate: Arc::new(Certificate::new(
                     config.rtsp.tls.clone(),
                     config.data.clone(),
@@ -122,7 +126,7 @@ impl Node {
                 tasks: tokio::sync::Mutex::default(),
                 housekeeping: Mutex::new(None),
                 exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
-                reads: Arc::new(Semaphore::new(READS_MAX)),
+                reads,
                 access: watch::Sender::default(),
                 servers: Mutex::default(),
             }),
@@ -173,6 +177,7 @@ impl Node {
     pub async fn stop(self) {
         let housekeeping = self.inner.housekeeping.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(self.inner.servers().take());
+        self.inner.watch.close();
         let tasks = std::mem::take(&mut *self.inner.tasks.lock().await);
         // All at once: each may say farewell to its camera.
         let ends: Vec<_> = tasks
@@ -268,6 +273,11 @@ impl Node {
     /// A place among those that make an export; `None` when all are taken.
     pub(crate) fn export_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.inner.exports).try_acquire_owned().ok()
+    }
+
+    /// What all who watch over HTTP share.
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.inner.watch
     }
 
     /// Enters an event.

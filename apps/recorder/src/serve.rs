@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::history::learn;
-pub(crate) use self::hub::{Arrived, Hub};
+pub(crate) use self::hub::{Arrived, BEHIND_MAX, Hub, Seen, Shown, Tracks, Watching};
 use self::recorded::Library;
 use self::service::Shop;
 use crate::camera::Registry;

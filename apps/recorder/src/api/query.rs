@@ -42,7 +42,7 @@ impl WindowQuery {
     }
 }
 
-fn parse(name: &str, text: &str) -> Result<WallTime, Problem> {
+pub(super) fn parse(name: &str, text: &str) -> Result<WallTime, Problem> {
     text.parse().map_err(|error| Problem::bad_request("time_invalid", format!("{name}: {error}")))
 }
 

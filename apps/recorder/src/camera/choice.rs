@@ -83,7 +83,7 @@ fn list(offered: &[String]) -> String {
 }
 
 /// The name of a coding in the API.
-pub(super) const fn codec_name(kind: CodecKind) -> &'static str {
+pub(crate) const fn codec_name(kind: CodecKind) -> &'static str {
     match kind {
         CodecKind::H264 => "h264",
         CodecKind::H265 => "h265",

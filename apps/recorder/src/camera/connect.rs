@@ -105,6 +105,7 @@ async fn dial(
         user: config.user.clone(),
         password: config.password.clone(),
         certificate: config.certificate,
+        read_interval: stream.hub().read_interval().clone(),
         ..ClientConfig::new(url)
     };
     let opened = match config.transport {

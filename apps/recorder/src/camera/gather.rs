@@ -136,6 +136,10 @@ impl<'a> Gather<'a> {
     /// A whole sample of `track` came at `now`.
     pub(crate) fn sample(&mut self, now: MonoTime, track: usize, sample: &Sample<'_>) {
         let wall = self.wall(now);
+        let watched = self.stream.hub().is_watched();
+        if watched && self.stream.hub().takes_open() {
+            self.show_open(wall);
+        }
         let Some(place) = self.tracks.get_mut(track) else { return };
         place.last_timestamp = Some(sample.timestamp);
         if sample.lost_packets > 0 {
@@ -151,7 +155,7 @@ impl<'a> Gather<'a> {
             | CodecKind::Pcma
             | CodecKind::Aac => self.audio(now, wall, track, sample),
         }
-        if self.stream.hub().is_watched() {
+        if watched {
             self.show(wall, track, sample);
         }
     }

@@ -2,20 +2,26 @@
 //!
 //! While nobody watches, a sample costs one look at a counter and nothing is copied. Each watched sample is copied once
 //! for all viewers. The group of pictures that is being shown is kept as long as anybody watches, so that who comes
-//! later sees something at once; the first viewer waits for the next key frame. A viewer that does not take what comes is
-//! told how much it missed, and nobody waits for it.
+//! later sees something at once; for the first viewer the camera's task shows what is in its open record, and sockets of
+//! watched cameras are read more often. A viewer that does not take what comes is told how much it missed, and nobody
+//! waits for it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use keepwatch_model::{TICKS_PER_SECOND, TrackConfig, WallTime};
+use keepwatch_rtsp::client::ReadInterval;
 use keepwatch_store::TRACKS_MAX;
 use tokio::sync::{broadcast, watch};
 
 /// Samples that a viewer's task may be behind: several seconds of pictures and sound, which it hands on in a moment.
-const BEHIND_MAX: usize = 512;
+pub(crate) const BEHIND_MAX: usize = 512;
+/// How often the socket of a watched camera is read: it bounds the delay of live pictures, and at 25 pictures a second
+/// two or three still come with one wake-up.
+const WATCHED_INTERVAL: Duration = Duration::from_millis(100);
 /// Most bytes of the group of pictures that is kept: 8 s at 8 Mbit/s. Of a longer one nothing is kept.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 /// Most samples of it.
@@ -35,8 +41,12 @@ pub(crate) struct Shown {
     pub(crate) track: usize,
     /// Ticks of the track's clock, wrapping and without jumps.
     pub(crate) timestamp: u32,
+    /// Ticks of the track's clock since its session began, as they are recorded.
+    pub(crate) pts: i64,
     /// When it was taken, as far as is known at once.
     pub(crate) capture: WallTime,
+    /// Whether `capture` is the label that it is recorded with, to the nearest ticks.
+    pub(crate) settled: bool,
     /// Whether decoding can start here.
     pub(crate) key: bool,
     /// Packets that were lost before it.
@@ -54,6 +64,8 @@ pub(crate) struct Arrived<'a> {
     pub(crate) pts: i64,
     /// When it was taken, as far as is known at once.
     pub(crate) capture: WallTime,
+    /// Whether `capture` is the label that it is recorded with, to the nearest ticks.
+    pub(crate) settled: bool,
     /// Whether decoding can start here.
     pub(crate) key: bool,
     /// Packets that were lost before it.
@@ -66,6 +78,10 @@ pub(crate) struct Arrived<'a> {
 #[derive(Debug)]
 pub(crate) struct Hub {
     viewers: AtomicUsize,
+    /// The first viewer came, and what is in the open record was not shown yet.
+    wants_open: AtomicBool,
+    /// How often the camera's socket is read.
+    interval: ReadInterval,
     present: Mutex<Present>,
     sender: broadcast::Sender<Shown>,
     /// Records that became durable.
@@ -94,6 +110,8 @@ impl Default for Hub {
     fn default() -> Self {
         Self {
             viewers: AtomicUsize::new(0),
+            wants_open: AtomicBool::new(false),
+            interval: ReadInterval::default(),
             present: Mutex::default(),
             sender: broadcast::Sender::new(BEHIND_MAX),
             news: watch::Sender::new(0),
@@ -105,6 +123,16 @@ impl Hub {
     /// Whether anybody watches.
     pub(crate) fn is_watched(&self) -> bool {
         self.viewers.load(Ordering::Relaxed) > 0
+    }
+
+    /// How often the camera's socket is to be read; changes when the first viewer comes and the last one goes.
+    pub(crate) const fn read_interval(&self) -> &ReadInterval {
+        &self.interval
+    }
+
+    /// Whether what is in the open record is to be shown before the next sample; asked once for each first viewer.
+    pub(crate) fn takes_open(&self) -> bool {
+        self.wants_open.swap(false, Ordering::Relaxed)
     }
 
     /// The tracks are `tracks` from here on.
@@ -135,7 +163,9 @@ impl Hub {
         let shown = Shown {
             track: arrived.track,
             timestamp,
+            pts: arrived.pts,
             capture: arrived.capture,
+            settled: arrived.settled,
             key: arrived.key || !is_video,
             lost_packets: u16::try_from(arrived.lost_packets).unwrap_or(u16::MAX),
             data: Bytes::copy_from_slice(arrived.data),
@@ -161,7 +191,10 @@ impl Hub {
         let present = hub.present();
         let kept = present.group.clone();
         let comes = hub.sender.subscribe();
-        hub.viewers.fetch_add(1, Ordering::Relaxed);
+        if hub.viewers.fetch_add(1, Ordering::Relaxed) == 0 {
+            hub.wants_open.store(true, Ordering::Relaxed);
+            hub.interval.set(WATCHED_INTERVAL);
+        }
         drop(present);
         Watching { hub, kept, comes }
     }
@@ -243,6 +276,20 @@ impl Watching {
     }
 }
 
+impl Watching {
+    /// What came already; `None` when nothing more has.
+    pub(crate) fn try_next(&mut self) -> Option<Seen> {
+        if let Some(shown) = self.kept.pop_front() {
+            return Some(Seen::Shown(shown));
+        }
+        match self.comes.try_recv() {
+            Ok(shown) => Some(Seen::Shown(shown)),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Seen::Missed(missed)),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => None,
+        }
+    }
+}
+
 impl Drop for Watching {
     fn drop(&mut self) {
         let mut present = self.hub.present();
@@ -250,6 +297,8 @@ impl Drop for Watching {
             // What is not shown any more would be kept for nobody.
             present.forget();
             present.clocks = Default::default();
+            self.hub.wants_open.store(false, Ordering::Relaxed);
+            self.hub.interval.set(ReadInterval::default().interval());
         }
     }
 }

@@ -82,7 +82,7 @@ impl LiveSource {
 
     /// `shown` as it is sent; `None` where it depends on what was missed.
     fn media(&mut self, shown: Shown) -> Option<Media> {
-        let Shown { tracks, track, timestamp, capture, key, lost_packets, data } = shown;
+        let Shown { tracks, track, timestamp, capture, key, lost_packets, data, .. } = shown;
         let config = tracks.get(track)?;
         let has_video = tracks.iter().any(|track| track.kind.is_video());
         self.begun |= !has_video || (key && config.kind.is_video());

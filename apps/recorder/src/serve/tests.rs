@@ -194,6 +194,7 @@ impl Site {
             track: 0,
             pts: number * FRAME,
             capture: self.label(number),
+            settled: true,
             key: number % RECORD == 0,
             lost_packets: 0,
             data: &picture_data(number, number / RECORD * RECORD),

@@ -53,6 +53,12 @@ impl G711Frames {
         self.encoder.stream()
     }
 
+    /// Numbers what is planned from here on from `first_sample`. Players take the time of a frame from what it is in, so
+    /// that a number may come from elsewhere: from the time itself, where the same frame is to be the same in any file.
+    pub fn number_from(&mut self, first_sample: u64) {
+        self.next_sample = first_sample;
+    }
+
     /// Appends to `blocks` those of the next `packets`, numbered on from those planned before. A block never
     /// spans two calls. Packets without a whole audio sample give none.
     pub fn plan(&mut self, packets: &[SampleInfo], blocks: &mut Vec<Block>) -> Result<(), FlacError> {

@@ -1,6 +1,7 @@
 //! Samples go in with virtual clocks, a real store takes them, and the ledger and the disk are asked afterwards.
 
 use super::*;
+use crate::serve::{Hub, Seen};
 use keepwatch_model::{SpanSet, StreamId};
 use keepwatch_recording::ledger::Ledger;
 use keepwatch_store::{EventLog, EventQuery, Store, StoreConfig};
@@ -208,6 +209,29 @@ fn every_frame_is_on_disk_once_and_every_second_is_held() {
     let frames = bench.on_disk();
     assert_eq!(frames.len(), 260);
     consecutive(&frames);
+}
+
+/// Nobody watched while the record was filled, so nothing was copied; the first who does sees its pictures all the same.
+#[test]
+fn the_first_viewer_sees_the_open_record_and_then_what_comes() {
+    let mut bench = Bench::new();
+    let hub = Arc::clone(bench.camera.main().hub());
+    let mut session = bench.session();
+    session.frames(0..30);
+    let mut watching = Hub::watch(Arc::clone(&hub));
+    session.frames(30..33);
+    let later = Hub::watch(Arc::clone(&hub));
+    session.frames(33..34);
+    for number in 25..34 {
+        let Some(Seen::Shown(shown)) = watching.try_next() else { panic!("picture {number}") };
+        assert_eq!(i64::from_le_bytes(shown.data[..8].try_into().unwrap()), number);
+        assert_eq!((shown.data.len(), shown.key), (2_000, number == 25));
+        assert!(shown.settled, "its run has records already");
+    }
+    drop((watching, later));
+    session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+    bench.settled();
+    consecutive(&bench.on_disk());
 }
 
 #[test]

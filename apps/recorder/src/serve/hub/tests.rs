@@ -19,6 +19,7 @@ fn picture(number: i64, key: bool) -> Arrived<'static> {
         track: 0,
         pts: number * 3_600,
         capture: WallTime::from_ticks(1_000_000 + number * 3_600),
+        settled: true,
         key,
         lost_packets: 0,
         data: &[1, 2, 3],
@@ -65,6 +66,24 @@ async fn nothing_is_kept_for_nobody() {
     drop(watching);
     assert!(!hub.is_watched());
     assert!(hub.present().group.is_empty());
+}
+
+#[tokio::test]
+async fn the_first_viewer_asks_for_the_open_record_and_has_the_socket_read_more_often() {
+    let hub = hub();
+    let unwatched = hub.read_interval().interval();
+    assert!(!hub.takes_open());
+    let first = Hub::watch(Arc::clone(&hub));
+    let second = Hub::watch(Arc::clone(&hub));
+    assert!(hub.takes_open());
+    assert!(!hub.takes_open(), "once");
+    assert!(hub.read_interval().interval() < unwatched);
+    drop(first);
+    assert!(hub.read_interval().interval() < unwatched, "one is left");
+    drop(second);
+    assert_eq!(hub.read_interval().interval(), unwatched);
+    drop(Hub::watch(Arc::clone(&hub)));
+    assert!(!hub.takes_open(), "nobody is there any more");
 }
 
 #[tokio::test]
