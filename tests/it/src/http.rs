@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use crate::WebSocket;
+
 /// How long an answer may take; exports of a minute come within one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -66,6 +68,23 @@ impl Http {
     /// The JSON at `path`; an error when the status is not 200.
     pub fn get(&self, path: &str) -> Result<Value> {
         self.request("GET", path, None)?.success().with_context(|| format!("GET {path}"))
+    }
+
+    /// Opens a WebSocket.
+    pub fn websocket(&self, path: &str) -> Result<WebSocket> {
+        let Place::Address(address) = &self.place else { bail!("WebSockets are tried over the network") };
+        let mut request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2VlcHdhdGNoIHRlc3RpbmcuLg==\r\n",
+            self.place.host()
+        );
+        if let Some(token) = &self.token {
+            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        request.push_str("\r\n");
+        let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        WebSocket::open(stream, &request).with_context(|| format!("WebSocket {path}"))
     }
 
     /// Sends one request.

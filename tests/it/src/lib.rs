@@ -12,6 +12,7 @@ mod node;
 mod peer;
 mod program;
 mod site;
+mod websocket;
 
 pub use cameras::Cameras;
 pub use http::{Answer, Http, Place};
@@ -21,3 +22,4 @@ pub use node::{CoverageLine, Node};
 pub use peer::{GstCamera, GstOptions};
 pub use program::{Output, Program, processes_with, run, wait_until};
 pub use site::Site;
+pub use websocket::{Received, WebSocket};

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use keepwatch_model::WallTime;
 use serde_json::Value;
 
 use crate::run;
@@ -23,6 +24,8 @@ const STAMP: [u8; 16] =
 pub struct Picture {
     /// The number that a virtual camera gave it.
     pub number: Option<u64>,
+    /// When that camera says that it took it.
+    pub capture: Option<WallTime>,
     /// When it is presented, in ticks of the track.
     pub pts: i64,
     /// Whether the edit list hides it: it is there only so that later ones can be decoded.
@@ -101,8 +104,10 @@ fn picture(file: &File, packet: &Value) -> Result<Picture> {
     let (offset_bytes, size_bytes) = (number(packet, "pos")?, number(packet, "size")?);
     let mut sample = vec![0; usize::try_from(size_bytes)?];
     file.read_exact_at(&mut sample, offset_bytes)?;
+    let (number_of_camera, capture) = stamp(&sample).unzip();
     Ok(Picture {
-        number: stamp(&sample),
+        number: number_of_camera,
+        capture,
         pts: number(packet, "pts")?,
         hidden: is_hidden(packet),
         offset_bytes,
@@ -110,19 +115,21 @@ fn picture(file: &File, packet: &Value) -> Result<Picture> {
     })
 }
 
-/// The number in a sample of H.264 or H.265, whose SEI messages differ in the header of their unit only.
-fn stamp(sample: &[u8]) -> Option<u64> {
+/// Number and time in a sample of H.264 or H.265, whose SEI messages differ in the header of their unit only.
+fn stamp(sample: &[u8]) -> Option<(u64, WallTime)> {
     let at = sample.windows(STAMP.len()).position(|window| window == STAMP)?;
-    let mut number = Vec::with_capacity(8);
+    let mut words = Vec::with_capacity(16);
     let mut zeros = 0;
     for byte in sample.get(at + STAMP.len()..)? {
         // Emulation prevention (ITU-T H.264 §7.4.1, H.265 §7.4.2): not of the message.
         if !(zeros >= 2 && *byte == 3) {
-            number.push(*byte);
+            words.push(*byte);
         }
         zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        if let Ok(number) = <[u8; 8]>::try_from(number.as_slice()) {
-            return Some(u64::from_be_bytes(number));
+        if let Some((number, rest)) = words.split_first_chunk::<8>()
+            && let Some(capture) = rest.first_chunk::<8>()
+        {
+            return Some((u64::from_be_bytes(*number), WallTime::from_ticks(i64::from_be_bytes(*capture))));
         }
     }
     None

@@ -13,6 +13,7 @@ mod foreign_replay;
 mod frames;
 mod http;
 mod https;
+mod live;
 mod onvif;
 mod paths;
 mod scan;

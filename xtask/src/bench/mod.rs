@@ -11,6 +11,7 @@ mod replay;
 mod report;
 mod site;
 mod usage;
+mod watch;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -29,6 +30,8 @@ enum Name {
     Replay,
     /// Coverage over a month and over a year.
     Query,
+    /// Live delay, what viewers cost, and how soon a window of footage begins.
+    Watch,
 }
 
 /// Measures the product beside its peers.
@@ -51,6 +54,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         Name::Replay => replay::run(workspace, arguments.quick)?,
         Name::Crash => crash::run(workspace, arguments.quick)?,
         Name::Query => query::run(workspace, arguments.quick)?,
+        Name::Watch => watch::run(workspace, arguments.quick)?,
     };
     report.print()
 }

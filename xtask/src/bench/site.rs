@@ -1,7 +1,7 @@
 //! A load process and a recorder, as separate processes over loopback.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,18 @@ impl Load {
         let mut command = Command::new(workspace.program("keepwatch"));
         command.args(["lab", "load", "--until-input-closes", "--cameras", &cameras.to_string()]);
         command.args(["--bitrate", &bits_per_second.to_string()]);
+        Self::spawn(command)
+    }
+
+    /// `cameras` virtual cameras that take their pictures as they send them, and stamp them with the time.
+    pub(super) fn live(workspace: &Workspace, cameras: usize) -> Result<Self> {
+        let mut command = Command::new(workspace.program("keepwatch"));
+        command.args(["lab", "cameras", "--until-input-closes", "--count", &cameras.to_string()]);
+        command.args(["--listen", "127.0.0.1:0"]);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut group = Group::spawn(&mut command)?;
         let lines = Lines::of(&mut group)?;
@@ -140,6 +152,16 @@ impl Site {
         self.folder.path().join(PASSWORD_FILE)
     }
 
+    /// The directory of the recorder's data.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The directory of its container.
+    pub(super) fn disk(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
     /// The frame numbers that the store holds, by camera, when no recorder runs.
     pub(super) fn frames(&self) -> Result<Vec<Held>> {
         let mut command = Command::new(&self.program);
@@ -158,6 +180,11 @@ impl Recorder {
     /// Its process id.
     pub(super) fn id(&self) -> u32 {
         self.group.id()
+    }
+
+    /// The directory of its data.
+    pub(super) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Its status as it tells it over its socket.
