@@ -61,18 +61,30 @@ export function paint(context: CanvasRenderingContext2D, kind: Kind, x: number, 
   const left = gap ? x - (wide - width) / 2 : x;
   const height = gap ? GAP_PX : BAR_PX;
   const top = middle - height / 2;
-  const color = theme.fill[kind];
+  if (kind === 'primary' || kind === 'gap') {
+    context.fillStyle = theme.fill[kind];
+    context.fillRect(left, top, wide, height);
+  } else pattern(context, kind, left, top, wide, height, theme);
+  if (gap) {
+    context.strokeStyle = theme.halo;
+    context.lineWidth = 1;
+    context.strokeRect(left - 0.5, top - 0.5, wide + 1, height + 1);
+  }
+  if (wide >= LETTER_PX_MIN) letter(context, kind, left, middle, wide, theme);
+}
+
+/** Fills a stretch with the pattern of its kind. */
+function pattern(
+  context: CanvasRenderingContext2D, kind: Kind, left: number, top: number, wide: number, height: number, theme: Theme,
+): void {
+  const middle = top + height / 2;
   context.save();
   context.beginPath();
   context.rect(left, top, wide, height);
   context.clip();
-  context.fillStyle = color;
-  context.strokeStyle = color;
+  context.fillStyle = theme.fill[kind];
+  context.strokeStyle = theme.fill[kind];
   switch (kind) {
-    case 'primary':
-    case 'gap':
-      context.fillRect(left, top, wide, height);
-      break;
     case 'standby':
       context.fillRect(left, top, wide, height);
       context.strokeStyle = theme.on.standby;
@@ -99,14 +111,12 @@ export function paint(context: CanvasRenderingContext2D, kind: Kind, x: number, 
     case 'unknown':
       diagonals(context, left, top, wide, height, 5, 1);
       break;
+    case 'primary':
+    case 'gap':
+    case 'pending':
+    // Solid, or nothing.
   }
   context.restore();
-  if (gap) {
-    context.strokeStyle = theme.halo;
-    context.lineWidth = 1;
-    context.strokeRect(left - 0.5, top - 0.5, wide + 1, height + 1);
-  }
-  if (wide >= LETTER_PX_MIN) letter(context, kind, left, middle, wide, theme);
 }
 
 function diagonals(context: CanvasRenderingContext2D, x: number, y: number, width: number, height: number, step: number, line: number): void {
@@ -120,12 +130,24 @@ function diagonals(context: CanvasRenderingContext2D, x: number, y: number, widt
   context.stroke();
 }
 
-function letter(context: CanvasRenderingContext2D, kind: Kind, left: number, middle: number, wide: number, theme: Theme): void {
-  const text = LETTERS[kind];
+/** Widths of the letters, once they were measured. */
+const letter_px = new Map<Kind, number>();
+
+/** Sets what all letters share, before the first stretch is painted. */
+export function prepareLetters(context: CanvasRenderingContext2D): void {
   context.font = 'bold 11px system-ui, sans-serif';
   context.textBaseline = 'middle';
   context.textAlign = 'left';
-  const width = context.measureText(text).width + 6;
+}
+
+function letter(context: CanvasRenderingContext2D, kind: Kind, left: number, middle: number, wide: number, theme: Theme): void {
+  const text = LETTERS[kind];
+  // Measuring is what costs most of all, and a letter is as wide each time.
+  let width = letter_px.get(kind);
+  if (width === undefined) {
+    width = context.measureText(text).width + 6;
+    letter_px.set(kind, width);
+  }
   if (width > wide) return;
   const ground = kind === 'expired' || kind === 'unscheduled' || kind === 'unknown' || kind === 'backfill' ? theme.panel : theme.fill[kind];
   context.fillStyle = ground;
@@ -150,6 +172,7 @@ export function paintRows(
 ): void {
   const height = rows.length * ROW_PX;
   context.clearRect(0, 0, width, height);
+  prepareLetters(context);
   rows.forEach((row, index) => {
     const top = index * ROW_PX;
     if (index === marks.chosen) {
