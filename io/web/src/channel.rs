@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::server::Share;
+
 /// What a request came over; present as a request extension on every route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
@@ -48,13 +50,17 @@ impl Channel {
 /// not see the connection any more.
 #[derive(Clone, Debug)]
 pub struct Place {
-    _permit: Arc<OwnedSemaphorePermit>,
+    _held: Arc<(OwnedSemaphorePermit, Option<Share>)>,
     stopped: watch::Receiver<()>,
 }
 
 impl Place {
-    pub(crate) fn new(permit: OwnedSemaphorePermit, stopped: watch::Receiver<()>) -> Self {
-        Self { _permit: Arc::new(permit), stopped }
+    pub(crate) fn new(
+        permit: OwnedSemaphorePermit,
+        share: Option<Share>,
+        stopped: watch::Receiver<()>,
+    ) -> Self {
+        Self { _held: Arc::new((permit, share)), stopped }
     }
 
     /// Waits until the server is asked to end; sockets are to close then.

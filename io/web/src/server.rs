@@ -1,9 +1,9 @@
 //! A server: where it listens, what it serves there, and its orderly end.
 
-mod handshakes;
 mod plain;
 mod shell;
 mod stall;
+mod tally;
 
 use std::fmt;
 use std::io;
@@ -20,8 +20,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use self::handshakes::Handshakes;
 use self::shell::Shell;
+pub(crate) use self::tally::Share;
+use self::tally::Tally;
 use crate::auth::{self, Auth, Gate};
 use crate::routes::{Access, Routes, Rule};
 use crate::socket::{PATH_BYTES_MAX, Socket};
@@ -30,11 +31,21 @@ use crate::{Assets, assets, audit, layers};
 /// Connections of the Unix socket, counted apart so that a full network does not lock out the operator.
 const SOCKET_CONNECTIONS_MAX: usize = 64;
 
+/// Handshakes of TLS at a time: each costs a millisecond of a core and some tens of KiB, and whoever begins one has not
+/// yet shown who they are.
+const HANDSHAKES_MAX: usize = 256;
+
+/// Handshakes from one place.
+const PLACE_HANDSHAKES_MAX: usize = 32;
+
 /// How many and how long; a struct so that tests need not wait.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// TCP connections at a time; a console keeps a few each. More wait in the listen queue.
     connections_max: usize,
+    /// Of them from one place other than this machine, where a proxy may speak for many: a console of many pictures keeps
+    /// some thirty.
+    place_connections_max: usize,
     /// How long a client may take for its first byte and for the handshake of TLS, each.
     handshake_patience: Duration,
     /// How long a client may take for the headers of a request, and how long a connection may idle between two.
@@ -48,6 +59,7 @@ struct Limits {
 impl Limits {
     const DEFAULT: Self = Self {
         connections_max: 1024,
+        place_connections_max: 256,
         handshake_patience: Duration::from_secs(10),
         header_patience: Duration::from_secs(15),
         stall_patience: Duration::from_secs(60),
@@ -225,7 +237,8 @@ async fn serve_within(limits: Limits, config: WebConfig, application: &Applicati
         limits,
         limit: Arc::new(Semaphore::new(connections_max)),
         tls: config.tls.clone().map(Into::into),
-        handshakes: Handshakes::default(),
+        handshakes: Tally::new(HANDSHAKES_MAX, PLACE_HANDSHAKES_MAX),
+        crowd: Tally::new(connections_max, limits.place_connections_max),
         stopped: stopped.clone(),
     };
     let mut listeners = Vec::new();

@@ -23,8 +23,8 @@ use tokio_rustls::server::TlsStream;
 use tower::Service;
 use tracing::{debug, warn};
 
-use super::handshakes::Handshakes;
 use super::stall::Unstalled;
+use super::tally::Tally;
 use super::{Limits, plain};
 use crate::socket::SocketFile;
 use crate::{Channel, Peer, Place};
@@ -48,7 +48,8 @@ pub(super) struct Shell {
     pub(super) limits: Limits,
     pub(super) limit: Arc<Semaphore>,
     pub(super) tls: Option<TlsAcceptor>,
-    pub(super) handshakes: Handshakes,
+    pub(super) handshakes: Tally,
+    pub(super) crowd: Tally,
     pub(super) stopped: watch::Receiver<()>,
 }
 
@@ -83,7 +84,12 @@ impl Shell {
             match accepted.and_then(|(stream, _)| stream.peer_cred().map(|peer| (stream, peer.uid()))) {
                 Ok((stream, uid)) => {
                     let peer = Peer::Process { uid, administrator: uid == 0 || uid == file.owner };
-                    connections.0.spawn(self.clone().serve(stream, peer, Channel::Socket, permit));
+                    connections.0.spawn(self.clone().serve(
+                        stream,
+                        peer,
+                        Channel::Socket,
+                        Place::new(permit, None, self.stopped.clone()),
+                    ));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -105,14 +111,19 @@ impl Shell {
     /// Looks what a client speaks, and serves it accordingly.
     async fn connected(mut self, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
         let peer = Peer::Network(address);
+        let share = self.crowd.begin(&peer);
+        if share.is_none() && !is_loopback(address.ip()) {
+            return debug!(%peer, "too many connections from one place");
+        }
+        let place = Place::new(permit, share, self.stopped.clone());
         let mut stopped = self.stopped.clone();
         let begun = tokio::select! {
             begun = self.begin(stream, address, &peer) => begun,
             _ = stopped.changed() => None,
         };
         match begun {
-            Some(Begun::Tls(stream)) => self.serve(*stream, peer, Channel::Tls, permit).await,
-            Some(Begun::Plain(stream)) => self.serve(stream, peer, Channel::Plain, permit).await,
+            Some(Begun::Tls(stream)) => self.serve(*stream, peer, Channel::Tls, place).await,
+            Some(Begun::Plain(stream)) => self.serve(stream, peer, Channel::Plain, place).await,
             None => {}
         }
     }
@@ -145,12 +156,11 @@ impl Shell {
         }
     }
 
-    async fn serve<S>(mut self, stream: S, peer: Peer, channel: Channel, permit: OwnedSemaphorePermit)
+    async fn serve<S>(mut self, stream: S, peer: Peer, channel: Channel, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let name = peer.to_string();
-        let place = Place::new(permit, self.stopped.clone());
         let app = self.app;
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
@@ -191,7 +201,11 @@ enum Begun {
 
 /// Whether what is said between the two stays within this machine.
 pub(super) fn may_speak_plain(local: IpAddr, peer: IpAddr) -> bool {
-    local.to_canonical().is_loopback() && peer.to_canonical().is_loopback()
+    is_loopback(local) && is_loopback(peer)
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 async fn pause(error: &io::Error) {
