@@ -9,6 +9,7 @@ mod media;
 mod onvif;
 mod replay;
 mod rtsp;
+mod settings;
 mod store;
 mod web;
 
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("sei", media::sei),
     ("sps", media::sps),
     ("sps265", media::sps265),
+    ("settings", settings::document),
     ("store", store::structures),
 ];
 
