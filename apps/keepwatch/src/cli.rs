@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     /// Find cameras in the network
     Scan(ScanOptions),
+    /// Print the description of the HTTP API (OpenAPI 3.1, JSON)
+    Openapi,
     /// Fetch recorded footage of a camera or another recorder over the network
     Fetch(Box<FetchOptions>),
     /// Virtual cameras and load, for tests

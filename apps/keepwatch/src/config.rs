@@ -4,14 +4,11 @@
 //! recorder and the server are told. It reads the file and the password files it names and touches nothing else:
 //! whether directories and disks can be used is asked by `check`, and found by `run`.
 
-mod address;
 mod camera;
 mod password;
 mod reader;
 mod report;
 mod rtsp;
-mod schedule;
-mod units;
 
 #[cfg(test)]
 mod tests;
@@ -21,15 +18,17 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted, retention};
+use keepwatch_recorder::config::units;
+pub(crate) use keepwatch_recorder::config::units::{bytes as read_bytes, show_bytes};
 use keepwatch_recorder::config::{DiskConfig, RecorderConfig, RtspConfig};
 use serde_spanned::Spanned;
 use toml::de::DeTable;
 
 pub(crate) use self::camera::CameraTable;
-use self::reader::{Complaint, Table, quoted};
+use self::reader::Table;
 pub(crate) use self::report::Report;
 pub(crate) use self::rtsp::{RtspUserTable, TlsTable};
-pub(crate) use self::units::{bytes as read_bytes, show_bytes};
 
 /// Largest file that is read: ten thousand cameras.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -39,9 +38,6 @@ const DISK_BYTES_MIN: u64 = 128 << 20;
 
 /// Smallest buffer: two seconds of a few cameras.
 const BUFFER_BYTES_MIN: u64 = 16 << 20;
-
-/// Shortest retention; less is a slip of the unit.
-const RETENTION_MIN: Duration = Duration::from_secs(60);
 
 /// A configuration file as read. `Default` is what a file says that says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -223,10 +219,10 @@ impl ConfigFile {
                 "add one for the footage, like: [[disk]] path = \"/srv/footage\"",
             );
         }
-        if !root.has("camera") {
+        if cameras.is_empty() && !root.has_tables("camera") {
             report.warning_of_file(
-                "there is no [[camera]], so nothing is recorded",
-                "add one, like: [[camera]] id = \"gate\" url = \"rtsp://192.0.2.10/stream\"",
+                "there is no [[camera]], so only what is added in the console is recorded",
+                "add cameras there, or here, like: [[camera]] id = \"gate\" url = \"rtsp://192.0.2.10/stream\"",
             );
         }
         root.finish(report);
@@ -352,16 +348,6 @@ impl RecorderTable {
     }
 }
 
-/// A name for people: not empty, at most 100 characters, nothing that moves a cursor.
-fn name(text: &str) -> Result<String, Complaint> {
-    let unfit = text.trim().is_empty() || text.chars().count() > 100 || text.chars().any(char::is_control);
-    if unfit {
-        let what = format!("{} cannot be a name", quoted(text));
-        return Err(Complaint::new(what, "write 1 to 100 characters on one line"));
-    }
-    Ok(text.to_owned())
-}
-
 fn path(text: &str, directory: &Path) -> Result<PathBuf, Complaint> {
     if text.is_empty() || text.contains('\0') {
         return Err(Complaint::new(
@@ -383,19 +369,6 @@ fn rtsp_address(text: &str) -> Result<SocketAddr, Complaint> {
 fn socket_address(text: &str, remedy: &str) -> Result<SocketAddr, Complaint> {
     let what = || format!("{} is not an address with a port", quoted(text));
     text.trim().parse().map_err(|_| Complaint::new(what(), remedy))
-}
-
-fn retention(text: &str) -> Result<Duration, Complaint> {
-    let remedy = "write at least \"1 min\", or leave retention out to keep footage until space runs out";
-    at_least(units::duration(text)?, RETENTION_MIN, text, remedy)
-}
-
-fn at_least<T: PartialOrd>(value: T, least: T, text: &str, remedy: &str) -> Result<T, Complaint> {
-    if value < least {
-        Err(Complaint::new(format!("{} is too little", quoted(text)), remedy))
-    } else {
-        Ok(value)
-    }
 }
 
 /// Complains about every value that stood before.

@@ -78,6 +78,10 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Status(options) => on_one_core(client::status(options)),
         Command::Export(options) => on_one_core(client::export(options)),
         Command::Scan(options) => on_one_core(scan::scan(options)),
+        Command::Openapi => {
+            output::say(keepwatch_recorder::api::openapi().to_pretty_json()?);
+            Ok(Outcome::Done)
+        }
         Command::Fetch(options) => {
             logging::start("warn")?;
             on_one_core(fetch::fetch(*options))

@@ -5,27 +5,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keepwatch_model::CameraId;
 use keepwatch_onvif::discovery::{self, Findings, Found, ScanProgress};
+use keepwatch_recorder::scan::suggested_id;
 use serde_json::{Value, json};
 
 use crate::cli::ScanOptions;
 use crate::output::Progress;
 use crate::{Outcome, output};
 
-/// Longest id that is made of a name, in characters, which leaves four of an id's 31 for a number.
-const ID_CHARACTERS_MAX: usize = 26;
-
 /// Searches until the time is over or Ctrl-C, and says who was found.
 pub(crate) async fn scan(options: ScanOptions) -> anyhow::Result<Outcome> {
-    // Who names addresses wants these asked; the rest of the network is asked where that is wanted, too.
-    let everywhere = options.ranges.is_empty() || !options.interfaces.is_empty();
-    let wanted = discovery::ScanOptions {
-        interfaces: everywhere.then_some(options.interfaces),
-        ranges: options.ranges,
-        time: Duration::from_secs(options.seconds),
-        port: options.port,
-    };
+    let time = Duration::from_secs(options.seconds);
+    let wanted = keepwatch_recorder::scan::options(options.interfaces, options.ranges, time, options.port);
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_err() {
             // Without the signal the time ends the search.
@@ -86,7 +77,7 @@ fn report(findings: &Findings) -> Vec<String> {
             "# {name}, {hardware}, {}",
             device.endpoint.chars().filter(|c| !c.is_control()).collect::<String>()
         ));
-        lines.extend(snippet(device, &id(device, &mut ids)));
+        lines.extend(snippet(device, &suggested_id(device, &mut ids)));
         lines.push(String::new());
     }
     lines.pop();
@@ -103,26 +94,6 @@ fn snippet(device: &Found, id: &str) -> Vec<String> {
     lines.push("user = \"recorder\"".to_owned());
     lines.push(format!("password_file = \"{id}.password\""));
     lines
-}
-
-/// An id of its own, from the name or the hardware.
-fn id(device: &Found, taken: &mut BTreeSet<String>) -> String {
-    let source = if device.name.is_empty() { &device.hardware } else { &device.name };
-    let mut base = String::new();
-    for c in source.chars().take(ID_CHARACTERS_MAX) {
-        if c.is_ascii_alphanumeric() {
-            base.push(c.to_ascii_lowercase());
-        } else if !base.is_empty() && !base.ends_with('-') {
-            base.push('-');
-        }
-    }
-    let base = base.trim_end_matches('-');
-    let base = if base.parse::<CameraId>().is_ok() { base } else { "camera" };
-    let numbered = (2_u64..).map(|number| format!("{base}-{number}"));
-    let id = std::iter::once(base.to_owned()).chain(numbered).find(|id| !taken.contains(id));
-    let id = id.expect("there are more numbers than cameras");
-    taken.insert(id.clone());
-    id
 }
 
 fn as_json(findings: &Findings) -> Value {
@@ -176,21 +147,6 @@ mod tests {
             types: Vec::new(),
             senders: Vec::new(),
             interface: None,
-        }
-    }
-
-    #[test]
-    fn ids_are_their_own_and_can_be_written() {
-        let mut taken = BTreeSet::new();
-        let mut id_of = |name, hardware| id(&device(name, hardware), &mut taken);
-        assert_eq!(id_of("North Gate", ""), "north-gate");
-        assert_eq!(id_of(" north  gate!", ""), "north-gate-2");
-        assert_eq!(id_of("", "M3046-V"), "m3046-v");
-        assert_eq!(id_of("門", ""), "camera");
-        assert_eq!(id_of("", ""), "camera-2");
-        let long = "x".repeat(100);
-        for _ in 0..3 {
-            assert!(id_of(&long, "").parse::<CameraId>().is_ok());
         }
     }
 

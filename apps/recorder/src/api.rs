@@ -10,22 +10,44 @@ mod events;
 mod export;
 mod live;
 mod media;
+mod openapi;
 mod protections;
 mod query;
+mod scans;
+mod settings;
+mod socket;
 mod status;
+mod words;
+
+pub use openapi::openapi;
+pub(crate) use socket::Feed;
 
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_web::{Access, LoginOutcome, LoginRecord, LoginWatcher, Role, Routes};
 
 use crate::Node;
 
+/// Who may change what is configured.
+const ADMINISTRATOR: Access = Access::Everywhere(Role::Administrator);
+
 /// All routes under `/api/v1`, without those of users, which the web server adds.
 pub fn routes(node: Node) -> Routes {
+    table().with_state(node)
+}
+
+/// The table of routes.
+fn table() -> Routes<Node> {
     Routes::new()
         .get("/api/v1/health", Access::Open, status::health)
         .get("/api/v1/status", Access::Anywhere(Role::Viewer), status::status)
+        .get("/api/v1/openapi.json", Access::User, openapi::document)
         .get("/api/v1/cameras", Access::User, cameras::list)
+        .post("/api/v1/cameras", ADMINISTRATOR, settings::add)
+        .post("/api/v1/cameras/test", ADMINISTRATOR, scans::test)
         .get("/api/v1/cameras/{id}", Access::Camera(Role::Viewer), cameras::one)
+        .put("/api/v1/cameras/{id}", ADMINISTRATOR, settings::change)
+        .delete("/api/v1/cameras/{id}", ADMINISTRATOR, settings::remove)
+        .get("/api/v1/cameras/{id}/config", ADMINISTRATOR, settings::config)
         .get("/api/v1/cameras/{id}/coverage", Access::Camera(Role::Viewer), coverage::coverage)
         .get("/api/v1/cameras/{id}/export.mp4", Access::Camera(Role::Operator), export::export)
         .get("/api/v1/cameras/{id}/live", Access::Camera(Role::Viewer), live::live)
@@ -34,8 +56,12 @@ pub fn routes(node: Node) -> Routes {
         .get("/api/v1/events", Access::Anywhere(Role::Viewer), events::events)
         .get("/api/v1/protections", Access::User, protections::list)
         .post("/api/v1/protections", Access::Object(Role::Operator), protections::protect)
-        .delete("/api/v1/protections/{id}", Access::Everywhere(Role::Administrator), protections::release)
-        .with_state(node)
+        .delete("/api/v1/protections/{id}", ADMINISTRATOR, protections::release)
+        .post("/api/v1/scans", ADMINISTRATOR, scans::begin)
+        .get("/api/v1/scans/{id}", ADMINISTRATOR, scans::one)
+        .delete("/api/v1/scans/{id}", ADMINISTRATOR, scans::stop)
+        .get("/api/v1/revisions", ADMINISTRATOR, settings::revisions)
+        .post("/api/v1/revisions/{number}/restore", ADMINISTRATOR, settings::restore)
 }
 
 impl LoginWatcher for Node {
@@ -49,5 +75,7 @@ impl LoginWatcher for Node {
     }
 }
 
+#[cfg(test)]
+mod edit_tests;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ mod locate;
 mod notice;
 #[cfg(test)]
 mod onvif_tests;
+mod probe;
 mod run;
 mod state;
 mod stream;
@@ -21,6 +22,7 @@ pub(crate) use choice::{Choice, Wanted, codec_name};
 pub(crate) use context::Context;
 pub(crate) use gather::Ending;
 pub use listen::Listening;
+pub(crate) use probe::{ProbedStream, probe};
 pub(crate) use run::CameraTask;
 pub use state::CameraState;
 pub(crate) use state::Registry;

@@ -1,4 +1,11 @@
-//! What a recorder is told to do: domain types, made from the configuration file by the program.
+//! What a recorder is told to do: domain types, made from the configuration file by the program, and from what is edited
+//! in the console; and the rules of the values that stand in both.
+
+mod address;
+pub mod camera;
+mod schedule;
+pub mod text;
+pub mod units;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,6 +17,8 @@ use keepwatch_model::CameraId;
 pub use keepwatch_rtsp::Secret;
 pub use keepwatch_tls::Files as TlsFiles;
 use url::Url;
+
+pub(crate) use schedule::show as show_schedule;
 
 /// Everything one recorder needs to run.
 #[derive(Clone, Debug, PartialEq)]

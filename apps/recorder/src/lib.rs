@@ -14,7 +14,9 @@ pub mod export;
 pub mod fetch;
 mod node;
 mod rows;
+pub mod scan;
 mod serve;
+pub mod settings;
 mod watch;
 
 pub use camera::{CameraState, Connection, Counters, Learned, Listening, StreamState};

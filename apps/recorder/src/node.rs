@@ -1,6 +1,8 @@
 //! A running recorder: opens the store, starts the cameras, keeps the books, ends in order.
 
 mod books;
+mod difference;
+mod edit;
 mod ledgers;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::books::{enter_ledgers, keep_books, settle};
+use self::difference::{all_cameras, list, needs_restart};
+pub(crate) use self::edit::Configured;
+use crate::api::Feed;
 use crate::bookkeeper::Bookkeeper;
 use crate::camera::{CameraState, CameraTask, Context, Ending, Registry};
 use crate::certificate::Certificate;
@@ -21,8 +26,13 @@ use crate::clock::Clock;
 use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::events::Events;
 use crate::export::EXPORTS_MAX;
+use crate::scan::Scans;
 use crate::serve::{self, Access, READS_MAX, Servers, Serving};
+use crate::settings::{Book, Changing, Edited};
 use crate::watch::Watch;
+
+/// Cameras that are tried at a time: a person adds them one after another.
+const PROBES_MAX: usize = 4;
 
 /// Why a recorder could not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +48,18 @@ pub enum NodeError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Cameras of the configuration file have the ids of cameras that are edited in the console.
+    #[error(
+        "the configuration file and {} both have a camera {}; rename it in the file, or remove it in the console",
+        database.display(),
+        list(cameras)
+    )]
+    CameraTwice {
+        /// The ids.
+        cameras: Vec<CameraId>,
+        /// The database of the settings.
+        database: std::path::PathBuf,
+    },
     /// Reading the store, or applying a changed configuration, was interrupted.
     #[error("opening the store or changing the cameras was interrupted")]
     Interrupted,
@@ -78,7 +100,10 @@ struct Inner {
     recovery: Recovery,
     cameras: Arc<Registry>,
     bookkeeper: Arc<Bookkeeper>,
+    /// Without the cameras that are edited in the console.
     config: Mutex<RecorderConfig>,
+    /// What is edited in the console.
+    book: Arc<Book>,
     /// Running cameras; the lock is held while one is started or ended, so that changes come one after another.
     tasks: tokio::sync::Mutex<BTreeMap<CameraId, CameraTask>>,
     housekeeping: Mutex<Option<(watch::Sender<bool>, JoinHandle<()>)>>,
@@ -86,6 +111,9 @@ struct Inner {
     reads: Arc<Semaphore>,
     watch: Arc<Watch>,
     access: watch::Sender<Arc<Access>>,
+    scans: Scans,
+    probes: Arc<Semaphore>,
+    feed: Feed,
     /// The RTSP server; `None` before the start and after the end.
     servers: Mutex<Option<Servers>>,
 }
@@ -99,7 +127,7 @@ impl Node {
     pub async fn start(config: RecorderConfig) -> Result<Self, NodeError> {
         let clock = Clock::new();
         let cameras = Arc::new(Registry::default());
-        let (store, recovery, events, bookkeeper) = tokio::task::spawn_blocking({
+        let (store, recovery, events, bookkeeper, book) = tokio::task::spawn_blocking({
             let cameras = Arc::clone(&cameras);
             let config = config.clone();
             move || open(&config, clock, cameras)
@@ -122,18 +150,25 @@ impl Node {
                 recovery,
                 cameras,
                 bookkeeper,
+                book: Arc::new(book),
                 config: Mutex::new(RecorderConfig { cameras: Vec::new(), ..config.clone() }),
                 tasks: tokio::sync::Mutex::default(),
                 housekeeping: Mutex::new(None),
                 exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
                 reads,
                 access: watch::Sender::default(),
+                scans: Scans::default(),
+                probes: Arc::new(Semaphore::new(PROBES_MAX)),
+                feed: Feed::default(),
                 servers: Mutex::default(),
             }),
         };
         node.tell_start();
         let alive = node.inner.context.store.last_heartbeat()?;
-        node.change_cameras(config, alive).await?;
+        let edited = (*node.inner.book.edited()).clone();
+        node.tell_settings(None, &edited);
+        node.inner.book.set(Edited::default());
+        node.change_cameras(config, edited, alive).await?;
         node.inner.serve();
         let (stop, stopped) = watch::channel(false);
         let handle = tokio::spawn(keep_books(Arc::clone(&node.inner), stopped));
@@ -145,7 +180,7 @@ impl Node {
     /// brought to its end, also when nobody waits for it any more; [`stop`](Self::stop) waits.
     ///
     /// # Errors
-    /// When the index cannot be read; then nothing was changed.
+    /// When the index cannot be read, or a camera is both in the file and edited in the console; then nothing was changed.
     pub async fn apply(&self, config: RecorderConfig) -> Result<Applied, NodeError> {
         let node = self.clone();
         let applied = tokio::spawn(async move { node.change_and_tell(config).await });
@@ -153,8 +188,14 @@ impl Node {
     }
 
     async fn change_and_tell(&self, config: RecorderConfig) -> Result<Applied, NodeError> {
+        let book = Arc::clone(&self.inner.book);
+        let changing = book.changing.lock().await;
+        if *changing == Changing::Closed {
+            return Err(NodeError::Interrupted);
+        }
+        let edited = self.read_settings(&config).await?;
         // The recorder runs: a camera that is added again was not missed because it was down.
-        let applied = self.change_cameras(config, Some(self.inner.context.clock.wall())).await?;
+        let applied = self.change_cameras(config, edited, Some(self.inner.context.clock.wall())).await?;
         let text = format!(
             "configuration applied: {} cameras added, {} removed, {} changed",
             applied.added.len(),
@@ -178,6 +219,8 @@ impl Node {
         let housekeeping = self.inner.housekeeping.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(self.inner.servers().take());
         self.inner.watch.close();
+        // A change that has begun is waited for; none begins from here on.
+        *self.inner.book.changing.lock().await = Changing::Closed;
         let tasks = std::mem::take(&mut *self.inner.tasks.lock().await);
         // All at once: each may say farewell to its camera.
         let ends: Vec<_> = tasks
@@ -338,15 +381,14 @@ impl Node {
     async fn change_cameras(
         &self,
         config: RecorderConfig,
+        edited: Edited,
         alive: Option<WallTime>,
     ) -> Result<Applied, NodeError> {
         let inner = &self.inner;
         let mut tasks = inner.tasks.lock().await;
-        let old = inner.config().clone();
-        let wanted: BTreeMap<CameraId, CameraConfig> =
-            config.cameras.iter().map(|camera| (camera.id, effective(camera, &config))).collect();
-        let running: BTreeMap<CameraId, CameraConfig> =
-            old.cameras.iter().map(|camera| (camera.id, effective(camera, &old))).collect();
+        let (old, old_edited) = (inner.config().clone(), inner.book.edited());
+        let wanted = all_cameras(&config, &edited);
+        let running = all_cameras(&old, &old_edited);
         let added: Vec<CameraId> = wanted.keys().filter(|id| !running.contains_key(id)).copied().collect();
         // Sub streams that are wanted and were not known until now need their ledgers, too.
         let fresh = |id: &&CameraId| {
@@ -435,6 +477,7 @@ impl Node {
             rtsp: RtspConfig { users: config.rtsp.users, ..old.rtsp },
             ..old
         };
+        inner.book.set(edited);
         inner.tell_access();
         let learning = Arc::clone(inner);
         // Nobody waits for it: what is not known yet is told so.
@@ -474,8 +517,9 @@ impl Inner {
 
     /// Tells the RTSP server who may watch what from here on.
     fn tell_access(&self) {
+        let edited = self.book.edited();
         let config = self.config();
-        let cameras = config.cameras.iter().map(|camera| camera.id).collect();
+        let cameras = config.cameras.iter().chain(&edited.cameras).map(|camera| camera.id).collect();
         self.access.send_replace(Arc::new(Access::new(config.rtsp.users.clone(), cameras)));
     }
 
@@ -488,11 +532,14 @@ impl Inner {
     }
 }
 
-type OpenedStore = (Store, Recovery, Arc<Events>, Arc<Bookkeeper>);
+type OpenedStore = (Store, Recovery, Arc<Events>, Arc<Bookkeeper>, Book);
 
 fn open(config: &RecorderConfig, clock: Clock, cameras: Arc<Registry>) -> Result<OpenedStore, NodeError> {
     std::fs::create_dir_all(&config.data)
         .map_err(|source| NodeError::Data { path: config.data.clone(), source })?;
+    let book = Book::open(config.data.clone());
+    // Before the store is opened, so that a node that will not run leaves everything as it was.
+    edit::check(config, &book.edited())?;
     let events = Arc::new(Events::new(EventLog::open(&config.data)?));
     let bookkeeper = Arc::new(Bookkeeper::new(clock, cameras, Arc::clone(&events)));
     let disks = config
@@ -506,27 +553,7 @@ fn open(config: &RecorderConfig, clock: Clock, cameras: Arc<Registry>) -> Result
     let store_config =
         StoreConfig { buffer_bytes_max: config.buffer_bytes_max, ..StoreConfig::new(&config.data, disks) };
     let (store, recovery) = Store::open(store_config, Arc::clone(&bookkeeper) as _)?;
-    Ok((store, recovery, events, bookkeeper))
-}
-
-/// A camera's configuration with the recorder's retention where it has none of its own.
-fn effective(camera: &CameraConfig, config: &RecorderConfig) -> CameraConfig {
-    CameraConfig { retention: camera.retention.or(config.retention), ..camera.clone() }
-}
-
-fn needs_restart(old: &RecorderConfig, new: &RecorderConfig) -> Vec<&'static str> {
-    [
-        ("name", old.name != new.name),
-        ("data", old.data != new.data),
-        ("disk", old.disks != new.disks),
-        ("buffer", old.buffer_bytes_max != new.buffer_bytes_max),
-        ("rtsp_listen", old.rtsp.listen != new.rtsp.listen),
-        ("rtsps_listen", old.rtsp.listen_tls != new.rtsp.listen_tls),
-        ("tls_certificate", old.rtsp.tls != new.rtsp.tls),
-    ]
-    .into_iter()
-    .filter_map(|(name, differs)| differs.then_some(name))
-    .collect()
+    Ok((store, recovery, events, bookkeeper, book))
 }
 
 #[cfg(test)]

@@ -54,6 +54,14 @@ event_codes! {
     ConfigRefused = "config_refused", Warning;
     /// The node made itself a certificate for TLS.
     CertificateMade = "certificate_made", Info;
+    /// Somebody added a camera in the console.
+    CameraAdded = "camera_added", Info;
+    /// Somebody changed a camera in the console.
+    CameraChanged = "camera_changed", Info;
+    /// Somebody removed a camera in the console.
+    CameraRemoved = "camera_removed", Info;
+    /// Not all that is edited in the console can be used; cameras may not be recorded.
+    SettingsUnusable = "settings_unusable", Critical;
     /// A camera's frames reach the disk.
     RecordingStarted = "recording_started", Info;
     /// A camera is not being recorded.

@@ -22,7 +22,7 @@ use keepwatch_model::CameraId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::action::Action;
-pub(crate) use self::api::routes;
+pub(crate) use self::api::{Description, routes};
 use self::entry::Draft;
 use self::refusals::Refusals;
 pub use self::verify::{AuditReport, verify};

@@ -10,6 +10,7 @@ mod auth;
 mod channel;
 mod client;
 mod clock;
+mod description;
 mod hash;
 mod layers;
 mod origin;
@@ -32,6 +33,7 @@ pub use auth::{
 pub use channel::{Channel, Place};
 pub use client::{ClientError, SocketClient};
 pub use clock::{Clock, SystemClock};
+pub use description::{openapi, rules};
 pub use page::Page;
 pub use peer::Peer;
 pub use problem::{FieldError, Problem};

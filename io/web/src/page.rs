@@ -1,9 +1,10 @@
 //! Lists as the API gives them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A list, and where it goes on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Page<T> {
     /// What is listed.
     pub items: Vec<T>,

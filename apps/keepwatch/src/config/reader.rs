@@ -7,38 +7,11 @@
 
 use std::ops::Range;
 
+use keepwatch_recorder::config::text::{Complaint, nearest, quoted};
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::report::Report;
-
-/// Longest text that is quoted in a message.
-const QUOTE_CHARS_MAX: usize = 60;
-
-/// Why a text is not the value that belongs there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Complaint {
-    /// What is wrong with it.
-    pub(crate) what: String,
-    /// What to write instead.
-    pub(crate) remedy: String,
-}
-
-impl Complaint {
-    /// A complaint.
-    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), remedy: remedy.into() }
-    }
-}
-
-/// `text` in quotation marks, shortened.
-pub(crate) fn quoted(text: &str) -> String {
-    if text.chars().count() <= QUOTE_CHARS_MAX {
-        return format!("{text:?}");
-    }
-    let start: String = text.chars().take(QUOTE_CHARS_MAX).collect();
-    format!("{:?}", format!("{start}…"))
-}
 
 /// A table being read.
 pub(crate) struct Table<'t, 'i> {
@@ -59,6 +32,12 @@ impl<'t, 'i> Table<'t, 'i> {
     /// Whether `key` stands in it, whatever its value.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
+    }
+
+    /// Whether `key` holds something other than an empty list, which says that there is none.
+    pub(crate) fn has_tables(&self, key: &str) -> bool {
+        let value = self.entries.get(key);
+        value.is_some_and(|value| !value.get_ref().as_array().is_some_and(|items| items.is_empty()))
     }
 
     /// Complains when `key` holds an empty list.
@@ -131,6 +110,36 @@ impl<'t, 'i> Table<'t, 'i> {
                 None
             }
         }
+    }
+
+    /// The texts at `key` with their positions; one text may stand without brackets.
+    pub(crate) fn texts(&mut self, report: &mut Report, key: &'static str) -> Option<Vec<(usize, String)>> {
+        let value = self.value(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(vec![(0, text.to_string())]),
+            DeValue::Array(items) => {
+                let mut texts = Vec::new();
+                for (position, item) in items.iter().enumerate() {
+                    match item.get_ref() {
+                        DeValue::String(text) => texts.push((position, text.to_string())),
+                        other => {
+                            self.wrong_type(report, key, item.span(), other, "a text in quotation marks")
+                        }
+                    }
+                }
+                Some(texts)
+            }
+            other => {
+                self.wrong_type(report, key, value.span(), other, "a list of texts");
+                None
+            }
+        }
+    }
+
+    /// Where an entry of the list at `key` stands.
+    pub(crate) fn span_of_entry(&self, key: &str, position: usize) -> Range<usize> {
+        let items = self.entries.get(key).and_then(|value| value.get_ref().as_array());
+        items.and_then(|items| items.get(position)).map_or_else(|| self.span_of(key), Spanned::span)
     }
 
     /// `true` or `false` at `key`.
@@ -253,37 +262,4 @@ const fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }
-}
-
-/// The known word that `word` was probably meant to be.
-pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    // Two slips in a long word, one in a short one; or a word left unfinished.
-    let slips_max = if word.chars().count() > 4 { 2 } else { 1 };
-    known
-        .iter()
-        .map(|candidate| (distance(word, candidate), *candidate))
-        .filter(|(slips, candidate)| *slips <= slips_max || (word.len() >= 3 && candidate.starts_with(word)))
-        .min_by_key(|(slips, _)| *slips)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours between two words (optimal string alignment); words are
-/// cut at 40 characters.
-fn distance(from: &str, to: &str) -> usize {
-    let from: Vec<char> = from.to_lowercase().chars().take(40).collect();
-    let to: Vec<char> = to.chars().take(40).collect();
-    // rows[i][j] is the distance of the first i characters of `from` to the first j of `to`.
-    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
-    for (i, left) in from.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, right) in to.iter().enumerate() {
-            let mut best = (rows[i][j] + usize::from(left != right)).min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *left == to[j - 1] && from[i - 1] == *right {
-                best = best.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use keepwatch_model::CameraId;
+use keepwatch_recorder::config::text::{Complaint, camera_id, quoted};
 use keepwatch_recorder::config::{CameraSet, RtspUser, TlsFiles};
 use serde_spanned::Spanned;
 
-use super::camera::{CameraTable, camera_id};
-use super::reader::{Complaint, Table, quoted};
+use super::camera::CameraTable;
+use super::reader::Table;
 use super::report::Report;
 use super::{password, path};
 
@@ -58,14 +59,15 @@ impl RtspUserTable {
         Some(Self { user: user?, password_file: password_file?, cameras: cameras? })
     }
 
-    /// Complains about cameras that are not there.
+    /// Warns of cameras that are not there: they may be of those that are added in the console.
     pub(super) fn check(&self, report: &mut Report, cameras: &[CameraTable]) {
         let known: BTreeSet<CameraId> = cameras.iter().map(|camera| *camera.id.get_ref()).collect();
         for wanted in &self.cameras {
             match wanted.get_ref() {
                 Wanted::One(id) if !known.contains(id) => {
-                    let what = format!("there is no camera {}", quoted(id.as_str()));
-                    report.error(wanted.span(), what, "write the id of a [[camera]] of this file");
+                    let what = format!("there is no camera {} in this file", quoted(id.as_str()));
+                    let remedy = "write the id of a [[camera]], or of a camera that is added in the console";
+                    report.warning(wanted.span(), what, remedy);
                 }
                 Wanted::One(_) | Wanted::All => {}
             }

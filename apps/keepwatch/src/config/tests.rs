@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use keepwatch_recorder::config::camera::CameraDraft;
 use keepwatch_recorder::config::{CameraSource, MediaTransport, WeeklySpan};
 use proptest::prelude::*;
 
@@ -34,8 +35,8 @@ fn the_reference_shows_the_defaults() {
     let [disk] = &disks[..] else { panic!("one disk") };
     assert_eq!(DiskTable { path: disk.path.clone(), ..least.disks[0].clone() }, *disk);
     let [camera] = &cameras[..] else { panic!("one camera") };
-    let CameraTable { id, source, .. } = camera.clone();
-    assert_eq!(CameraTable { id, source, ..least.cameras[0].clone() }, *camera);
+    let CameraDraft { id, source, .. } = camera.draft.clone();
+    assert_eq!(CameraDraft { id, source, ..least.cameras[0].draft.clone() }, camera.draft);
 }
 
 #[test]
@@ -340,7 +341,10 @@ fn an_rtsp_user_watches_cameras_that_are_there() {
     for (added, expected) in [
         (
             user("[\"a\", \"z\"]"),
-            vec!["F:9:17: there is no camera \"z\"; write the id of a [[camera]] of this file"],
+            vec![
+                "F:9:17: warning: there is no camera \"z\" in this file; write the id of a [[camera]], or of a camera that is \
+                 added in the console",
+            ],
         ),
         (
             user("[]"),
@@ -411,6 +415,9 @@ fn an_empty_file_lacks_a_disk_and_a_camera() {
     assert_eq!(lines.len(), 2);
     assert!(lines[0].starts_with("there is no [[disk]]; add one"), "{lines:?}");
     assert!(lines[1].starts_with("warning: there is no [[camera]]"), "{lines:?}");
+    // An empty list says that cameras are added in the console, which is warned of all the same.
+    let lines = complaints("camera = []\n[[disk]]\npath = \"d\"\n");
+    assert!(lines.len() == 1 && lines[0].starts_with("warning: there is no [[camera]]"), "{lines:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use keepwatch_model::{CameraId, GapReason, TICKS_PER_SECOND, WallTime};
 use keepwatch_web::{Caller, Page, Problem};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::query;
 use crate::{CameraState, Connection, Learned, Listening, Node, StreamState};
@@ -17,15 +18,21 @@ use crate::{CameraState, Connection, Learned, Listening, Node, StreamState};
 const DURABLE_AGE_MAX: Duration = Duration::from_secs(6);
 
 /// A camera; what is said of it as a whole is said of its main stream.
-#[derive(Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
 pub(super) struct Camera {
+    /// Its id.
+    #[schema(value_type = String)]
     id: CameraId,
+    /// Its name.
     name: String,
+    /// Whether it is edited in the console; else it stands in the configuration file.
+    editable: bool,
     #[serde(flatten)]
     main: Stream,
     /// How far its clock is ahead of the recorder's.
     clock_offset_ms: Option<i64>,
     /// Whether its events are heard at its pull point; `null` when nobody listens there.
+    #[schema(value_type = Option<super::words::EventsState>)]
     events: Option<&'static str>,
     /// Why its events are not heard.
     events_detail: Option<String>,
@@ -33,17 +40,21 @@ pub(super) struct Camera {
     streams: Vec<NamedStream>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
+/// A stream of a camera.
 struct NamedStream {
     /// `main` or `sub`.
+    #[schema(value_type = super::words::StreamName)]
     stream: String,
     #[serde(flatten)]
     stream_state: Stream,
     /// What is recorded, the video first.
+    #[schema(value_type = Vec<super::words::TrackName>)]
     tracks: Vec<&'static str>,
     /// What the camera offers and is not recorded, and why.
     left_out: Vec<String>,
     /// How its media came: `tcp` or `udp`.
+    #[schema(value_type = Option<super::words::Carrier>)]
     transport: Option<&'static str>,
     /// The certificate that it showed; `null` without TLS.
     certificate: Option<String>,
@@ -51,23 +62,59 @@ struct NamedStream {
     clock_offset_ms: Option<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
+/// How a stream stands.
 struct Stream {
     /// Whether its frames reach the disk: measured there, not at the connection.
     recording: bool,
     /// End of what is on disk; `null` when nothing is.
+    #[schema(value_type = Option<String>, format = DateTime)]
     durable_until: Option<WallTime>,
+    /// How its connection stands.
+    #[schema(value_type = super::words::ConnectionState)]
     connection: &'static str,
+    /// Since when the connection stands so.
+    #[schema(value_type = String, format = DateTime)]
     since: WallTime,
     /// Why it is not recorded, as in coverage.
+    #[schema(value_type = Option<super::words::GapReason>)]
     reason: Option<GapReason>,
     /// The reason as a sentence, with the device's own words where there are some.
     detail: Option<String>,
+    /// Pictures queued for the disk since the node started.
     frames: u64,
+    /// Packets that did not arrive, since the node started.
     lost_packets: u64,
+    /// Packets that could not be understood, since the node started.
     bad_packets: u64,
+    /// Sessions begun since the node started.
     sessions: u64,
+    /// Bytes of footage flushed since the node started.
     durable_bytes: u64,
+}
+
+impl Stream {
+    /// Without what counts up all the time.
+    const fn still(mut self) -> Self {
+        self.durable_until = None;
+        self.frames = 0;
+        self.durable_bytes = 0;
+        self
+    }
+}
+
+impl Camera {
+    /// Without what counts up all the time: two that are equal stand alike.
+    pub(super) fn still(self) -> Self {
+        let streams = self.streams.into_iter();
+        Self {
+            main: self.main.still(),
+            streams: streams
+                .map(|stream| NamedStream { stream_state: stream.stream_state.still(), ..stream })
+                .collect(),
+            ..self
+        }
+    }
 }
 
 /// Whether frames of `stream` reach the disk.
@@ -76,7 +123,8 @@ pub(super) fn is_recording(node: &Node, stream: &StreamState) -> bool {
     fresh && stream.connection().0 == Connection::Recording
 }
 
-fn show(node: &Node, camera: &CameraState) -> Camera {
+/// A camera as it is shown.
+pub(super) fn show(node: &Node, camera: &CameraState) -> Camera {
     let (events, events_detail) = match camera.listening() {
         None => (None, None),
         Some(Listening::Heard) => (Some("heard"), None),
@@ -85,6 +133,7 @@ fn show(node: &Node, camera: &CameraState) -> Camera {
     Camera {
         id: camera.id,
         name: camera.config().name.clone(),
+        editable: node.is_editable(camera.id),
         main: show_stream(node, camera.main()),
         clock_offset_ms: camera.clock_offset_ticks().map(milliseconds),
         events,
@@ -141,13 +190,17 @@ fn show_stream(node: &Node, stream: &StreamState) -> Stream {
     }
 }
 
-/// `GET /api/v1/cameras`
+/// All cameras.
+#[utoipa::path(get, path = "/api/v1/cameras", operation_id = "cameras", tag = "cameras",
+    responses((status = 200, body = Page<Camera>)))]
 pub(super) async fn list(State(node): State<Node>, caller: Caller) -> Json<Page<Camera>> {
     let cameras = query::cameras(&node, &caller.identity);
     Json(Page::whole(cameras.iter().map(|camera| show(&node, camera)).collect()))
 }
 
-/// `GET /api/v1/cameras/{id}`
+/// One camera.
+#[utoipa::path(get, path = "/api/v1/cameras/{id}", operation_id = "camera", tag = "cameras",
+    params(("id" = String, Path, description = "The camera.")), responses((status = 200, body = Camera)))]
 pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Result<Json<Camera>, Problem> {
     let camera = query::camera(&node, &id)?;
     Ok(Json(show(&node, &camera)))

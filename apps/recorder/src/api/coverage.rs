@@ -9,6 +9,7 @@ use keepwatch_model::{
 use keepwatch_recording::ledger::Bucket;
 use keepwatch_web::{Page, Problem};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::query::{self, WindowQuery};
 use crate::Node;
@@ -18,27 +19,49 @@ const ITEMS_MAX: usize = 10_000;
 /// Most buckets in an overview: more than a screen has pixels.
 const BUCKETS_MAX: u32 = 10_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct CoverageQuery {
     #[serde(flatten)]
+    #[param(ignore)]
     window: WindowQuery,
     /// Overview in at most so many stretches of equal length.
     buckets: Option<u32>,
     /// Where the last page ended.
+    #[param(value_type = Option<String>)]
     cursor: Option<WallTime>,
     /// `main` or `sub`; the main stream when left out.
+    #[param(value_type = Option<super::words::StreamName>)]
     stream: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A stretch of time and what is known of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CoverageItem)]
 pub(super) struct Item {
+    /// Its first moment.
+    #[schema(value_type = String, format = DateTime)]
     from: WallTime,
+    /// The first moment after.
+    #[schema(value_type = String, format = DateTime)]
     to: WallTime,
+    /// What is known of it.
+    #[schema(value_type = super::words::CoverageState)]
     state: &'static str,
+    /// Where held footage came from.
+    #[schema(value_type = Option<super::words::OriginName>)]
     origin: Option<Origin>,
+    /// The recorder that recorded it.
+    #[schema(value_type = Option<String>)]
     recorder: Option<RoleId>,
+    /// The recorder in whose place it did.
+    #[schema(value_type = Option<String>)]
     replaces: Option<RoleId>,
+    /// How far it is fetched from elsewhere.
+    #[schema(value_type = Option<super::words::BackfillName>)]
     backfill: Option<Backfill>,
+    /// Why it is a gap, or unknown.
+    #[schema(value_type = Option<super::words::CoverageReason>)]
     reason: Option<&'static str>,
     /// A sentence for people.
     detail: Option<&'static str>,
@@ -115,7 +138,10 @@ fn code(reason: GapReason) -> &'static str {
     }
 }
 
-/// `GET /api/v1/cameras/{id}/coverage`; without a window, the last 24 hours.
+/// What is known of each moment; without a window, of the last 24 hours.
+#[utoipa::path(get, path = "/api/v1/cameras/{id}/coverage", operation_id = "coverage", tag = "footage",
+    params(("id" = String, Path, description = "The camera."), WindowQuery, CoverageQuery),
+    responses((status = 200, body = Page<Item>)))]
 pub(super) async fn coverage(
     State(node): State<Node>,
     Path(id): Path<String>,

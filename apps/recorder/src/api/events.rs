@@ -6,6 +6,7 @@ use keepwatch_model::{Event, EventCode, Severity, Span, Subject, TICKS_PER_SECON
 use keepwatch_store::{EventCursor, EventPage, EventQuery, StoreError};
 use keepwatch_web::{Caller, Identity, Page, Problem, Role};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::query::{self, WindowQuery};
 use crate::Node;
@@ -15,23 +16,50 @@ const PAGE_MAX: usize = 1_000;
 /// Pages of the log that are searched for one page of what a user may see.
 const PAGES_MAX: usize = 50;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct EventsQuery {
     #[serde(flatten)]
+    #[param(ignore)]
     window: WindowQuery,
+    /// At most so many, 1 to 1,000; 1,000 when left out.
     limit: Option<usize>,
+    /// `next` of the page before.
     cursor: Option<String>,
     /// `newest` or `oldest` (the default) first.
     order: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What an event is about.
+#[derive(ToSchema)]
+#[schema(as = EventSubject)]
+#[expect(dead_code, reason = "it describes what the model writes")]
+struct About {
+    /// What kind of thing it is.
+    kind: super::words::SubjectKind,
+    /// Which one; not there for the node.
+    id: Option<String>,
+}
+
+/// A line of the event log.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
 pub(super) struct Line {
+    /// Its number.
     id: i64,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
     at: WallTime,
+    /// What happened; the codes are stable.
+    #[schema(value_type = String)]
     code: EventCode,
+    /// How much it matters.
+    #[schema(value_type = super::words::SeverityName)]
     severity: Severity,
+    /// What it is about.
+    #[schema(value_type = About)]
     subject: Subject,
+    /// A sentence for people.
     text: String,
 }
 
@@ -48,7 +76,9 @@ impl From<(i64, Event)> for Line {
     }
 }
 
-/// `GET /api/v1/events`; without a window, the last 24 hours.
+/// The event log; without a window, of the last 24 hours.
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "events", tag = "events", params(WindowQuery, EventsQuery),
+    responses((status = 200, body = Page<Line>)))]
 pub(super) async fn events(
     State(node): State<Node>,
     caller: Caller,

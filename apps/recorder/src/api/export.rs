@@ -27,15 +27,21 @@ const PIECES_MAX: usize = 2;
 /// A client that takes nothing for so long is given up, so that others have its place.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ExportQuery {
     #[serde(flatten)]
+    #[param(ignore)]
     window: WindowQuery,
     /// `main` or `sub`; the main stream when left out.
+    #[param(value_type = Option<super::words::StreamName>)]
     stream: Option<String>,
 }
 
-/// `GET /api/v1/cameras/{id}/export.mp4?from=&to=`
+/// Footage as one file, with exactly the frames of the window.
+#[utoipa::path(get, path = "/api/v1/cameras/{id}/export.mp4", operation_id = "exportFile", tag = "footage",
+    params(("id" = String, Path, description = "The camera."), WindowQuery, ExportQuery),
+    responses((status = 200, content_type = "video/mp4", body = Vec<u8>)))]
 pub(super) async fn export(
     State(node): State<Node>,
     caller: Caller,

@@ -15,15 +15,20 @@ use super::query;
 use crate::Node;
 use crate::watch::{MESSAGE_BYTES_MAX, UNSENT_BYTES_MAX, VIEWERS_MAX, Viewer, Viewing};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct LiveQuery {
     /// `main` or `sub`; the main stream when left out.
+    #[param(value_type = Option<super::words::StreamName>)]
     stream: Option<String>,
     /// Whether sound is wanted; it is when left out.
     audio: Option<bool>,
 }
 
-/// `GET /api/v1/cameras/{id}/live`
+/// Live pictures as fragmented MP4, over a WebSocket (RFC 6455).
+#[utoipa::path(get, path = "/api/v1/cameras/{id}/live", operation_id = "live", tag = "footage",
+    params(("id" = String, Path, description = "The camera."), LiveQuery),
+    responses((status = 101, description = "A WebSocket: texts say what comes, binary messages are the media.")))]
 pub(super) async fn live(
     State(node): State<Node>,
     caller: Caller,

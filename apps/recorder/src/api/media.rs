@@ -18,6 +18,7 @@ use keepwatch_store::{ReadError, RecordRef};
 use keepwatch_web::{Action, Caller, Page, Problem, Right, Role};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use utoipa::ToSchema;
 
 use super::query::{self, WindowQuery};
 use crate::Node;
@@ -40,11 +41,14 @@ const MIME: HeaderName = HeaderName::from_static("keepwatch-mime");
 /// Where to go on behind a change of parameters.
 const NEXT: HeaderName = HeaderName::from_static("keepwatch-next");
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct MediaQuery {
     #[serde(flatten)]
+    #[param(ignore)]
     window: WindowQuery,
     /// `main` or `sub`; the main stream when left out.
+    #[param(value_type = Option<super::words::StreamName>)]
     stream: Option<String>,
     /// `all` or `key`; all when left out.
     frames: Option<String>,
@@ -54,7 +58,13 @@ pub(super) struct MediaQuery {
     base: Option<String>,
 }
 
-/// `GET /api/v1/cameras/{id}/media.mp4`
+/// A window of footage as fragmented MP4, for a page.
+#[utoipa::path(get, path = "/api/v1/cameras/{id}/media.mp4", operation_id = "media", tag = "footage",
+    params(("id" = String, Path, description = "The camera."), WindowQuery, MediaQuery),
+    responses((status = 200, content_type = "video/mp4", body = Vec<u8>,
+        headers(("Keepwatch-Base", description = "The label at media time 0."),
+            ("Keepwatch-Mime", description = "The media type with its codecs."),
+            ("Keepwatch-Next", description = "Where to go on behind a change of parameters.")))))]
 pub(super) async fn media(
     State(node): State<Node>,
     caller: Caller,
@@ -213,20 +223,25 @@ fn problem(error: &PlaybackError) -> Problem {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct FramesQuery {
     #[serde(flatten)]
+    #[param(ignore)]
     window: WindowQuery,
     /// `main` or `sub`; the main stream when left out.
+    #[param(value_type = Option<super::words::StreamName>)]
     stream: Option<String>,
     /// Most frames in the answer, at most 1,000.
     limit: Option<String>,
 }
 
 /// A frame, without its bytes.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Frame)]
 pub(super) struct ListedFrame {
     /// When it is shown.
+    #[schema(value_type = String, format = DateTime)]
     label: WallTime,
     /// Whether decoding can start at it.
     key: bool,
@@ -234,7 +249,10 @@ pub(super) struct ListedFrame {
     bytes: u32,
 }
 
-/// `GET /api/v1/cameras/{id}/frames`
+/// The frames of a window, without their bytes.
+#[utoipa::path(get, path = "/api/v1/cameras/{id}/frames", operation_id = "frames", tag = "footage",
+    params(("id" = String, Path, description = "The camera."), WindowQuery, FramesQuery),
+    responses((status = 200, body = Page<ListedFrame>)))]
 pub(super) async fn frames(
     State(node): State<Node>,
     Path(id): Path<String>,

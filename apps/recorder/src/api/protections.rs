@@ -7,6 +7,7 @@ use keepwatch_model::{CameraId, EventCode, Span, Subject, WallTime};
 use keepwatch_store::{Protection, ProtectionId};
 use keepwatch_web::{Action, Caller, Page, Problem, Role};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::query;
 use crate::Node;
@@ -14,22 +15,41 @@ use crate::Node;
 /// Longest note in characters.
 const NOTE_CHARS_MAX: usize = 500;
 
-#[derive(Deserialize)]
+/// What to protect.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProtectionBody)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
+    /// The camera.
+    #[schema(value_type = String)]
     camera: CameraId,
+    /// First moment.
+    #[schema(value_type = String, format = DateTime)]
     from: WallTime,
+    /// First moment after.
+    #[schema(value_type = String, format = DateTime)]
     to: WallTime,
+    /// Why; at most 500 characters.
     #[serde(default)]
     note: String,
 }
 
-#[derive(Serialize)]
+/// Footage that is not deleted.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Protection)]
 pub(super) struct Line {
+    /// Its number.
     id: i64,
+    /// The camera.
+    #[schema(value_type = String)]
     camera: CameraId,
+    /// First moment.
+    #[schema(value_type = String, format = DateTime)]
     from: WallTime,
+    /// First moment after.
+    #[schema(value_type = String, format = DateTime)]
     to: WallTime,
+    /// Why.
     note: String,
 }
 
@@ -40,14 +60,18 @@ impl From<Protection> for Line {
     }
 }
 
-/// `GET /api/v1/protections`
+/// All protections.
+#[utoipa::path(get, path = "/api/v1/protections", operation_id = "protections", tag = "protections",
+    responses((status = 200, body = Page<Line>)))]
 pub(super) async fn list(State(node): State<Node>, caller: Caller) -> Json<Page<Line>> {
     let mut protections = node.store().protections();
     protections.retain(|held| caller.identity.at(held.camera.as_str()) >= Some(Role::Operator));
     Json(Page::whole(protections.into_iter().map(Line::from).collect()))
 }
 
-/// `POST /api/v1/protections`
+/// Protects footage from being overwritten or deleted.
+#[utoipa::path(post, path = "/api/v1/protections", operation_id = "protect", tag = "protections",
+    request_body = Request, responses((status = 201, body = Line)))]
 pub(super) async fn protect(
     State(node): State<Node>,
     caller: Caller,
@@ -78,7 +102,9 @@ pub(super) async fn protect(
     Ok((StatusCode::CREATED, Json(line)))
 }
 
-/// `DELETE /api/v1/protections/{id}`
+/// Lifts a protection.
+#[utoipa::path(delete, path = "/api/v1/protections/{id}", operation_id = "release", tag = "protections",
+    params(("id" = i64, Path, description = "The protection.")), responses((status = 204)))]
 pub(super) async fn release(
     State(node): State<Node>,
     caller: Caller,

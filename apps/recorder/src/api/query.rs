@@ -12,9 +12,14 @@ use crate::{CameraState, Node, StreamState};
 const WINDOW_TICKS_MAX: i64 = 100 * 366 * 86_400 * TICKS_PER_SECOND;
 
 /// `from` and `to` of a request.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct WindowQuery {
+    /// First moment, RFC 3339 in UTC.
+    #[param(value_type = Option<String>, format = DateTime)]
     pub(super) from: Option<String>,
+    /// First moment after, RFC 3339 in UTC.
+    #[param(value_type = Option<String>, format = DateTime)]
     pub(super) to: Option<String>,
 }
 

@@ -1,45 +1,84 @@
 //! Health and status of the node.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::http::HeaderMap;
+use axum::http::header::UPGRADE;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use keepwatch_model::WallTime;
 use keepwatch_store::{DiskState, DiskStatus};
-use keepwatch_web::Caller;
+use keepwatch_web::{Caller, Identity, Place, Problem};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::cameras::is_recording;
 use super::query;
-use crate::{Connection, Node, Serving};
+use super::socket;
+use crate::{CameraState, Connection, Node, Serving};
 
 /// Answered without a login: whether everything that should be recorded is.
-#[derive(Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
 pub(super) struct Health {
+    /// Whether every camera that its schedule asks for is recorded.
+    #[schema(value_type = super::words::HealthState)]
     status: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
+/// The node and its disks.
 pub(super) struct Status {
+    /// Its name.
     name: String,
+    /// Its version.
     version: &'static str,
+    /// When it started.
+    #[schema(value_type = String, format = DateTime)]
     started: WallTime,
-    now: WallTime,
+    /// Its idea of the time; not in the status socket, where signs of life have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    now: Option<WallTime>,
+    /// How many cameras there are.
     cameras: usize,
+    /// How many are recorded at the moment.
     recording: usize,
+    /// 99 of 100 frames since the start were on disk so many milliseconds after their label, or sooner; `null` before the
+    /// first.
     frame_to_disk_p99_ms: Option<u64>,
+    /// What the last start found.
     recovery: RecoveryStatus,
+    /// Where footage is kept.
     disks: Vec<Disk>,
+    /// Where cameras can be watched over RTSP.
     rtsp: Rtsp,
     /// Fingerprint of the certificate that the node shows over TLS.
     certificate: Option<String>,
+    /// What is edited in the console.
+    settings: SettingsStatus,
+}
+
+/// What is edited in the console, as a whole.
+#[derive(Clone, Serialize, ToSchema)]
+struct SettingsStatus {
+    /// The revision in force; 0 before the first.
+    revision: u64,
+    /// Why not all of it can be used; `null` when all is well.
+    problem: Option<String>,
 }
 
 /// Where the node can be watched over RTSP.
-#[derive(Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
 struct Rtsp {
+    /// Addresses without TLS.
     listening: Vec<String>,
+    /// Addresses with TLS.
     listening_tls: Vec<String>,
+    /// The fingerprint of the certificate that is shown there.
     certificate: Option<String>,
 }
 
@@ -54,24 +93,40 @@ impl From<Serving> for Rtsp {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
+/// What the last start found.
 struct RecoveryStatus {
+    /// Whether the store had been closed.
     clean: bool,
+    /// Records that the index did not know.
     records_recovered: u64,
+    /// Bytes of torn records.
     truncated_bytes: u64,
-    elapsed_ms: u128,
+    /// How long it took.
+    elapsed_ms: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
+/// A disk.
 struct Disk {
+    /// Its configured path.
     path: String,
+    /// Its id; `null` when it could not be read.
     id: Option<String>,
+    /// How it stands.
+    #[schema(value_type = super::words::DiskStateName)]
     state: &'static str,
+    /// Why it stands so.
     detail: Option<String>,
+    /// Whether it does not keep up with its cameras.
     slow: bool,
+    /// Bytes of all extents.
     size_bytes: u64,
+    /// Bytes of the extents in use.
     used_bytes: u64,
+    /// Bytes of the extents that cannot be overwritten.
     protected_bytes: u64,
+    /// Bytes in memory that wait to be written.
     queued_bytes: u64,
 }
 
@@ -98,7 +153,9 @@ impl From<DiskStatus> for Disk {
     }
 }
 
-/// `GET /api/v1/health`
+/// Whether all that should be recorded is.
+#[utoipa::path(get, path = "/api/v1/health", operation_id = "health", tag = "node", security(()),
+    responses((status = 200, body = Health)))]
 pub(super) async fn health(State(node): State<Node>) -> Json<Health> {
     let well = node.cameras().iter().all(|camera| {
         camera.main().connection().0 == Connection::Unwanted || is_recording(&node, camera.main())
@@ -106,30 +163,84 @@ pub(super) async fn health(State(node): State<Node>) -> Json<Health> {
     Json(Health { status: if well { "ok" } else { "degraded" } })
 }
 
-/// `GET /api/v1/status`
-pub(super) async fn status(State(node): State<Node>, caller: Caller) -> Json<Status> {
-    let cameras = query::cameras(&node, &caller.identity);
-    // The machine concerns those who have a role everywhere; others are shown none of it.
-    let everywhere = caller.identity.grants.role.is_some();
+/// How the node stands, as a snapshot or, with an upgrade to a WebSocket, as it changes.
+#[utoipa::path(get, path = "/api/v1/status", operation_id = "status", tag = "node",
+    responses((status = 200, body = Status),
+        (status = 101, description = "A WebSocket (RFC 6455): messages of the form `StatusMessage`.")))]
+pub(super) async fn status(
+    State(node): State<Node>,
+    caller: Caller,
+    connection: Option<Extension<Place>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    match upgrade {
+        Ok(upgrade) => socket::serve(node, caller, connection.map(|Extension(place)| place), upgrade),
+        Err(rejection) if headers.contains_key(UPGRADE) => {
+            let detail = format!("this is no upgrade to a WebSocket: {rejection}");
+            Err(Problem::bad_request("upgrade_invalid", detail))
+        }
+        Err(_) => {
+            let cameras = query::cameras(&node, &caller.identity);
+            Ok(Json(node_status(&node, &cameras, Sight::of(&caller.identity))).into_response())
+        }
+    }
+}
+
+impl Status {
+    /// Without the time.
+    pub(super) fn untimed(&self) -> Self {
+        Self { now: None, ..self.clone() }
+    }
+
+    /// Without what counts up all the time.
+    pub(super) fn still(&self) -> Self {
+        let disks = self.disks.iter().cloned();
+        let disks = disks.map(|disk| Disk { queued_bytes: 0, used_bytes: 0, ..disk }).collect();
+        Self { frame_to_disk_p99_ms: None, disks, ..self.untimed() }
+    }
+}
+
+/// How much of the node somebody may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// The machine, too: those who have a role everywhere.
+    Machine,
+    /// What concerns their cameras.
+    Cameras,
+}
+
+impl Sight {
+    /// What a user may see.
+    pub(super) fn of(identity: &Identity) -> Self {
+        if identity.grants.role.is_some() { Self::Machine } else { Self::Cameras }
+    }
+}
+
+/// How the node stands for somebody who may see these cameras.
+pub(super) fn node_status(node: &Node, cameras: &[Arc<CameraState>], sight: Sight) -> Status {
+    let everywhere = sight == Sight::Machine;
     let disks = if everywhere { node.store().disks() } else { Vec::new() };
     let serving = if everywhere { node.serving() } else { Serving::default() };
     let recovery = node.recovery();
-    Json(Status {
+    let (revision, problem) = node.settings_state();
+    Status {
         name: node.name(),
         version: env!("CARGO_PKG_VERSION"),
         started: node.started(),
-        now: node.clock().wall(),
+        now: Some(node.clock().wall()),
         cameras: cameras.len(),
-        recording: cameras.iter().filter(|camera| is_recording(&node, camera.main())).count(),
+        recording: cameras.iter().filter(|camera| is_recording(node, camera.main())).count(),
         frame_to_disk_p99_ms: node.frame_to_disk_p99_ms(),
         recovery: RecoveryStatus {
             clean: recovery.clean,
             records_recovered: recovery.records_recovered,
             truncated_bytes: recovery.truncated_bytes,
-            elapsed_ms: recovery.elapsed.as_millis(),
+            elapsed_ms: u64::try_from(recovery.elapsed.as_millis()).unwrap_or(u64::MAX),
         },
         disks: disks.into_iter().map(Disk::from).collect(),
         rtsp: serving.into(),
         certificate: node.fingerprint().map(|fingerprint| fingerprint.to_string()),
-    })
+        settings: SettingsStatus { revision, problem: problem.filter(|_| everywhere) },
+    }
 }

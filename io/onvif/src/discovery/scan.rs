@@ -127,7 +127,8 @@ pub(super) struct Heard {
     pub(super) interface: Option<usize>,
 }
 
-/// Scans until the time is over or `cancelled` is ready, and returns what was found until then.
+/// Scans until the time is over or `cancelled` is ready, and returns what was found until then. The future can be sent to
+/// another thread where `cancelled` and `progress` can.
 pub async fn scan(
     options: &ScanOptions,
     cancelled: impl Future<Output = ()>,
@@ -309,13 +310,16 @@ fn announcements(chosen: &[Interface], port: u16) -> Vec<Arc<UdpSocket>> {
 
 async fn multicast(groups: &[Group], probes: &Probes) {
     let begun = Instant::now();
-    for round in ROUNDS.iter().filter(|_| !groups.is_empty()) {
-        sleep_until(begun + *round).await;
-        for (group, datagram) in
-            groups.iter().flat_map(|group| probes.datagrams.iter().map(move |d| (group, d)))
-        {
-            if let Err(error) = group.socket.send_to(datagram.as_bytes(), group.group).await {
-                tracing::debug!(%error, group = %group.group, "a probe was not sent");
+    if groups.is_empty() {
+        return;
+    }
+    for round in ROUNDS {
+        sleep_until(begun + round).await;
+        for group in groups {
+            for datagram in &probes.datagrams {
+                if let Err(error) = group.socket.send_to(datagram.as_bytes(), group.group).await {
+                    tracing::debug!(%error, group = %group.group, "a probe was not sent");
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::Query;
 use keepwatch_model::WallTime;
 use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
 use super::entry::Entry;
 use super::files::{Line, Month, months, read_lines};
@@ -21,27 +22,50 @@ pub(crate) fn routes() -> Routes {
     Routes::new().get("/api/v1/audit", Access::Everywhere(Role::Administrator), list)
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// The description of this route.
+#[derive(OpenApi)]
+#[openapi(paths(list))]
+pub(crate) struct Description;
+
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct AuditQuery {
+    /// First moment, RFC 3339 in UTC.
+    #[param(value_type = Option<String>, format = DateTime)]
     from: Option<WallTime>,
+    /// First moment after, RFC 3339 in UTC.
+    #[param(value_type = Option<String>, format = DateTime)]
     to: Option<WallTime>,
     /// `seq` of the last entry of the page before.
     cursor: Option<u64>,
+    /// At most so many, 1 to 1,000; 1,000 when left out.
     limit: Option<usize>,
     /// `newest` or `oldest` (the default) first.
     order: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// An entry of the audit log.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 struct AuditLine {
+    /// Its number, from 1.
     seq: u64,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
     at: WallTime,
+    /// Who did it.
     user: String,
+    /// How they proved who they are.
     via: String,
+    /// From where.
     from: String,
+    /// What they did; stable.
     action: String,
+    /// To what, such as `camera:gate`.
     object: String,
+    /// More about it.
     detail: String,
+    /// The hash of this entry and all before it.
     hash: String,
 }
 
@@ -55,6 +79,9 @@ struct Wanted {
     limit: usize,
 }
 
+/// The audit log: who did what.
+#[utoipa::path(get, path = "/api/v1/audit", operation_id = "audit", tag = "users", params(AuditQuery),
+    responses((status = 200, body = Page<AuditLine>)))]
 async fn list(caller: Caller, Query(query): Query<AuditQuery>) -> Result<Json<Page<AuditLine>>, Problem> {
     let newest_first = match query.order.as_deref() {
         None | Some("oldest") => false,

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::{CameraId, WallTime};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
 use super::brakes::USER_BYTES_MAX;
 use super::credential::Credential;
@@ -39,12 +40,22 @@ pub(super) fn routes() -> Routes<Auth> {
         .delete("/api/v1/users/{name}", ADMINISTRATOR, remove)
 }
 
-#[derive(Serialize)]
+/// The description of these routes.
+#[derive(OpenApi)]
+#[openapi(paths(list, one, create, change, remove))]
+pub(super) struct Description;
+
+#[derive(Serialize, ToSchema)]
+/// A user.
+#[schema(as = User)]
 struct UserLine {
+    /// Their name.
     name: String,
     #[serde(flatten)]
+    #[schema(value_type = super::role::GrantsShown)]
     grants: Grants,
     /// `null` when a version made it that did not note it.
+    #[schema(value_type = Option<String>, format = DateTime)]
     created: Option<WallTime>,
     /// Sessions at the moment.
     sessions: usize,
@@ -52,22 +63,37 @@ struct UserLine {
     tokens: usize,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+/// A user to be made.
+#[schema(as = UserBody)]
 struct Creation {
+    /// The name to log in with.
     name: String,
+    /// The password to log in with: 12 to 1,024 bytes, and not the name.
     password: String,
+    /// The role everywhere, or `null`.
     #[serde(deserialize_with = "stated")]
+    #[schema(required)]
     role: Option<Role>,
+    /// Roles at single cameras.
+    #[schema(value_type = BTreeMap<String, Role>)]
     cameras: BTreeMap<CameraId, Role>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+/// A user to be changed.
+#[schema(as = UserChange)]
 struct Change {
+    /// The role everywhere, or `null`.
     #[serde(deserialize_with = "stated")]
+    #[schema(required)]
     role: Option<Role>,
+    /// Roles at single cameras.
+    #[schema(value_type = BTreeMap<String, Role>)]
     cameras: BTreeMap<CameraId, Role>,
+    /// A password that replaces the one that holds; left out, that one stays.
     password: Option<String>,
 }
 
@@ -76,14 +102,23 @@ pub(super) fn stated<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     Option::deserialize(deserializer)
 }
 
+/// All users.
+#[utoipa::path(get, path = "/api/v1/users", operation_id = "users", tag = "users",
+    responses((status = 200, body = Page<UserLine>)))]
 async fn list(State(auth): State<Auth>) -> Json<Page<UserLine>> {
     Json(Page::whole(auth.lines(None)))
 }
 
+/// One user.
+#[utoipa::path(get, path = "/api/v1/users/{name}", operation_id = "user", tag = "users",
+    params(("name" = String, Path, description = "The user.")), responses((status = 200, body = UserLine)))]
 async fn one(State(auth): State<Auth>, Path(name): Path<String>) -> Result<Json<UserLine>, Problem> {
     auth.lines(Some(&name)).pop().map(Json).ok_or_else(|| unknown(&name))
 }
 
+/// Makes a user.
+#[utoipa::path(post, path = "/api/v1/users", operation_id = "createUser", tag = "users",
+    request_body = Creation, responses((status = 201, body = UserLine)))]
 async fn create(
     State(auth): State<Auth>,
     caller: Caller,
@@ -111,6 +146,9 @@ async fn create(
     Ok((StatusCode::CREATED, Json(line)))
 }
 
+/// Changes what a user may, and their password if it is given.
+#[utoipa::path(put, path = "/api/v1/users/{name}", operation_id = "changeUser", tag = "users",
+    params(("name" = String, Path, description = "The user.")), request_body = Change, responses((status = 200, body = UserLine)))]
 async fn change(
     State(auth): State<Auth>,
     caller: Caller,
@@ -152,6 +190,9 @@ async fn change(
     auth.lines(Some(&name)).pop().map(Json).ok_or_else(|| unknown(&name))
 }
 
+/// Removes a user with their sessions and tokens.
+#[utoipa::path(delete, path = "/api/v1/users/{name}", operation_id = "removeUser", tag = "users",
+    params(("name" = String, Path, description = "The user.")), responses((status = 204)))]
 async fn remove(
     State(auth): State<Auth>,
     caller: Caller,

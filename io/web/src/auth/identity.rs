@@ -4,14 +4,16 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use keepwatch_model::CameraId;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::credential::Credential;
+use super::role::GrantsShown;
 use super::{Auth, Grants, Right, Role};
 use crate::audit::{Action, Receipt};
 use crate::{Peer, Problem};
 
 /// How a request proved who it is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
     /// The session cookie.
@@ -37,16 +39,18 @@ impl Via {
 }
 
 /// Who sends a request; present as a request extension on every route that is not open to everybody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Identity {
     /// The user, or `uid:N` for a peer of the Unix socket.
     pub user: String,
     /// What the user may do at the moment of the request.
     #[serde(flatten)]
+    #[schema(value_type = GrantsShown)]
     pub grants: Grants,
     /// How the request proved it.
     pub via: Via,
     #[serde(skip)]
+    #[schema(ignore)]
     pub(super) credential: Credential,
 }
 

@@ -6,6 +6,7 @@ use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
 use super::{Auth, Grants, LoginOutcome, LoginRecord};
 use crate::audit::Action;
@@ -20,18 +21,32 @@ pub(super) fn routes() -> Routes<Auth> {
     Routes::new().post("/api/v1/login", Access::Open, login)
 }
 
-#[derive(Deserialize)]
+/// The description of these routes.
+#[derive(OpenApi)]
+#[openapi(paths(login))]
+pub(super) struct Description;
+
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+/// A login.
+#[schema(as = LoginBody)]
 struct LoginRequest {
+    /// The user.
     user: String,
+    /// Their password.
     password: String,
 }
 
-#[derive(Serialize)]
-struct LoginResponse {
+#[derive(Serialize, ToSchema)]
+/// A session that began.
+#[schema(as = Login)]
+pub(super) struct LoginResponse {
+    /// Sent as `Authorization: Bearer` with each request of a program; pages have a cookie.
     token: String,
+    /// The user.
     user: String,
     #[serde(flatten)]
+    #[schema(value_type = super::role::GrantsShown)]
     grants: Grants,
 }
 
@@ -50,6 +65,9 @@ pub(super) fn refuse_other_origin(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Begins a session.
+#[utoipa::path(post, path = "/api/v1/login", operation_id = "logIn", tag = "users", security(()),
+    request_body = LoginRequest, responses((status = 200, body = LoginResponse)))]
 async fn login(
     State(auth): State<Auth>,
     Extension(peer): Extension<Peer>,

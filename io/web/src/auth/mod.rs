@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
+use utoipa::OpenApi;
 
 use self::brakes::{Brakes, LOGINS_WAITING_MAX};
 use self::credential::Credential;
@@ -263,13 +264,31 @@ impl Auth {
 
 /// The routes of users, sessions and tokens.
 pub(crate) fn routes(auth: &Auth) -> Routes {
-    let routes = Routes::new()
+    table().with_state(auth.clone())
+}
+
+/// The description of these routes.
+pub(crate) fn description() -> utoipa::openapi::OpenApi {
+    let mut description = login::Description::openapi();
+    for other in [
+        setup::Description::openapi(),
+        session::Description::openapi(),
+        account::Description::openapi(),
+        tokens::Description::openapi(),
+    ] {
+        description.merge(other);
+    }
+    description
+}
+
+/// The table of these routes.
+pub(crate) fn table() -> Routes<Auth> {
+    Routes::new()
         .merge(login::routes())
         .merge(setup::routes())
         .merge(session::routes())
         .merge(account::routes())
-        .merge(tokens::routes());
-    routes.with_state(auth.clone())
+        .merge(tokens::routes())
 }
 
 /// Runs what blocks off the event loop.

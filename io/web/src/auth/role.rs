@@ -5,9 +5,10 @@ use std::fmt;
 
 use keepwatch_model::CameraId;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a user may do; each role may do all that the ones before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Live pictures, the newest picture, coverage and the state of a camera.
@@ -45,6 +46,18 @@ pub struct Grants {
     /// Roles at single cameras; what counts there is the higher of both.
     #[serde(default)]
     pub cameras: BTreeMap<CameraId, Role>,
+}
+
+/// What a user may, as answers show it.
+#[derive(ToSchema)]
+#[schema(as = Grants)]
+#[expect(dead_code, reason = "it describes what `Grants` writes")]
+pub(super) struct GrantsShown {
+    /// The role at every camera and at the node itself; `null` gives nothing but what `cameras` gives.
+    role: Option<Role>,
+    /// Roles at single cameras; what counts there is the higher of both.
+    #[schema(value_type = BTreeMap<String, Role>)]
+    cameras: BTreeMap<CameraId, Role>,
 }
 
 impl Grants {

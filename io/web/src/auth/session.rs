@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use keepwatch_model::WallTime;
 use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
 use super::account::fit_password;
 use super::credential::Credential;
@@ -27,29 +28,51 @@ pub(super) fn routes() -> Routes<Auth> {
         .delete("/api/v1/sessions/{id}", Access::User, end)
 }
 
-#[derive(Serialize)]
+/// The description of these routes.
+#[derive(OpenApi)]
+#[openapi(paths(who, log_out, change_password, list, end))]
+pub(super) struct Description;
+
+#[derive(Serialize, ToSchema)]
+/// A session.
+#[schema(as = Session)]
 struct SessionLine {
+    /// Its id; says nothing about its token.
     id: String,
+    /// Whose it is.
     user: String,
     /// Where the login came from.
     from: String,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
     began: WallTime,
+    /// When it was used last.
+    #[schema(value_type = String, format = DateTime)]
     used: WallTime,
     /// Whether it is the one that asks.
     current: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+/// A change of one's password.
+#[schema(as = PasswordBody)]
 struct PasswordRequest {
+    /// The one that holds.
     old: String,
+    /// The one that is to hold: 12 to 1,024 bytes, and not the name of the user.
     new: String,
 }
 
+/// Who one is.
+#[utoipa::path(get, path = "/api/v1/session", operation_id = "session", tag = "users",
+    responses((status = 200, body = Identity)))]
 async fn who(caller: Caller) -> Json<Identity> {
     Json(caller.identity)
 }
 
+/// Ends the session that asks.
+#[utoipa::path(post, path = "/api/v1/logout", operation_id = "logOut", tag = "users", responses((status = 204)))]
 async fn log_out(
     State(auth): State<Auth>,
     Extension(channel): Extension<Channel>,
@@ -67,6 +90,9 @@ async fn log_out(
     response
 }
 
+/// Changes one's password, and ends all other sessions of one's own.
+#[utoipa::path(put, path = "/api/v1/session/password", operation_id = "changePassword", tag = "users",
+    request_body = PasswordRequest, responses((status = 204)))]
 async fn change_password(
     State(auth): State<Auth>,
     caller: Caller,
@@ -107,6 +133,9 @@ async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// One's sessions; all, for an administrator.
+#[utoipa::path(get, path = "/api/v1/sessions", operation_id = "sessions", tag = "users",
+    responses((status = 200, body = Page<SessionLine>)))]
 async fn list(State(auth): State<Auth>, caller: Caller) -> Json<Page<SessionLine>> {
     let identity = &caller.identity;
     let now = auth.now().mono;
@@ -123,6 +152,9 @@ async fn list(State(auth): State<Auth>, caller: Caller) -> Json<Page<SessionLine
     Json(Page::whole(seen.map(line).collect()))
 }
 
+/// Ends a session.
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", operation_id = "endSession", tag = "users",
+    params(("id" = String, Path, description = "The session.")), responses((status = 204)))]
 async fn end(
     State(auth): State<Auth>,
     caller: Caller,

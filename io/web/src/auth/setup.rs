@@ -9,11 +9,12 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
 use super::Auth;
 use super::account::fit_password;
 use super::credential::{NoChance, invent_code, plain_code};
-use super::login::{LOGIN_BYTES_MAX, refuse_other_origin};
+use super::login::{LOGIN_BYTES_MAX, LoginResponse, refuse_other_origin};
 use super::users::FIRST_USER;
 use crate::audit::Action;
 use crate::hash::Hash256;
@@ -49,22 +50,39 @@ pub(super) fn done() -> Problem {
     )
 }
 
-#[derive(Serialize)]
+/// The description of these routes.
+#[derive(OpenApi)]
+#[openapi(paths(needed, set_up))]
+pub(super) struct Description;
+
+#[derive(Serialize, ToSchema)]
+/// Whether there is a first run to be done.
 struct Setup {
+    /// Whether there is no user yet.
     needed: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+/// The first run.
+#[schema(as = SetupBody)]
 struct SetupRequest {
+    /// The code that the last start printed.
     code: String,
+    /// The password that `admin` is to have.
     password: String,
 }
 
+/// Whether the node waits for its first administrator.
+#[utoipa::path(get, path = "/api/v1/setup", operation_id = "setupNeeded", tag = "users", security(()),
+    responses((status = 200, body = Setup)))]
 async fn needed(State(auth): State<Auth>) -> Json<Setup> {
     Json(Setup { needed: auth.shared.users.is_empty() })
 }
 
+/// Makes the first administrator, and begins a session. Works once.
+#[utoipa::path(post, path = "/api/v1/setup", operation_id = "setUp", tag = "users", security(()),
+    request_body = SetupRequest, responses((status = 200, body = LoginResponse)))]
 async fn set_up(
     State(auth): State<Auth>,
     Extension(peer): Extension<Peer>,

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::{CameraId, WallTime};
 use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
 use super::account::{describe, fit_grants};
 use super::credential::{Credential, invent_token};
@@ -33,19 +34,37 @@ pub(super) fn routes() -> Routes<Auth> {
         .delete("/api/v1/tokens/{id}", Access::User, revoke)
 }
 
-#[derive(Serialize)]
+/// The description of these routes.
+#[derive(OpenApi)]
+#[openapi(paths(list, create, revoke))]
+pub(super) struct Description;
+
+#[derive(Serialize, ToSchema)]
+/// An API token.
+#[schema(as = Token)]
 struct TokenLine {
+    /// Its id; says nothing about the token.
     id: String,
+    /// What it is for.
     name: String,
+    /// Whose it is.
     user: String,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     created: WallTime,
+    /// When it ends.
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires: Option<WallTime>,
     /// Both `null` where it may all that its user may.
     role: Option<Role>,
+    /// Roles at single cameras.
+    #[schema(value_type = Option<BTreeMap<String, Role>>)]
     cameras: Option<BTreeMap<CameraId, Role>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+/// An API token that was made.
+#[schema(as = TokenCreated)]
 struct Created {
     /// Shown this once.
     token: String,
@@ -53,15 +72,26 @@ struct Created {
     line: TokenLine,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+/// An API token to be made.
+#[schema(as = TokenBody)]
 struct Creation {
+    /// What it is for.
     name: String,
+    /// When it ends; `null` or left out, it does not.
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires: Option<WallTime>,
+    /// The role everywhere that it is limited to.
     role: Option<Role>,
+    /// Roles at single cameras that it is limited to.
+    #[schema(value_type = Option<BTreeMap<String, Role>>)]
     cameras: Option<BTreeMap<CameraId, Role>>,
 }
 
+/// One's API tokens; all, for an administrator.
+#[utoipa::path(get, path = "/api/v1/tokens", operation_id = "tokens", tag = "users",
+    responses((status = 200, body = Page<TokenLine>)))]
 async fn list(State(auth): State<Auth>, caller: Caller) -> Json<Page<TokenLine>> {
     let lines = auth.shared.users.with(|book| {
         let seen = book.tokens.iter().filter(|(_, token)| caller.identity.sees(&token.user));
@@ -70,6 +100,9 @@ async fn list(State(auth): State<Auth>, caller: Caller) -> Json<Page<TokenLine>>
     Json(Page::whole(lines))
 }
 
+/// Makes an API token, which is shown this once.
+#[utoipa::path(post, path = "/api/v1/tokens", operation_id = "createToken", tag = "users",
+    request_body = Creation, responses((status = 201, body = Created)))]
 async fn create(
     State(auth): State<Auth>,
     caller: Caller,
@@ -113,6 +146,9 @@ async fn create(
     Ok((StatusCode::CREATED, Json(Created { token, line })))
 }
 
+/// Revokes an API token.
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revokeToken", tag = "users",
+    params(("id" = String, Path, description = "The token.")), responses((status = 204)))]
 async fn revoke(
     State(auth): State<Auth>,
     caller: Caller,

@@ -1,9 +1,12 @@
 //! Addresses of cameras, and the logins that stand in them and belong elsewhere.
 
-use keepwatch_recorder::config::Secret;
 use url::Url;
 
-use super::reader::Complaint;
+use super::Secret;
+use super::text::Complaint;
+
+/// Longest address in bytes: cameras have far shorter ones.
+const ADDRESS_BYTES_MAX: usize = 2048;
 
 /// An address, and what stood in it that belongs elsewhere.
 #[derive(Debug)]
@@ -34,6 +37,10 @@ pub(super) fn device(text: &str) -> Result<Address, Complaint> {
 }
 
 fn read(text: &str, word: &str, schemes: &[&str], remedy: &str) -> Result<Address, Complaint> {
+    if text.len() > ADDRESS_BYTES_MAX {
+        let what = format!("the {word} is longer than {ADDRESS_BYTES_MAX} bytes");
+        return Err(Complaint::new(what, remedy));
+    }
     let url = Url::parse(text.trim())
         .map_err(|error| Complaint::new(format!("the {word} is not valid: {error}"), remedy))?;
     if !schemes.contains(&url.scheme()) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::{Complaint, quoted};
+use super::text::{Complaint, quoted};
 
 /// Units of time, each with its nanoseconds. The first of equal ones is the one that messages name.
 const TIMES: [(&str, u64); 14] = [
@@ -36,14 +36,25 @@ const SIZES: [(&str, u64); 9] = [
 ];
 
 /// Reads a duration such as `"10s"` or `"30 days"`.
-pub(crate) fn duration(text: &str) -> Result<Duration, Complaint> {
+pub fn duration(text: &str) -> Result<Duration, Complaint> {
     let remedy = "write a number and one of ms, s, min, h, days, weeks, like \"30 days\"";
     let nanos = quantity(text, &TIMES, "duration", remedy)?;
     Ok(Duration::from_nanos(nanos))
 }
 
+/// `duration` as [`duration`](fn@duration) reads it, in the largest unit that says it exactly. What is below a millisecond is
+/// left out.
+pub fn show_duration(duration: Duration) -> String {
+    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let exact = |(_, scale): &&(&str, u64)| nanos.is_multiple_of(*scale);
+    // Years are asked for in days.
+    let units = &TIMES[..5];
+    let (unit, scale) = units.iter().rev().find(exact).unwrap_or(&units[0]);
+    format!("{} {unit}", nanos / scale)
+}
+
 /// Reads a number of bytes such as `"4 GiB"`.
-pub(crate) fn bytes(text: &str) -> Result<u64, Complaint> {
+pub fn bytes(text: &str) -> Result<u64, Complaint> {
     let remedy = "write a number and one of MiB, GiB, TiB, MB, GB, TB, like \"4 GiB\"";
     quantity(text, &SIZES, "size", remedy)
 }
@@ -70,7 +81,7 @@ fn quantity(text: &str, units: &[(&str, u64)], noun: &str, remedy: &str) -> Resu
 }
 
 /// `bytes` as an operator reads it, to one decimal.
-pub(crate) fn show_bytes(bytes: u64) -> String {
+pub fn show_bytes(bytes: u64) -> String {
     for (unit, scale) in [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= scale {
             let tenths = u128::from(bytes) * 10 / u128::from(scale);
@@ -101,6 +112,16 @@ mod tests {
         {
             assert_eq!(bytes(text), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_is_shown_as_it_is_read() {
+        for (seconds, text) in [(30 * 86_400, "30 days"), (90, "90 s"), (5400, "90 min"), (7200, "2 h")] {
+            let exact = Duration::from_secs(seconds);
+            assert_eq!(show_duration(exact), text);
+            assert_eq!(duration(text), Ok(exact));
+        }
+        assert_eq!(show_duration(Duration::from_millis(1500)), "1500 ms");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! When a camera is recorded: texts like "mon-fri 07:00-19:00" (UTC) into spans of the week.
 
-use keepwatch_recorder::config::WeeklySpan;
+use std::collections::BTreeMap;
 
-use super::reader::{Complaint, quoted};
+use super::WeeklySpan;
+use super::text::{Complaint, quoted};
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const DAY_MINUTES: u32 = 24 * 60;
@@ -11,7 +12,7 @@ const REMEDY: &str =
     "write days and times like \"mon-fri 07:00-19:00\", \"sat,sun 00:00-24:00\" or \"daily 22:00-06:00\"";
 
 /// Reads one entry of a schedule. Times are UTC; a time that ends before it begins ends on the next day.
-pub(crate) fn entry(text: &str) -> Result<Vec<WeeklySpan>, Complaint> {
+pub(super) fn entry(text: &str) -> Result<Vec<WeeklySpan>, Complaint> {
     let complain = |what: String| Complaint::new(format!("{} {what}", quoted(text)), REMEDY);
     let lower = text.trim().to_ascii_lowercase();
     let (days, times) = lower.split_once(' ').ok_or_else(|| complain("is not days and times".to_owned()))?;
@@ -37,7 +38,7 @@ pub(crate) fn entry(text: &str) -> Result<Vec<WeeklySpan>, Complaint> {
 }
 
 /// The spans in order, those that touch made one.
-pub(crate) fn merge(mut spans: Vec<WeeklySpan>) -> Vec<WeeklySpan> {
+pub(super) fn merge(mut spans: Vec<WeeklySpan>) -> Vec<WeeklySpan> {
     spans.sort_unstable();
     let mut merged: Vec<WeeklySpan> = Vec::new();
     for span in spans {
@@ -49,6 +50,48 @@ pub(crate) fn merge(mut spans: Vec<WeeklySpan>) -> Vec<WeeklySpan> {
         }
     }
     merged
+}
+
+/// The spans as [`entry`] reads them: days of the same times in one entry, in the order of the first day.
+pub(crate) fn show(spans: &[WeeklySpan]) -> Vec<String> {
+    // By times of the day, the days that have them, Monday as 0.
+    let mut entries: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
+    for span in spans {
+        for (number, day) in (0..7_u32).zip(0_usize..) {
+            let begins = number * DAY_MINUTES;
+            let from = span.from_minute.clamp(begins, begins + DAY_MINUTES) - begins;
+            let to = span.to_minute.clamp(begins, begins + DAY_MINUTES) - begins;
+            if from < to {
+                entries.entry((from, to)).or_default().push(day);
+            }
+        }
+    }
+    let mut entries: Vec<_> = entries.into_iter().collect();
+    entries.sort_by_key(|(times, days)| (days.first().copied(), *times));
+    let time = |minute: u32| format!("{:02}:{:02}", minute / 60, minute % 60);
+    let shown =
+        entries.iter().map(|((from, to), days)| format!("{} {}-{}", show_days(days), time(*from), time(*to)));
+    shown.collect()
+}
+
+/// Days as [`week_days`] reads them: `daily`, `mon-fri`, `mon,wed`.
+fn show_days(days: &[usize]) -> String {
+    if days.len() == DAYS.len() {
+        return "daily".to_owned();
+    }
+    let mut stretches: Vec<(usize, usize)> = Vec::new();
+    for day in days {
+        match stretches.last_mut() {
+            Some((_, last)) if *last + 1 == *day => *last = *day,
+            Some(_) | None => stretches.push((*day, *day)),
+        }
+    }
+    let name = |day: usize| DAYS.get(day).copied().unwrap_or_default();
+    let shown = stretches.iter().map(|(first, last)| match last - first {
+        0 => name(*first).to_owned(),
+        _ => format!("{}-{}", name(*first), name(*last)),
+    });
+    shown.collect::<Vec<_>>().join(",")
 }
 
 /// The days that `text` names, Monday as 0: `mon`, `mon-fri`, `sat,sun`, `daily`.
@@ -101,6 +144,25 @@ mod tests {
         assert_eq!(spans(&["fri-mon 10:00-11:00"]), [(600, 660), (6360, 6420), (7800, 7860), (9240, 9300)]);
         assert_eq!(spans(&["mon 07:00-09:00", "mon 08:00-10:00", "mon 10:00-11:00"]), [(420, 660)]);
         assert_eq!(spans(&["wed 12:00-00:00"]), [(3600, 4320)]);
+    }
+
+    #[test]
+    fn spans_are_shown_as_they_are_read() {
+        for texts in [
+            &["mon-fri 07:00-19:00", "sat,sun 00:00-24:00"][..],
+            &["mon,wed-thu 08:30-09:00"],
+            &["daily 00:00-06:00", "daily 22:00-24:00"],
+            &["sun 23:59-24:00"],
+            &[],
+        ] {
+            let merged = merge(texts.iter().flat_map(|text| entry(text).unwrap()).collect());
+            let shown = show(&merged);
+            let again = merge(shown.iter().flat_map(|text| entry(text).unwrap()).collect());
+            assert_eq!(merged, again, "{texts:?}: {shown:?}");
+        }
+        let overnight = merge(entry("fri-mon 22:00-06:00").unwrap());
+        assert_eq!(show(&overnight), ["mon-tue,sat-sun 00:00-06:00", "mon,fri-sun 22:00-24:00"]);
+        assert_eq!(merge(show(&overnight).iter().flat_map(|text| entry(text).unwrap()).collect()), overnight);
     }
 
     #[test]

@@ -1,0 +1,262 @@
+//! Cameras that are not configured yet: looked for in the network, and tried before they are added.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use keepwatch_model::{StreamId, WallTime};
+use keepwatch_onvif::discovery::{AddressRange, PORT, RangeError};
+use keepwatch_web::{Action, Caller, FieldError, Problem};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::settings::{self, CameraBody};
+use crate::Node;
+use crate::camera::{ProbedStream, probe};
+use crate::config::{CameraConfig, CameraSource};
+use crate::scan::{self, ScanState};
+
+/// Most ranges of one scan: together as many addresses as are asked in five minutes.
+const RANGES_MAX: usize = 16;
+/// Longest wait for answers.
+const SECONDS_MAX: u64 = 60;
+/// How long answers are waited for unless it is said.
+const SECONDS_DEFAULT: u64 = 10;
+
+/// What to look for.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScanBody {
+    /// Addresses and ranges of at most 4096 addresses to ask one by one; left out, all networks are asked by multicast.
+    #[serde(default)]
+    #[schema(example = json!(["192.0.2.0/24"]))]
+    addresses: Option<Vec<String>>,
+    /// How long to wait for answers, 1 to 60; 10 when left out.
+    #[serde(default)]
+    seconds: Option<u64>,
+}
+
+/// A scan that was begun.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ScanBegun {
+    /// Its id.
+    id: String,
+}
+
+/// How a scan stands, and what it found until now.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Scan {
+    /// Its id.
+    id: String,
+    /// Whether it goes on.
+    running: bool,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    since: WallTime,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ended: Option<WallTime>,
+    /// How many of the single addresses were asked.
+    asked: usize,
+    /// How many there are to be asked.
+    all: usize,
+    /// Who answered and is no camera: computers, printers. Counted at the end.
+    others: usize,
+    /// What could not be searched, and why.
+    failed: Vec<String>,
+    /// The cameras found until now. What they say of themselves is not checked.
+    items: Vec<FoundCamera>,
+}
+
+/// A camera that was found.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FoundCamera {
+    /// An id that is free, made of its name.
+    id: String,
+    /// Its host.
+    address: String,
+    /// Its ONVIF address, for `onvif` of a camera.
+    onvif: String,
+    /// What its owner calls it; empty when it does not say.
+    name: String,
+    /// Its hardware; empty when it does not say.
+    model: String,
+    /// Whether a camera at this host is configured already.
+    added: bool,
+}
+
+/// What a camera that was tried offers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Tried {
+    /// Always true: one that is not is a problem that says what the camera said.
+    reachable: bool,
+    /// Its streams, the main one first.
+    streams: Vec<TriedStream>,
+    /// The certificate that it showed; `null` without TLS.
+    certificate: Option<String>,
+    /// A picture as a `data:` address; `null` when there is none.
+    picture: Option<String>,
+}
+
+/// A stream of a camera that was tried.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TriedStream {
+    /// `main` or `sub`.
+    #[schema(value_type = super::words::StreamName)]
+    stream: StreamId,
+    /// What would be recorded, the video first.
+    #[schema(example = json!(["h264 1920x1080 25 fps", "aac 16000 Hz"]))]
+    tracks: Vec<String>,
+    /// What is wanted and offered and cannot be recorded, with the reason.
+    left_out: Vec<String>,
+}
+
+impl From<ProbedStream> for TriedStream {
+    fn from(probed: ProbedStream) -> Self {
+        Self { stream: probed.id, tracks: probed.tracks, left_out: probed.left_out }
+    }
+}
+
+/// Tries a camera without recording it. Takes at most 10 s.
+#[utoipa::path(post, path = "/api/v1/cameras/test", operation_id = "testCamera", tag = "cameras",
+    request_body = CameraBody, responses((status = 200, body = Tried)))]
+pub(super) async fn test(
+    State(node): State<Node>,
+    caller: Caller,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Json<Tried>, Problem> {
+    caller.require_audit()?;
+    let wish = settings::read(&body)?;
+    let config = node.camera_to_try(&wish).map_err(settings::problem)?;
+    let _place = node.probe_place().ok_or_else(|| {
+        Problem::unavailable("tests_busy", "other cameras are being tried; wait for one to end")
+            .retry_after(Duration::from_secs(5))
+    })?;
+    // Before it is done: a login that is tried out is on record, whatever comes of it.
+    caller.enter(Action::CameraTested, format!("camera:{}", config.id), "").durable().await?;
+    let streams = probe(&config).await.map_err(|why| {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Problem::new(status, "camera_unusable", "The camera cannot be recorded like this", why)
+    })?;
+    let certificate = streams.iter().find_map(|stream| stream.certificate);
+    Ok(Json(Tried {
+        reachable: true,
+        certificate: certificate.map(|certificate| certificate.to_string()),
+        streams: streams.into_iter().map(TriedStream::from).collect(),
+        picture: None,
+    }))
+}
+
+/// Looks for cameras in the network. One scan runs at a time.
+#[utoipa::path(post, path = "/api/v1/scans", operation_id = "beginScan", tag = "scans", request_body = ScanBody,
+    responses((status = 201, body = ScanBegun)))]
+pub(super) async fn begin(
+    State(node): State<Node>,
+    caller: Caller,
+    Json(body): Json<ScanBody>,
+) -> Result<(StatusCode, Json<ScanBegun>), Problem> {
+    let seconds = body.seconds.unwrap_or(SECONDS_DEFAULT);
+    let addresses = body.addresses.unwrap_or_default();
+    let mut errors = Vec::new();
+    if !(1..=SECONDS_MAX).contains(&seconds) {
+        errors.push(FieldError::new("seconds", format!("{seconds} is not between 1 and {SECONDS_MAX}")));
+    }
+    if addresses.len() > RANGES_MAX {
+        errors.push(FieldError::new(
+            "addresses",
+            format!("there are more than {RANGES_MAX}; scan them in turn"),
+        ));
+    }
+    let mut ranges: Vec<AddressRange> = Vec::new();
+    for (position, text) in addresses.iter().take(RANGES_MAX).enumerate() {
+        match text.parse() {
+            Ok(range) => ranges.push(range),
+            Err(error) => {
+                let error: RangeError = error;
+                errors.push(FieldError::new(format!("addresses[{position}]"), error.to_string()));
+            }
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Problem::invalid(errors));
+    }
+    let wanted = scan::options(Vec::new(), ranges, Duration::from_secs(seconds), PORT);
+    let clock = node.clock();
+    let id = node.scans().begin(wanted, clock.wall(), move || clock.wall()).map_err(|running| {
+        let detail =
+            format!("scan {running} runs; wait for its end, or stop it by DELETE /api/v1/scans/{running}");
+        Problem::conflict("scan_running", detail)
+    })?;
+    let searched = if addresses.is_empty() { "all networks".to_owned() } else { addresses.join(", ") };
+    // A search changes nothing, so it is not waited for.
+    drop(caller.enter(
+        Action::CameraTested,
+        format!("scan:{id}"),
+        format!("looked for cameras in {searched}"),
+    ));
+    Ok((StatusCode::CREATED, Json(ScanBegun { id: id.to_string() })))
+}
+
+/// How a scan stands. The last one is kept.
+#[utoipa::path(get, path = "/api/v1/scans/{id}", operation_id = "scan", tag = "scans",
+    params(("id" = String, Path, description = "The scan.")), responses((status = 200, body = Scan)))]
+pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Result<Json<Scan>, Problem> {
+    let state = id.parse().ok().and_then(|id| node.scans().state(id)).ok_or_else(|| unknown(&id))?;
+    Ok(Json(show(&node, state)))
+}
+
+/// Stops a scan; what it found until then stays.
+#[utoipa::path(delete, path = "/api/v1/scans/{id}", operation_id = "stopScan", tag = "scans",
+    params(("id" = String, Path, description = "The scan.")), responses((status = 204)))]
+pub(super) async fn stop(State(node): State<Node>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    if id.parse().is_ok_and(|id| node.scans().stop(id)) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(unknown(&id))
+    }
+}
+
+fn unknown(id: &str) -> Problem {
+    let shown: String = id.chars().take(64).collect();
+    Problem::not_found("scan_unknown", format!("no scan {shown:?}; only the last one is kept"))
+}
+
+fn show(node: &Node, state: ScanState) -> Scan {
+    let cameras = node.cameras();
+    let mut taken: BTreeSet<String> = cameras.iter().map(|camera| camera.id.to_string()).collect();
+    let configured: BTreeSet<String> = cameras.iter().flat_map(|camera| hosts(&camera.config())).collect();
+    let items = state.found.iter().map(|found| {
+        let address = found.address.host_str().unwrap_or_default().to_owned();
+        FoundCamera {
+            id: scan::suggested_id(found, &mut taken),
+            onvif: found.address.to_string(),
+            name: found.name.clone(),
+            model: found.hardware.clone(),
+            added: configured.contains(&address),
+            address,
+        }
+    });
+    Scan {
+        items: items.collect(),
+        id: state.id.to_string(),
+        running: state.ended.is_none(),
+        since: state.since,
+        ended: state.ended,
+        asked: state.asked.0,
+        all: state.asked.1,
+        others: state.others,
+        failed: state.failed,
+    }
+}
+
+/// The hosts at which a camera is reached.
+fn hosts(config: &CameraConfig) -> Vec<String> {
+    let host = |url: &url::Url| url.host_str().map(str::to_owned);
+    match &config.source {
+        CameraSource::Rtsp { url, sub_url } => std::iter::once(url).chain(sub_url).filter_map(host).collect(),
+        CameraSource::Onvif { url, .. } => host(url).into_iter().collect(),
+    }
+}

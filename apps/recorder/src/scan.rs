@@ -1,0 +1,230 @@
+//! Looking for cameras in the network: what to look for, ids for what is found, and the one scan of a node that the
+//! console sees.
+//!
+//! What is found is a claim of strangers: it is bounded by the scan itself, and nothing is connected to.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keepwatch_model::{CameraId, WallTime};
+use keepwatch_onvif::discovery::{self, AddressRange, Findings, Found, ScanProgress};
+use tokio::sync::watch;
+
+/// Longest id that is made of a name, in characters, which leaves four of an id's 31 for a number.
+const ID_CHARACTERS_MAX: usize = 26;
+
+/// Most cameras that are listed while a scan runs; it keeps fewer than twice as many itself.
+const FOUND_MAX: usize = 4096;
+
+/// What is asked for: who names addresses wants these asked; the rest of the network where that is wanted, too.
+pub fn options(
+    interfaces: Vec<String>,
+    ranges: Vec<AddressRange>,
+    time: Duration,
+    port: u16,
+) -> discovery::ScanOptions {
+    let everywhere = ranges.is_empty() || !interfaces.is_empty();
+    discovery::ScanOptions { interfaces: everywhere.then_some(interfaces), ranges, time, port }
+}
+
+/// An id for what was found that is not among `taken`, from its name or its hardware.
+pub fn suggested_id(device: &Found, taken: &mut BTreeSet<String>) -> String {
+    let source = if device.name.is_empty() { &device.hardware } else { &device.name };
+    let mut base = String::new();
+    for c in source.chars().take(ID_CHARACTERS_MAX) {
+        if c.is_ascii_alphanumeric() {
+            base.push(c.to_ascii_lowercase());
+        } else if !base.is_empty() && !base.ends_with('-') {
+            base.push('-');
+        }
+    }
+    let base = base.trim_end_matches('-');
+    let base = if base.parse::<CameraId>().is_ok() { base } else { "camera" };
+    let numbered = (2_u64..).map(|number| format!("{base}-{number}"));
+    let id = std::iter::once(base.to_owned()).chain(numbered).find(|id| !taken.contains(id));
+    let id = id.expect("there are more numbers than cameras");
+    taken.insert(id.clone());
+    id
+}
+
+/// How a scan stands.
+#[derive(Clone, Debug)]
+pub(crate) struct ScanState {
+    /// Its number, from 1.
+    pub(crate) id: u64,
+    /// When it began.
+    pub(crate) since: WallTime,
+    /// When it ended; `None` while it runs.
+    pub(crate) ended: Option<WallTime>,
+    /// The cameras found until now.
+    pub(crate) found: Vec<Found>,
+    /// Single addresses that were asked, of how many.
+    pub(crate) asked: (usize, usize),
+    /// Who answered and is no camera; counted at the end.
+    pub(crate) others: usize,
+    /// What could not be searched, and why.
+    pub(crate) failed: Vec<String>,
+}
+
+/// The scan of a node: the one that runs, or the last.
+#[derive(Debug, Default)]
+pub(crate) struct Scans {
+    last: Mutex<Option<Job>>,
+}
+
+#[derive(Debug)]
+struct Job {
+    state: Arc<Mutex<ScanState>>,
+    /// Dropped or set, it ends the scan.
+    stop: watch::Sender<bool>,
+}
+
+impl Scans {
+    /// Begins a scan at `now`; `Err` with the number of the one that runs already. `clock` tells when it ends.
+    pub(crate) fn begin(
+        &self,
+        wanted: discovery::ScanOptions,
+        now: WallTime,
+        clock: impl Fn() -> WallTime + Send + 'static,
+    ) -> Result<u64, u64> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.as_ref().map(|job| {
+            let state = lock(&job.state);
+            (state.id, state.ended.is_none())
+        });
+        if let Some((id, true)) = before {
+            return Err(id);
+        }
+        let id = before.map_or(1, |(id, _)| id.saturating_add(1));
+        let state = ScanState {
+            id,
+            since: now,
+            ended: None,
+            found: Vec::new(),
+            asked: (0, wanted.ranges.iter().map(|range| range.addresses().count()).sum()),
+            others: 0,
+            failed: Vec::new(),
+        };
+        let state = Arc::new(Mutex::new(state));
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(run(wanted, Arc::clone(&state), stopped, clock));
+        *last = Some(Job { state, stop });
+        Ok(id)
+    }
+
+    /// How a scan stands; `None` when it is not the last.
+    pub(crate) fn state(&self, id: u64) -> Option<ScanState> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = last.as_ref().map(|job| lock(&job.state).clone());
+        state.filter(|state| state.id == id)
+    }
+
+    /// Ends a scan, if it runs; `false` when it is not the last.
+    pub(crate) fn stop(&self, id: u64) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(job) if lock(&job.state).id == id => {
+                job.stop.send_replace(true);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+}
+
+async fn run(
+    wanted: discovery::ScanOptions,
+    state: Arc<Mutex<ScanState>>,
+    mut stopped: watch::Receiver<bool>,
+    clock: impl Fn() -> WallTime,
+) {
+    let cancelled = async move {
+        // An error means that the node ends.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let found = discovery::scan(&wanted, cancelled, |told| match told {
+        ScanProgress::Found(device) => {
+            let mut state = lock(&state);
+            if state.found.len() < FOUND_MAX {
+                state.found.push(device.clone());
+            }
+        }
+        ScanProgress::Asked { done, all } => lock(&state).asked = (done, all),
+    });
+    let found = found.await;
+    let mut state = lock(&state);
+    match found {
+        Ok(Findings { devices, others, failed, .. }) => {
+            // What was heard of a device later is in the findings only.
+            state.found = devices;
+            state.others = others;
+            state.failed =
+                failed.into_iter().map(|(interface, error)| format!("{interface}: {error}")).collect();
+        }
+        Err(error) => state.failed.push(error.to_string()),
+    }
+    state.ended = Some(clock());
+}
+
+fn lock(state: &Mutex<ScanState>) -> MutexGuard<'_, ScanState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str, hardware: &str) -> Found {
+        Found {
+            endpoint: "urn:uuid:1".to_owned(),
+            address: "http://192.0.2.10/onvif/device_service".parse().unwrap(),
+            addresses: Vec::new(),
+            name: name.to_owned(),
+            hardware: hardware.to_owned(),
+            location: String::new(),
+            profiles: Vec::new(),
+            types: Vec::new(),
+            senders: Vec::new(),
+            interface: None,
+        }
+    }
+
+    #[test]
+    fn ids_are_their_own_and_can_be_written() {
+        let mut taken = BTreeSet::new();
+        let mut id_of = |name, hardware| suggested_id(&device(name, hardware), &mut taken);
+        assert_eq!(id_of("North Gate", ""), "north-gate");
+        assert_eq!(id_of(" north  gate!", ""), "north-gate-2");
+        assert_eq!(id_of("", "M3046-V"), "m3046-v");
+        assert_eq!(id_of("門", ""), "camera");
+        assert_eq!(id_of("", ""), "camera-2");
+        let long = "x".repeat(100);
+        for _ in 0..3 {
+            assert!(id_of(&long, "").parse::<CameraId>().is_ok());
+        }
+    }
+
+    /// Nobody answers at the discard port of loopback; what counts is the life of the job.
+    #[tokio::test]
+    async fn one_scan_runs_at_a_time_and_stops_when_told() {
+        let scans = Scans::default();
+        let wanted = options(Vec::new(), vec!["127.0.0.1".parse().unwrap()], Duration::from_secs(60), 9);
+        assert!(wanted.interfaces.is_none(), "who names addresses wants these asked");
+        let at = WallTime::from_ticks(90_000);
+        let clock = move || at;
+        assert_eq!(scans.begin(wanted.clone(), at, clock), Ok(1));
+        assert_eq!(scans.begin(wanted.clone(), at, clock), Err(1));
+        assert!(scans.state(1).unwrap().ended.is_none());
+        assert!(scans.state(2).is_none() && !scans.stop(2));
+        assert!(scans.stop(1));
+        let ended = async {
+            while scans.state(1).unwrap().ended.is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+        assert_eq!(scans.begin(wanted, at, clock), Ok(2));
+        assert!(scans.stop(2));
+    }
+}
