@@ -373,8 +373,8 @@ fn no_address_is_listened_on_twice() {
             "8:16: address \"[::]:8322\" is already used on line 7; every entry needs one of its own",
         ),
         (
-            "rtsp_listen = \"[::1]:8080\"",
-            "7:15: address \"[::1]:8080\" is that of the HTTP server; give one of them another, by listen or here",
+            "rtsp_listen = \"[::]:8443\"",
+            "7:15: address \"[::]:8443\" is that of the HTTP server; give one of them another, by listen or here",
         ),
         (
             "listen = \"127.0.0.1:8554\"\nrtsp_listen = \"127.0.0.1:8554\"",
