@@ -143,7 +143,7 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
         Value::String(kind) => vec![kind.as_str()],
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
         _ if schema["allOf"].is_array() => vec!["object"],
-        _ => return Ok(()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return Ok(()),
     };
     let kind = match value {
         Value::Null => "null",
@@ -164,7 +164,7 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
         }
         Value::Array(items) => items.iter().try_for_each(|item| fits(document, &schema["items"], item)),
         Value::Object(object) => object_fits(document, schema, object),
-        _ => Ok(()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
 }
 
