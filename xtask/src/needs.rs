@@ -34,6 +34,11 @@ const NEEDS: &[Need] = &[
         found: || runs("ffmpeg", &["-version"]) && runs("ffprobe", &["-version"]),
     },
     Need {
+        what: "unzip and openssl",
+        packages: &["unzip", "openssl"],
+        found: || runs("unzip", &["-v"]) && runs("openssl", &["version"]),
+    },
+    Need {
         what: "virtual environments of the system's Python",
         packages: &["python3", "python3-venv"],
         found: || runs("/usr/bin/python3", &["-c", "import ensurepip, venv"]),

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use keepwatch_lab::{AudioCodec, VideoCodec};
 use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 use keepwatch_onvif::discovery::AddressRange;
+use keepwatch_recorder::config::Fingerprint;
 
 use crate::fetch::FetchOptions;
 
@@ -55,6 +56,9 @@ pub(crate) enum Command {
     Fetch(Box<FetchOptions>),
     /// Virtual cameras and load, for tests
     Lab(LabOptions),
+    /// Decodes pictures for a node, with no rights at all; started by it
+    #[command(hide = true)]
+    PictureWorker,
     /// Tidies up after a demo that was killed; started by it
     #[command(hide = true)]
     DemoJanitor(JanitorOptions),
@@ -203,25 +207,49 @@ pub(crate) struct VerifyOptions {
 
 /// Options of `export`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct ExportOptions {
+    /// What to do instead of exporting.
+    #[command(subcommand)]
+    pub(crate) command: Option<ExportCommand>,
     /// Which node.
     #[command(flatten)]
     pub(crate) node: NodeOptions,
     /// Id of the camera
-    #[arg(long)]
-    pub(crate) camera: CameraId,
+    #[arg(long, required = true)]
+    pub(crate) camera: Option<CameraId>,
     /// Which of its streams: main or sub
     #[arg(long, default_value = "main")]
     pub(crate) stream: StreamId,
     /// First moment, like 2026-11-21T22:05:00Z
-    #[arg(long)]
-    pub(crate) from: WallTime,
+    #[arg(long, required = true)]
+    pub(crate) from: Option<WallTime>,
     /// First moment after
-    #[arg(long)]
-    pub(crate) to: WallTime,
+    #[arg(long, required = true)]
+    pub(crate) to: Option<WallTime>,
     /// MP4 file to write
-    #[arg(short, long)]
-    pub(crate) output: PathBuf,
+    #[arg(short, long, required = true)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// What `export` does beside exporting.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportCommand {
+    /// Prove that an archive which a node exported is as it was signed
+    Verify(ExportVerifyOptions),
+}
+
+/// Options of `export verify`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportVerifyOptions {
+    /// The archive
+    pub(crate) file: PathBuf,
+    /// Key that must have signed it, as keepwatch status shows it: sha256:...
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) key: Option<Fingerprint>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `lab`.
@@ -446,6 +474,8 @@ mod tests {
             "keepwatch verify --data D --config F --rebuild --json",
             "keepwatch export --data D --camera c1 --from 2026-11-21T22:00:00Z --to 2026-11-21T22:01:00Z -o F",
             "keepwatch export --camera c1 --stream sub --from 2026-11-21T22:00:00Z --to 2026-11-21T22:01:00Z -o F",
+            "keepwatch export verify F",
+            "keepwatch export verify F --json --key sha256:0000000000000000000000000000000000000000000000000000000000000000",
             "keepwatch lab cameras --listen 127.0.0.1:0 --count 4 --bitrate 500000 --control S",
             "keepwatch lab cameras --user u --password-file f --codec h264,h265,jpeg --audio pcma",
             "keepwatch lab cameras --card D --card-size 32MiB --card-prefill 2026-11-21T22:00:00Z..2026-11-21T23:00:00Z",
@@ -456,7 +486,11 @@ mod tests {
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
-        for line in ["keepwatch export --camera A! --from x --to y -o F", "keepwatch demo --cameras 0"] {
+        for line in [
+            "keepwatch export --camera A! --from x --to y -o F",
+            "keepwatch demo --cameras 0",
+            "keepwatch export --camera c1 -o F",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

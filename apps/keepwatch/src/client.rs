@@ -3,10 +3,10 @@
 //! An export reads the store directly when no node runs, so that footage can be had from a machine that is down.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use keepwatch_model::{Span, WallTime};
+use anyhow::Context;
+use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 use keepwatch_recorder::export::Export;
 use keepwatch_store::Store;
 use keepwatch_web::{ClientError, SOCKET_NAME, SocketClient};
@@ -68,6 +68,8 @@ struct Status {
     disks: Vec<Disk>,
     #[serde(default)]
     certificate: Option<String>,
+    #[serde(default)]
+    signing_key: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,6 +130,7 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
         format!("{recording} of {} cameras recording at {}", cameras.len(), seconds(Some(status.now))),
     ];
     lines.extend(status.certificate.as_ref().map(|shown| format!("certificate {}", printable(shown))));
+    lines.extend(status.signing_key.as_ref().map(|shown| format!("signs exports with {}", printable(shown))));
     lines.push(String::new());
     let mut rows = vec![["CAMERA", "NAME", "RECORDING", "ON DISK UNTIL", "GAP SINCE"].map(str::to_owned)];
     for camera in cameras {
@@ -218,26 +221,45 @@ fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 
 /// Writes footage to a file.
 pub(crate) async fn export(options: ExportOptions) -> anyhow::Result<Outcome> {
-    let Some(window) = Span::new(options.from, options.to) else {
-        bail!("--to {} is not after --from {}", options.to, options.from);
-    };
+    let wanted = Wanted::of(&options)?;
     let data = data_of(&options.node)?;
     let client = SocketClient::new(data.join(SOCKET_NAME));
-    let written = match from_node(&client, &options).await {
-        Err(ClientError::NotRunning { .. }) => from_store(&options, window)?,
+    let written = match from_node(&client, &wanted).await {
+        Err(ClientError::NotRunning { .. }) => from_store(&options.node, &wanted)?,
         result => result?,
     };
-    output::say(format_args!("{}: {}", options.output.display(), show_bytes(written)));
+    output::say(format_args!("{}: {}", wanted.output.display(), show_bytes(written)));
     Ok(Outcome::Done)
 }
 
+/// What is to be exported.
+struct Wanted<'a> {
+    camera: CameraId,
+    stream: StreamId,
+    window: Span,
+    output: &'a Path,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(options: &'a ExportOptions) -> anyhow::Result<Self> {
+        let missing = "--camera, --from, --to and --output are needed";
+        let (from, to) = options.from.zip(options.to).context(missing)?;
+        Ok(Self {
+            camera: options.camera.context(missing)?,
+            stream: options.stream,
+            window: Span::new(from, to).with_context(|| format!("--to {to} is not after --from {from}"))?,
+            output: options.output.as_deref().context(missing)?,
+        })
+    }
+}
+
 /// Has the running node export into the file, which appears when it is complete.
-async fn from_node(client: &SocketClient, options: &ExportOptions) -> Result<u64, ClientError> {
+async fn from_node(client: &SocketClient, options: &Wanted<'_>) -> Result<u64, ClientError> {
     let target = format!(
         "/api/v1/cameras/{}/export.mp4?from={}&to={}&stream={}",
-        options.camera, options.from, options.to, options.stream
+        options.camera, options.window.from, options.window.to, options.stream
     );
-    let mut unfinished = options.output.clone().into_os_string();
+    let mut unfinished = options.output.to_owned().into_os_string();
     unfinished.push(".part");
     let unfinished = PathBuf::from(unfinished);
     let mut progress = output::Progress::new();
@@ -249,9 +271,7 @@ async fn from_node(client: &SocketClient, options: &ExportOptions) -> Result<u64
     };
     let report = |done, all: Option<u64>| progress.show(done, all.unwrap_or(0), show_bytes(done));
     let result = client.get_into(&target, make, report).await.and_then(|(written, file)| {
-        file.sync_all()
-            .and_then(|()| fs::rename(&unfinished, &options.output))
-            .map_err(ClientError::Write)?;
+        file.sync_all().and_then(|()| fs::rename(&unfinished, options.output)).map_err(ClientError::Write)?;
         Ok(written)
     });
     if result.is_err() && made {
@@ -262,24 +282,23 @@ async fn from_node(client: &SocketClient, options: &ExportOptions) -> Result<u64
 }
 
 /// Reads the store without a node.
-fn from_store(options: &ExportOptions, window: Span) -> anyhow::Result<u64> {
-    let (data, disks) = verify::store_of(&options.node)?;
-    let title = title(options);
+fn from_store(node: &NodeOptions, options: &Wanted<'_>) -> anyhow::Result<u64> {
+    let (data, disks) = verify::store_of(node)?;
+    let title = title(node, options.camera);
     let store = Store::open_read_only(&data, &disks)?;
-    let export = Export::plan(&store, options.camera, options.stream, &title, window)?;
+    let export = Export::plan(&store, options.camera, options.stream, &title, options.window)?;
     let bytes = export.file_bytes();
-    export.write_file(&options.output)?;
+    export.write_file(options.output)?;
     store.close();
     Ok(bytes)
 }
 
 /// The camera's name where a configuration is at hand, else its id.
-fn title(options: &ExportOptions) -> String {
-    let configured = options.node.config_file().and_then(|file| config::load(&file).ok());
-    let camera = configured.and_then(|loaded| {
-        loaded.node.recorder.cameras.into_iter().find(|camera| camera.id == options.camera)
-    });
-    camera.map_or_else(|| options.camera.to_string(), |camera| camera.name)
+fn title(node: &NodeOptions, id: CameraId) -> String {
+    let configured = node.config_file().and_then(|file| config::load(&file).ok());
+    let camera =
+        configured.and_then(|loaded| loaded.node.recorder.cameras.into_iter().find(|camera| camera.id == id));
+    camera.map_or_else(|| id.to_string(), |camera| camera.name)
 }
 
 #[cfg(test)]

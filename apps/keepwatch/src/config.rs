@@ -39,6 +39,9 @@ const DISK_BYTES_MIN: u64 = 128 << 20;
 /// Smallest buffer: two seconds of a few cameras.
 const BUFFER_BYTES_MIN: u64 = 16 << 20;
 
+/// Smallest room for exports: less is a slip of the unit.
+const EXPORTS_BYTES_MIN: u64 = 16 << 20;
+
 /// A configuration file as read. `Default` is what a file says that says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ConfigFile {
@@ -61,6 +64,8 @@ pub(crate) struct NodeTable {
     pub(crate) name: Option<String>,
     /// Directory of everything but footage.
     pub(crate) data: Spanned<PathBuf>,
+    /// Most bytes of all export archives; `None`: 10 GiB, or a tenth of that file system if that is less.
+    pub(crate) exports_bytes_max: Option<u64>,
     /// Addresses of the HTTP server.
     pub(crate) listen: Vec<Spanned<SocketAddr>>,
     /// Addresses of the RTSP server; empty means none.
@@ -76,6 +81,7 @@ impl Default for NodeTable {
         Self {
             name: None,
             data: Spanned::new(0..0, PathBuf::from("/var/lib/keepwatch")),
+            exports_bytes_max: None,
             listen: vec![Spanned::new(0..0, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8443)))],
             rtsp_listen: Vec::new(),
             rtsps_listen: Vec::new(),
@@ -269,6 +275,7 @@ impl ConfigFile {
             disks: self.disks.iter().map(DiskConfig::from).collect(),
             retention: self.recorder.retention,
             buffer_bytes_max: self.recorder.buffer_bytes_max,
+            exports_bytes_max: self.node.exports_bytes_max,
             cameras: self.cameras.iter().map(|camera| camera.resolve(report)).collect(),
             rtsp,
         };
@@ -281,6 +288,9 @@ impl NodeTable {
         let default = Self::default();
         let name = table.parsed(report, "name", name);
         let data = table.parsed(report, "data", |text| path(text, directory));
+        let exports = table.parsed(report, "exports_max", |text| {
+            at_least(units::bytes(text)?, EXPORTS_BYTES_MIN, text, "write at least \"16 MiB\"")
+        });
         let listen = table.list(report, "listen", address);
         table.refuse_empty(report, "listen", "leave listen out for the usual address");
         let rtsp_listen = table.list(report, "rtsp_listen", rtsp_address);
@@ -290,6 +300,7 @@ impl NodeTable {
         Self {
             name: name.map(Spanned::into_inner),
             data: data.unwrap_or(default.data),
+            exports_bytes_max: exports.map(Spanned::into_inner),
             listen: listen.unwrap_or(default.listen),
             rtsp_listen: rtsp_listen.unwrap_or(default.rtsp_listen),
             rtsps_listen: rtsps_listen.unwrap_or(default.rtsps_listen),

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod evidence;
 mod fetch;
 mod lab;
 mod logging;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::cli::{AuditCommand, Cli, Command};
+use self::cli::{AuditCommand, Cli, Command, ExportCommand, ExportOptions};
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,11 @@ pub fn decode_untrusted_configuration(text: &str) -> String {
     report.show(Path::new("keepwatch.toml")).to_string()
 }
 
+/// Lists `bytes` as an exported archive, for the fuzz target: whatever they are, this returns.
+pub fn decode_untrusted_archive(bytes: &[u8]) {
+    keepwatch_recorder::evidence::list_untrusted(bytes);
+}
+
 fn start(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
         Command::Run(options) => {
@@ -76,6 +82,9 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
         }
         Command::Check(options) => Ok(check::check(&options.file)),
         Command::Status(options) => on_one_core(client::status(options)),
+        Command::Export(ExportOptions { command: Some(ExportCommand::Verify(options)), .. }) => {
+            evidence::run(&options)
+        }
         Command::Export(options) => on_one_core(client::export(options)),
         Command::Scan(options) => on_one_core(scan::scan(options)),
         Command::Openapi => {
@@ -94,6 +103,11 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
             lab::lab(options)
         }
         Command::Demo(options) => on_one_core(demo::demo(options)),
+        // Its exit code is of no account: whoever started it looks at its pipes.
+        Command::PictureWorker => {
+            let _ = keepwatch_picture::run_worker();
+            Ok(Outcome::Done)
+        }
         Command::DemoJanitor(options) => on_one_core(demo::janitor::run(options.temporary)),
     }
 }

@@ -77,6 +77,7 @@ mod tests {
             }],
             retention: None,
             buffer_bytes_max: 0,
+            exports_bytes_max: None,
             cameras: Vec::new(),
             rtsp: config::RtspConfig::default(),
         };

@@ -78,6 +78,7 @@ fn config(data: &Path, ids: &[CameraId]) -> RecorderConfig {
         disks: vec![DiskConfig { path: data.join("disk"), size_bytes: Some(128 << 20), take_over: false }],
         retention: None,
         buffer_bytes_max: 64 << 20,
+        exports_bytes_max: None,
         cameras: ids.iter().map(camera).collect(),
         rtsp: keepwatch_recorder::config::RtspConfig::default(),
     }

@@ -8,9 +8,11 @@ mod cameras;
 mod coverage;
 mod events;
 mod export;
+mod exports;
 mod live;
 mod media;
 mod openapi;
+mod picture;
 mod protections;
 mod query;
 mod scans;
@@ -22,6 +24,7 @@ mod words;
 pub use openapi::openapi;
 pub(crate) use socket::Feed;
 
+pub(crate) use self::coverage::coverage_items;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_web::{Access, LoginOutcome, LoginRecord, LoginWatcher, Role, Routes};
 
@@ -53,6 +56,12 @@ fn table() -> Routes<Node> {
         .get("/api/v1/cameras/{id}/live", Access::Camera(Role::Viewer), live::live)
         .get("/api/v1/cameras/{id}/media.mp4", Access::Camera(Role::Operator), media::media)
         .get("/api/v1/cameras/{id}/frames", Access::Camera(Role::Operator), media::frames)
+        .get("/api/v1/cameras/{id}/picture.jpg", Access::Camera(Role::Viewer), picture::picture)
+        .get("/api/v1/exports", Access::User, exports::list)
+        .post("/api/v1/exports", Access::Object(Role::Operator), exports::create)
+        .get("/api/v1/exports/{id}", Access::Anywhere(Role::Operator), exports::one)
+        .delete("/api/v1/exports/{id}", Access::Anywhere(Role::Operator), exports::remove)
+        .get("/api/v1/exports/{id}/file", Access::Anywhere(Role::Operator), exports::file)
         .get("/api/v1/events", Access::Anywhere(Role::Viewer), events::events)
         .get("/api/v1/protections", Access::User, protections::list)
         .post("/api/v1/protections", Access::Object(Role::Operator), protections::protect)

@@ -33,6 +33,9 @@ pub struct RecorderConfig {
     pub retention: Option<Duration>,
     /// Most bytes of footage held in memory while the disks catch up.
     pub buffer_bytes_max: u64,
+    /// Most bytes of all export archives together, kept in `data`; `None`: 10 GiB, or a tenth of that file system if that is
+    /// less.
+    pub exports_bytes_max: Option<u64>,
     /// The cameras, ids distinct.
     pub cameras: Vec<CameraConfig>,
     /// What others may watch over RTSP.

@@ -70,8 +70,24 @@ pub struct Export {
     header: Vec<u8>,
     file_bytes: u64,
     parts: Vec<Part>,
+    /// Parts that were written.
+    written: usize,
     /// Codes the sound, if any of it is.
     sound: Option<G711Frames>,
+}
+
+/// What of a stream goes into a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Pictures of this coding only, with the sound beside them; `None` takes all.
+    pub coding: Option<CodecKind>,
+    /// Whether there is to be sound.
+    pub sound: bool,
+}
+
+impl Selection {
+    /// All that there is.
+    pub const ALL: Self = Self { coding: None, sound: true };
 }
 
 /// What one record gives to the file.
@@ -122,11 +138,25 @@ impl Export {
         title: &str,
         window: Span,
     ) -> Result<Self, ExportError> {
+        Self::plan_selected(store, (camera, stream), title, window, Selection::ALL)
+    }
+
+    /// The same of what `selection` says.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_selected(
+        store: &Store,
+        (camera, stream): (CameraId, StreamId),
+        title: &str,
+        window: Span,
+        selection: Selection,
+    ) -> Result<Self, ExportError> {
         if window.ticks() > EXPORT_TICKS_MAX {
             return Err(ExportError::TooLong);
         }
         let records = records_from_key(store, (camera, stream), window)?;
-        let mut plan = Plan::new(window, title)?;
+        let mut plan = Plan { selection, ..Plan::new(window, title)? };
         for record in records {
             let index = store.read_index(&record).map_err(|source| ExportError::Read {
                 camera,
@@ -150,7 +180,14 @@ impl Export {
             Some((config, Delivery::Flac(_))) => Some(G711Frames::new(config)?),
             Some((_, Delivery::AsStored)) | None => None,
         };
-        Ok(Self { store: store.clone(), header: movie.header, file_bytes, parts: plan.parts, sound })
+        Ok(Self {
+            store: store.clone(),
+            header: movie.header,
+            file_bytes,
+            parts: plan.parts,
+            written: 0,
+            sound,
+        })
     }
 
     /// Bytes of the whole file.
@@ -163,39 +200,44 @@ impl Export {
     /// # Errors
     /// When footage was overwritten since it was planned or does not match its checksum, or `write` fails.
     pub fn write(mut self, mut write: impl FnMut(Vec<u8>) -> io::Result<()>) -> Result<(), ExportError> {
-        write(std::mem::take(&mut self.header))?;
-        for part in &self.parts {
-            let read = |source| ExportError::Read {
-                camera: part.record.camera,
-                span: part.record.info.label,
-                source,
-            };
-            let record = self.store.read(&part.record).map_err(read)?;
-            let mut piece = Vec::new();
-            if let Some((track, samples)) = &part.pictures {
-                piece.extend_from_slice(slice(record.index(), record.track_data(*track), *track, samples));
-            }
-            match (&part.sound, &mut self.sound) {
-                (Some(Sound::AsStored { track, samples }), _) => {
-                    piece.extend_from_slice(slice(
-                        record.index(),
-                        record.track_data(*track),
-                        *track,
-                        samples,
-                    ));
-                }
-                (Some(Sound::Flac { track, first, blocks }), Some(sound)) => {
-                    for block in blocks {
-                        let packets = first + block.packets.start..first + block.packets.end;
-                        let packets = slice(record.index(), record.track_data(*track), *track, &packets);
-                        sound.encode(Coding::Plain, block, packets, &mut piece)?;
-                    }
-                }
-                (Some(Sound::Flac { .. }) | None, _) => {}
-            }
+        while let Some(piece) = self.next_piece()? {
             write(piece)?;
         }
         Ok(())
+    }
+
+    /// The next bytes of the file, at most a record's; `None` at its end. Blocks.
+    ///
+    /// # Errors
+    /// When footage was overwritten since it was planned or does not match its checksum.
+    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, ExportError> {
+        let header = std::mem::take(&mut self.header);
+        if !header.is_empty() {
+            return Ok(Some(header));
+        }
+        let Some(part) = self.parts.get(self.written) else { return Ok(None) };
+        self.written += 1;
+        let read =
+            |source| ExportError::Read { camera: part.record.camera, span: part.record.info.label, source };
+        let record = self.store.read(&part.record).map_err(read)?;
+        let mut piece = Vec::new();
+        if let Some((track, samples)) = &part.pictures {
+            piece.extend_from_slice(slice(record.index(), record.track_data(*track), *track, samples));
+        }
+        match (&part.sound, &mut self.sound) {
+            (Some(Sound::AsStored { track, samples }), _) => {
+                piece.extend_from_slice(slice(record.index(), record.track_data(*track), *track, samples));
+            }
+            (Some(Sound::Flac { track, first, blocks }), Some(sound)) => {
+                for block in blocks {
+                    let packets = first + block.packets.start..first + block.packets.end;
+                    let packets = slice(record.index(), record.track_data(*track), *track, &packets);
+                    sound.encode(Coding::Plain, block, packets, &mut piece)?;
+                }
+            }
+            (Some(Sound::Flac { .. }) | None, _) => {}
+        }
+        Ok(Some(piece))
     }
 
     /// Writes the file to `path`, which appears when it is complete.
@@ -222,6 +264,7 @@ impl Export {
 
 struct Plan {
     window: Span,
+    selection: Selection,
     builder: MovieBuilder,
     pictures: TrackHandle,
     sounds: TrackHandle,
@@ -234,12 +277,28 @@ impl Plan {
         let mut builder = MovieBuilder::new(MovieMeta { window, title: title.to_owned() });
         let pictures = builder.add_track(TrackKind::Video)?;
         let sounds = builder.add_track(TrackKind::Audio)?;
-        Ok(Self { window, builder, pictures, sounds, parts: Vec::new(), sound: None })
+        Ok(Self {
+            window,
+            selection: Selection::ALL,
+            builder,
+            pictures,
+            sounds,
+            parts: Vec::new(),
+            sound: None,
+        })
     }
 
     /// Adds what `record` gives; false when it and all after it are behind the window.
     fn add(&mut self, record: RecordRef, index: &RecordIndex) -> Result<bool, ExportError> {
         let mut part = Part { record, pictures: None, sound: None };
+        let goes_on = record.info.label.from < self.window.to.plus(MARGIN_TICKS);
+        let other = |track: &RecordTrack| {
+            track.config.kind.is_video()
+                && self.selection.coding.is_some_and(|coding| coding != track.config.kind)
+        };
+        if index.tracks.iter().any(other) {
+            return Ok(goes_on);
+        }
         for (number, track) in index.tracks.iter().enumerate() {
             if track.config.kind.is_video() && part.pictures.is_none() {
                 let samples = self.pictures_of(track);
@@ -251,14 +310,14 @@ impl Plan {
             }
         }
         for (number, track) in index.tracks.iter().enumerate() {
-            if track.config.kind.is_audio() && part.sound.is_none() {
+            if self.selection.sound && track.config.kind.is_audio() && part.sound.is_none() {
                 part.sound = self.sound_of(number, track)?;
             }
         }
         if part.pictures.is_some() || part.sound.is_some() {
             self.parts.push(part);
         }
-        Ok(record.info.label.from < self.window.to.plus(MARGIN_TICKS))
+        Ok(goes_on)
     }
 
     /// The pictures of `track` that belong into the file: the first ones from the last key frame at or before the

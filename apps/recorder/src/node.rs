@@ -4,6 +4,7 @@ mod books;
 mod difference;
 mod edit;
 mod ledgers;
+mod signing;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use self::books::{enter_ledgers, keep_books, settle};
 use self::difference::{all_cameras, list, needs_restart};
 pub(crate) use self::edit::Configured;
+use self::signing::Signing;
 use crate::api::Feed;
 use crate::bookkeeper::Bookkeeper;
 use crate::camera::{CameraState, CameraTask, Context, Ending, Registry};
@@ -26,6 +28,8 @@ use crate::clock::Clock;
 use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::events::Events;
 use crate::export::EXPORTS_MAX;
+use crate::jobs::Jobs;
+use crate::picture::Desk;
 use crate::scan::Scans;
 use crate::serve::{self, Access, READS_MAX, Servers, Serving};
 use crate::settings::{Book, Changing, Edited};
@@ -110,6 +114,9 @@ struct Inner {
     exports: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     watch: Arc<Watch>,
+    jobs: Jobs,
+    pictures: Desk,
+    signing: Signing,
     access: watch::Sender<Arc<Access>>,
     scans: Scans,
     probes: Arc<Semaphore>,
@@ -135,6 +142,7 @@ impl Node {
         .await
         .map_err(|_| NodeError::Interrupted)??;
         let reads = Arc::new(Semaphore::new(READS_MAX));
+        let jobs = Jobs::open(&config.data, config.exports_bytes_max, clock.wall());
         let node = Self {
             inner: Arc::new(Inner {
                 started: clock.wall(),
@@ -156,6 +164,9 @@ impl Node {
                 housekeeping: Mutex::new(None),
                 exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
                 reads,
+                jobs,
+                pictures: Desk::new(),
+                signing: Signing::new(config.data.clone()),
                 access: watch::Sender::default(),
                 scans: Scans::default(),
                 probes: Arc::new(Semaphore::new(PROBES_MAX)),
@@ -164,6 +175,11 @@ impl Node {
             }),
         };
         node.tell_start();
+        // Nobody waits for it: until it is open its fingerprint is told as not known.
+        drop(tokio::task::spawn_blocking({
+            let node = node.clone();
+            move || node.open_signing_key()
+        }));
         let alive = node.inner.context.store.last_heartbeat()?;
         let edited = (*node.inner.book.edited()).clone();
         node.tell_settings(None, &edited);
@@ -221,6 +237,7 @@ impl Node {
         self.inner.watch.close();
         // A change that has begun is waited for; none begins from here on.
         *self.inner.book.changing.lock().await = Changing::Closed;
+        self.inner.jobs.stop(self.inner.context.clock.wall()).await;
         let tasks = std::mem::take(&mut *self.inner.tasks.lock().await);
         // All at once: each may say farewell to its camera.
         let ends: Vec<_> = tasks
@@ -321,6 +338,22 @@ impl Node {
     /// What all who watch over HTTP share.
     pub(crate) fn watch(&self) -> &Arc<Watch> {
         &self.inner.watch
+    }
+
+    /// A place among those that read records to show footage, when it is free; recording comes first.
+    pub(crate) async fn read_place(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.inner.reads).acquire_owned().await.ok()
+    }
+
+    /// Exports that are made in the background.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.inner.jobs
+    }
+
+    /// Where single pictures are made.
+    pub(crate) fn pictures(&self) -> &Desk {
+        &self.inner.pictures
     }
 
     /// Enters an event.

@@ -62,6 +62,8 @@ event_codes! {
     CameraRemoved = "camera_removed", Info;
     /// Not all that is edited in the console can be used; cameras may not be recorded.
     SettingsUnusable = "settings_unusable", Critical;
+    /// The node made itself the key that it signs exports with.
+    SigningKeyMade = "signing_key_made", Info;
     /// A camera's frames reach the disk.
     RecordingStarted = "recording_started", Info;
     /// A camera is not being recorded.

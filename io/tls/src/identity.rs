@@ -74,6 +74,14 @@ pub enum IdentityError {
         /// Why.
         source: rcgen::Error,
     },
+    /// What the node kept as the key that it signs with is none.
+    #[error("{}: {source}; restore the file from a backup, or remove it: exports are then signed by another key", path.display())]
+    NodeKey {
+        /// The file of the key.
+        path: PathBuf,
+        /// Why.
+        source: rcgen::Error,
+    },
     /// None can be made.
     #[error("a certificate cannot be made: {0}")]
     Make(#[from] rcgen::Error),

@@ -105,7 +105,7 @@ fn key(path: &Path) -> Result<KeyPair, IdentityError> {
 }
 
 /// Writes a file that appears when it is complete, and stays whatever happens to the power.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
     let unfinished = path.with_extension("part");
     let write = || {
         // What an interrupted start left behind may be readable by others.

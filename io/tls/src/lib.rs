@@ -1,6 +1,8 @@
 //! TLS of both ends: [`client`] knows a certificate by its fingerprint, or takes any; [`Identity`] is what a server
 //! shows, the operator's or one that the node makes for itself and keeps.
 //!
+//! [`NodeKey`] signs what a node gives away.
+//!
 //! Nobody vouches for a camera's certificate or for one that is self-made, so no issuer is ever asked: who wants to know
 //! the other end again compares the SHA-256 of its certificate. Connections, their sockets and their time limits are of
 //! those who use this.
@@ -9,6 +11,7 @@ pub mod client;
 mod identity;
 mod kept;
 mod names;
+mod signing;
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,6 +20,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use identity::{Files, Identity, IdentityError};
 pub use kept::Making;
 pub use names::Names;
+pub use signing::{NodeKey, NodePublicKey, SIGNATURE_BYTES, node_key_file};
 
 /// Returns the cryptography of all TLS in this program.
 ///

@@ -5,6 +5,7 @@
 //! in this file replays `corpus/TARGET/*`, which holds captures and every input that ever broke something.
 
 mod configuration;
+mod export;
 mod media;
 mod onvif;
 mod replay;
@@ -26,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("depacketize_h265", media::depacketize_h265),
     ("depacketize_jpeg", media::depacketize_jpeg),
     ("depacketize_metadata", media::depacketize_metadata),
+    ("export_archive", export::archive),
     ("fetch", replay::fetch),
     ("h264_sample", media::h264_sample),
     ("onvif_device", onvif::device),
@@ -34,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("onvif_lexical", onvif::lexical),
     ("onvif_metadata", onvif::metadata),
     ("onvif_xml", onvif::xml),
+    ("picture_frame", export::picture_frame),
     ("replay_request", replay::request),
     ("reorder", replay::reorder),
     ("rtcp", media::rtcp),

@@ -89,12 +89,30 @@ impl Http {
 
     /// Sends one request.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
+        self.send(method, path, &[], body)
+    }
+
+    /// Sends one request with more headers.
+    pub fn request_with(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.send(method, path, headers, None)
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Answer> {
         let mut stream = self.place.connect()?;
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut request =
             format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.place.host());
         if let Some(token) = &self.token {
             request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
         }
         if !body.is_empty() {
             request

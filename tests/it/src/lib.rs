@@ -4,6 +4,7 @@
 //! operator does; everything it starts runs in a directory with a space in its name and ends with it. Waiting is
 //! polling with a deadline, never a fixed time.
 
+mod bar;
 mod cameras;
 mod http;
 mod movie;
@@ -14,6 +15,7 @@ mod program;
 mod site;
 mod websocket;
 
+pub use bar::read_bar;
 pub use cameras::Cameras;
 pub use http::{Answer, Http, Place};
 pub use movie::{Movie, Picture};

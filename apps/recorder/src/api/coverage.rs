@@ -3,16 +3,17 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use keepwatch_model::{
-    Backfill, CoverageItem, GapReason, Origin, RoleId, State as Held, TICKS_PER_SECOND, UnknownReason,
+    Backfill, CoverageItem, GapReason, Origin, RoleId, Span, State as Held, TICKS_PER_SECOND, UnknownReason,
     WallTime,
 };
 use keepwatch_recording::ledger::Bucket;
+use keepwatch_store::StoreError;
 use keepwatch_web::{Page, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::query::{self, WindowQuery};
-use crate::Node;
+use crate::{Node, StreamState};
 
 /// Most stretches in one answer; a longer one goes on with `next`.
 const ITEMS_MAX: usize = 10_000;
@@ -38,7 +39,7 @@ pub(super) struct CoverageQuery {
 /// A stretch of time and what is known of it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CoverageItem)]
-pub(super) struct Item {
+pub(crate) struct Item {
     /// Its first moment.
     #[schema(value_type = String, format = DateTime)]
     from: WallTime,
@@ -138,6 +139,17 @@ fn code(reason: GapReason) -> &'static str {
     }
 }
 
+/// All of `window` of a stream as coverage shows it. Reads the index, so it blocks.
+pub(crate) fn coverage_items(
+    node: &Node,
+    stream: &StreamState,
+    window: Span,
+) -> Result<Vec<Item>, StoreError> {
+    let absent = node.absent(stream.camera, stream.id, window)?;
+    let items = stream.ledger().items(window, node.clock().wall(), &absent);
+    Ok(items.into_iter().map(Item::from).collect())
+}
+
 /// What is known of each moment; without a window, of the last 24 hours.
 #[utoipa::path(get, path = "/api/v1/cameras/{id}/coverage", operation_id = "coverage", tag = "footage",
     params(("id" = String, Path, description = "The camera."), WindowQuery, CoverageQuery),
@@ -150,7 +162,7 @@ pub(super) async fn coverage(
     let camera = query::camera(&node, &id)?;
     let stream = query::stream(&camera, query.stream.as_deref())?;
     let now = node.clock().wall();
-    let day = keepwatch_model::Span { from: now.plus(-86_400 * TICKS_PER_SECOND), to: now };
+    let day = Span { from: now.plus(-86_400 * TICKS_PER_SECOND), to: now };
     let mut window = query.window.or(day)?;
     if let Some(cursor) = query.cursor {
         window.from = window.from.max(cursor).min(window.to.plus(-1));

@@ -57,6 +57,7 @@ fn config(data: &Path) -> RecorderConfig {
         disks: vec![DiskConfig { path: data.join("disk"), size_bytes: Some(128 << 20), take_over: false }],
         retention: None,
         buffer_bytes_max: 16 << 20,
+        exports_bytes_max: None,
         cameras: vec![CameraConfig::new("gate".parse().unwrap(), url)],
         rtsp: RtspConfig::default(),
     }

@@ -84,7 +84,14 @@ pub(super) async fn export(
 }
 
 /// The pieces of a file as a response body.
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+pub(super) struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Pieces {
+    /// What comes out of `received`.
+    pub(super) const fn new(received: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self(received)
+    }
+}
 
 impl HttpBody for Pieces {
     type Data = Bytes;

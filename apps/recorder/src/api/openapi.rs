@@ -15,7 +15,10 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use super::{cameras, coverage, events, export, live, media, protections, scans, settings, socket, status};
+use super::{
+    cameras, coverage, events, export, exports, live, media, picture, protections, scans, settings, socket,
+    status,
+};
 
 /// An error (RFC 9457).
 #[derive(ToSchema)]
@@ -68,6 +71,12 @@ struct FieldError {
         live::live,
         media::media,
         media::frames,
+        picture::picture,
+        exports::list,
+        exports::one,
+        exports::create,
+        exports::remove,
+        exports::file,
         events::events,
         protections::list,
         protections::protect,

@@ -58,6 +58,8 @@ pub(super) struct Status {
     rtsp: Rtsp,
     /// Fingerprint of the certificate that the node shows over TLS.
     certificate: Option<String>,
+    /// Fingerprint of the key that the node signs exports with; `null` when it cannot be had.
+    signing_key: Option<String>,
     /// What is edited in the console.
     settings: SettingsStatus,
 }
@@ -240,6 +242,7 @@ pub(super) fn node_status(node: &Node, cameras: &[Arc<CameraState>], sight: Sigh
         },
         disks: disks.into_iter().map(Disk::from).collect(),
         rtsp: serving.into(),
+        signing_key: node.signing_fingerprint().map(|fingerprint| fingerprint.to_string()),
         certificate: node.fingerprint().map(|fingerprint| fingerprint.to_string()),
         settings: SettingsStatus { revision, problem: problem.filter(|_| everywhere) },
     }

@@ -64,6 +64,9 @@ words! {
     /// How much an event matters.
     SeverityName { Info, Warning, Critical }
 
+    /// Where an export job is.
+    ExportState { Waiting, Running, Done, Failed, Cancelled }
+
     /// What an event is about.
     SubjectKind { Node, Camera, Disk, User }
 }

@@ -59,6 +59,7 @@ pub(super) async fn keep_books(inner: Arc<Inner>, mut stopped: watch::Receiver<b
         let entered = tokio::task::spawn_blocking(move || {
             if expire {
                 expire_footage(&books);
+                books.jobs.expire(books.context.clock.wall());
             }
             enter_ledgers(&books);
         });

@@ -28,6 +28,7 @@ pub(super) fn needs_restart(old: &RecorderConfig, new: &RecorderConfig) -> Vec<&
         ("data", old.data != new.data),
         ("disk", old.disks != new.disks),
         ("buffer", old.buffer_bytes_max != new.buffer_bytes_max),
+        ("exports_max", old.exports_bytes_max != new.exports_bytes_max),
         ("rtsp_listen", old.rtsp.listen != new.rtsp.listen),
         ("rtsps_listen", old.rtsp.listen_tls != new.rtsp.listen_tls),
         ("tls_certificate", old.rtsp.tls != new.rtsp.tls),

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::credential::Credential;
 use super::role::GrantsShown;
 use super::{Auth, Grants, Right, Role};
-use crate::audit::{Action, Receipt};
+use crate::audit::{Action, Head, Receipt};
 use crate::{Peer, Problem};
 
 /// How a request proved who it is from.
@@ -130,6 +130,11 @@ impl Caller {
     /// Refuses with 503 while the audit log cannot be written: asked before what must be on record is done.
     pub fn require_audit(&self) -> Result<(), Problem> {
         self.auth.audit().require_working()
+    }
+
+    /// The end of the audit log as it is on disk, for what is to prove by it that it is on record.
+    pub fn audit_head(&self) -> Head {
+        self.auth.audit().head()
     }
 
     /// The caller's right, looked up live: what streams to them ends when it is lost.
