@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::WebSocket;
+use crate::websocket::connect_narrow;
 
 /// How long an answer may take; exports of a minute come within one.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,6 +73,19 @@ impl Http {
 
     /// Opens a WebSocket.
     pub fn websocket(&self, path: &str) -> Result<WebSocket> {
+        self.upgrade(path, |address| Ok(TcpStream::connect_timeout(&address, PATIENCE)?))
+    }
+
+    /// Opens one of which kernels hold little that is not read.
+    pub fn narrow_websocket(&self, path: &str) -> Result<WebSocket> {
+        self.upgrade(path, connect_narrow)
+    }
+
+    fn upgrade(
+        &self,
+        path: &str,
+        connect: impl FnOnce(SocketAddr) -> Result<TcpStream>,
+    ) -> Result<WebSocket> {
         let Place::Address(address) = &self.place else { bail!("WebSockets are tried over the network") };
         let mut request = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -82,7 +96,7 @@ impl Http {
             request.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
         request.push_str("\r\n");
-        let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+        let stream = connect(*address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         WebSocket::open(stream, &request).with_context(|| format!("WebSocket {path}"))
     }

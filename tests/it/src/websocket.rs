@@ -1,8 +1,8 @@
 //! A client of WebSockets (RFC 6455), as small as the tests allow.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
-use std::os::fd::AsRawFd as _;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -45,22 +45,14 @@ impl WebSocket {
         }
     }
 
-    /// Bounds what the kernel takes for this side before it is read.
-    pub fn bound_unread(&self, bytes: libc::c_int) -> Result<()> {
-        let socket = self.stream.get_ref().as_raw_fd();
-        let length = libc::socklen_t::try_from(size_of::<libc::c_int>())?;
-        // SAFETY: the descriptor is open as long as `self`, and the option is an int of the length that is told.
-        #[expect(unsafe_code, reason = "the standard library has no buffer sizes")]
-        let set = unsafe {
-            libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, (&raw const bytes).cast(), length)
-        };
-        ensure!(set == 0, "{}", std::io::Error::last_os_error());
-        Ok(())
-    }
-
     /// Sends a text.
     pub fn send(&mut self, text: &str) -> Result<()> {
         self.send_frame(0x81, text.as_bytes())
+    }
+
+    /// Says that it lives, unasked (RFC 6455 §5.5.3).
+    pub fn live(&mut self) -> Result<()> {
+        self.send_frame(0x8a, &[])
     }
 
     /// The next message within `limit`; `None` when none came. Answers pings.
@@ -134,4 +126,35 @@ impl WebSocket {
         self.stream.get_mut().write_all(&frame)?;
         Ok(())
     }
+}
+
+/// Connects to an IPv4 address so that kernels hold little of what is not read: what the server's holds follows from the
+/// size of segments, which is 64 KiB on a loopback interface unless the client asks for less.
+pub(crate) fn connect_narrow(address: SocketAddr) -> Result<TcpStream> {
+    const SEGMENT_BYTES: libc::c_int = 536;
+    const RECEIVE_BYTES: libc::c_int = 4_096;
+    let SocketAddr::V4(address) = address else { bail!("{address} is none of IPv4") };
+    let there = libc::sockaddr_in {
+        sin_family: libc::sa_family_t::try_from(libc::AF_INET)?,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+        sin_zero: [0; 8],
+    };
+    #[expect(unsafe_code, reason = "options that must be set before the connection is made")]
+    // SAFETY: the descriptor is new and owned at once; options and address are plain values of the lengths told.
+    let (socket, results) = unsafe {
+        let raw = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        ensure!(raw >= 0, "{}", std::io::Error::last_os_error());
+        let socket = OwnedFd::from_raw_fd(raw);
+        let length = libc::socklen_t::try_from(size_of::<libc::c_int>())?;
+        let set = |level, name, value: libc::c_int| {
+            libc::setsockopt(raw, level, name, (&raw const value).cast(), length)
+        };
+        let segment = set(libc::IPPROTO_TCP, libc::TCP_MAXSEG, SEGMENT_BYTES);
+        let receive = set(libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BYTES);
+        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_in>())?;
+        (socket, [segment, receive, libc::connect(raw, (&raw const there).cast(), length)])
+    };
+    ensure!(results == [0; 3], "{results:?}: {}", std::io::Error::last_os_error());
+    Ok(TcpStream::from(socket))
 }
