@@ -35,7 +35,7 @@ pub enum Grade {
 
 /// The settings of a camera as they stand somewhere.
 pub trait CameraFields {
-    /// How messages name the camera, like "[[camera]]".
+    /// How messages name the camera, like `[[camera]]`.
     const NAME: &'static str;
 
     /// The key by which a password is given: what stands there is read by whoever implements this.
