@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 
 /// Largest request: ten seconds of a camera that sends far too much.
 pub const REQUEST_BYTES_MAX: usize = 32 << 20;
-/// Largest reply: a picture of [`SIDE_PIXELS_MAX`] squared needs less.
+/// Largest reply: a picture of 8,192 pixels squared needs less.
 pub const REPLY_BYTES_MAX: usize = 32 << 20;
 /// Most access units of a request: what leads from a key frame to the picture that is wanted.
 pub const UNITS_MAX: usize = 600;
