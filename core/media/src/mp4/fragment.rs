@@ -3,7 +3,7 @@
 //! An [`InitSegment`] tells what the tracks are and is sent once; [`write_segment`] makes `moof mdat` of samples as
 //! they are stored. All tracks count 90 kHz ticks from a base that the caller chooses, so a sample is presented at its
 //! label less the base, exactly, and no player needs an offset. Decode times, which cameras do not send, are made by
-//! [`DecodeTimes`]. G.711 is delivered as FLAC, as in exports; [`silence`] keeps sound from ending before its pictures.
+//! [`DecodeTimes`]. G.711 is delivered as FLAC, as in exports; [`silence()`] keeps sound from ending before its pictures.
 //! Which samples go into a segment is the caller's business.
 
 mod decode;
