@@ -40,7 +40,9 @@ fn what_is_written_is_found_and_read_back() {
 #[test]
 fn an_open_record_can_be_seen_and_a_stored_sample_read_alone() {
     let site = Site::new();
-    let store = site.open(vec![site.disk("disk", 4096 * KIB)]);
+    let disk =
+        keepwatch_store::DiskConfig { extent_bytes: Some(1024 * KIB), ..site.disk("disk", 4096 * KIB) };
+    let store = site.open(vec![disk]);
     let mut writer = store.writer(camera("north"), StreamId::MAIN);
     assert!(writer.open_record(0).is_empty() && writer.open_record(99).is_empty());
     let sizes = [1, 70_000, 65_536, 4_096, 200_000, 3];
