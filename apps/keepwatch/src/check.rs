@@ -43,7 +43,9 @@ pub(crate) fn check(path: &Path) -> Outcome {
 /// Looks whether the data directory and the disks can be used by this user.
 fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
     let data = file.node.data.get_ref();
-    if let Err((what, remedy)) = data_directory(data) {
+    let usable = data_directory(data);
+    let has_data = usable.is_ok();
+    if let Err((what, remedy)) = usable {
         report.error(file.node.data.span(), what, remedy);
     }
     let socket = WebConfig { socket: Some(data.join(keepwatch_web::SOCKET_NAME)), ..WebConfig::default() };
@@ -55,7 +57,9 @@ fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
             report.error(disk.path.span(), what, remedy);
         }
     }
-    registered_disks(file, node, report);
+    if has_data {
+        registered_disks(file, node, report);
+    }
     if let (Some(table), Some(files)) = (&file.node.tls, &node.recorder.rtsp.tls) {
         certificate(table, files, report);
     }

@@ -130,11 +130,12 @@ fn each_start_prints_a_code_until_it_is_used() {
     assert!(!end(start().0).contains("/#/setup/"), "there is a user");
     let (code, stdout, stderr) = finished(&[&"audit", &"verify", &"--data", &site.path("data")]);
     assert_eq!(code, 0, "{stderr}");
-    assert!(stdout.starts_with("1 entries in one chain") && stdout.contains("1 ends of it"), "{stdout}");
+    // The setup that was refused, and the one that was not.
+    assert!(stdout.starts_with("2 entries in one chain") && stdout.contains("1 ends of it"), "{stdout}");
     let log = fs::read_dir(site.path("data").join("audit")).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(&log).unwrap();
     for (written, fault) in [
-        (text.replace("set_up", "set_Up"), "line 1: the entry was changed"),
+        (text.replace("set_up", "set_Up"), "line 2: the entry was changed"),
         (String::new(), "the end was cut off"),
     ] {
         fs::write(&log, written).unwrap();
