@@ -141,7 +141,6 @@ impl<'a> Gather<'a> {
             self.show_open(wall);
         }
         let Some(place) = self.tracks.get_mut(track) else { return };
-        place.last_timestamp = Some(sample.timestamp);
         if sample.lost_packets > 0 {
             self.stream.counters().lost_packets.fetch_add(u64::from(sample.lost_packets), Ordering::Relaxed);
         }
@@ -334,8 +333,9 @@ impl<'a> Gather<'a> {
         if !self.slicer.is_open() {
             return;
         }
-        if self.output.writer.push(index, sample.timestamp, true, sample.data).is_ok() {
-            track.first_in_record.get_or_insert(sample.timestamp);
+        let pts = track.recorded(sample.timestamp);
+        if self.output.writer.push(index, pts, true, sample.data).is_ok() {
+            track.first_in_record.get_or_insert(pts);
             self.slicer.joined_audio(sample.data.len());
             if let Some(run) = &mut self.run {
                 run.record_lost_packets = run.record_lost_packets.saturating_add(sample.lost_packets);
@@ -347,13 +347,14 @@ impl<'a> Gather<'a> {
     fn document(&mut self, now: MonoTime, wall: WallTime, index: usize, sample: &Sample<'_>) {
         let Some(track) = self.tracks.get_mut(index) else { return };
         track.arrived(sample.timestamp, now, wall);
+        let pts = track.recorded(sample.timestamp);
         if self.enters_events {
             notice::enter_document(self.context, self.stream, sample.data);
         }
         let put = if self.slicer.is_open() {
-            self.record_document(index, sample.timestamp, sample.data)
+            self.record_document(index, pts, sample.data)
         } else {
-            self.metadata.wait(now, sample.timestamp, sample.data)
+            self.metadata.wait(now, pts, sample.data)
         };
         if put == Put::Dropped {
             self.stream.counters().bad_packets.fetch_add(1, Ordering::Relaxed);
@@ -428,7 +429,6 @@ impl<'a> Gather<'a> {
     fn forget_times(&mut self) {
         self.cadence.forget_times();
         self.slicer.forget();
-        self.metadata.forget_waiting();
         if let Some(track) = self.tracks.get_mut(VIDEO) {
             track.timeline.forget();
         }
@@ -463,8 +463,11 @@ impl<'a> Gather<'a> {
         let mut track_labels = [from; TRACKS_MAX];
         for (index, (place, track)) in track_labels.iter_mut().zip(&self.tracks).enumerate() {
             if let (Some(pts), Some(video)) = (track.first_in_record, self.tracks.get(VIDEO)) {
-                let label =
-                    if index == VIDEO { video.timeline.label(pts) } else { track.label_beside(pts, video) };
+                let label = if index == VIDEO {
+                    video.timeline.label(pts)
+                } else {
+                    track.label_beside(track.sent(pts), video)
+                };
                 *place = label.unwrap_or_default();
             }
         }

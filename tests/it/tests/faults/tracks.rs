@@ -62,13 +62,8 @@ fn judge_beside(camera: &Observed<'_>, codec: &str) -> Result<(), String> {
         let (samples, rate) = SOUND;
         let packets = i64::try_from(Movie::sound_packets(&camera.export(stream)).unwrap()).unwrap();
         let expected = camera.span.ticks() / TICKS_PER_SECOND * rate / samples;
-        // A packet that is sent on its own may miss the record that its picture opens, at either end of a run. Where
-        // timestamps jump by days, sound that comes before the first picture behind the jump is missing, up to a second.
-        let jumps = camera.case.faults.iter().any(|fault| {
-            fault["fault"] == "timestamp_jump"
-                && fault["milliseconds"].as_i64().is_some_and(|by| by > 3_600_000)
-        });
-        if (packets - expected).abs() > if jumps { rate / samples + 1 } else { 4 } {
+        // A packet that is sent on its own may miss the record that its picture opens, at either end of a run.
+        if (packets - expected).abs() > 4 {
             return Err(format!("{stream}: {packets} packets of sound, not {expected}"));
         }
     }

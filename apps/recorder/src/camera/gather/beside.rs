@@ -94,12 +94,6 @@ impl Beside {
             .map(|waiting| (waiting.pts, waiting.document))
     }
 
-    /// Times begin anew: what waits belongs to the old ones.
-    pub(super) fn forget_waiting(&mut self) {
-        self.waiting_bytes = 0;
-        self.waiting.clear();
-    }
-
     /// The open record was closed.
     pub(super) fn closed(&mut self) {
         self.bytes = 0;

@@ -24,10 +24,11 @@ impl Gather<'_> {
     /// than viewers can take at once is not shown.
     pub(super) fn show_open(&self, wall: WallTime) {
         let mut tracks: Vec<VecDeque<(Option<WallTime>, OpenSample)>> =
-            (0..self.tracks.len().min(TRACKS_MAX))
-                .map(|track| {
+            (self.tracks.iter().take(TRACKS_MAX).enumerate())
+                .map(|(track, place)| {
                     let samples = self.output.writer.open_record(track).into_iter();
-                    samples.map(|sample| (self.label(track, sample.pts), sample)).collect()
+                    let sent = |sample: OpenSample| OpenSample { pts: place.sent(sample.pts), ..sample };
+                    samples.map(sent).map(|sample| (self.label(track, sample.pts), sample)).collect()
                 })
                 .collect();
         if tracks.iter().map(VecDeque::len).sum::<usize>() > OPEN_MAX {

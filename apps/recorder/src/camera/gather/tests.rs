@@ -250,6 +250,36 @@ fn a_parameter_change_starts_a_run_and_loses_no_frame() {
     assert_eq!(runs.len(), 2);
 }
 
+/// A camera sends sound and pictures on connections of their own making: either can be the first whose timestamps jump.
+#[test]
+fn sound_beside_a_timestamp_jump_keeps_its_place() {
+    let sound =
+        TrackConfig { kind: CodecKind::Aac, clock_rate: 16_000, channels: 1, config: vec![0x14, 0x08] };
+    let minutes = 60 * TICKS_PER_SECOND;
+    for (jump, sound_from) in [-minutes, minutes, 149 * 60 * minutes]
+        .into_iter()
+        .flat_map(|jump| [55, 59, 60, 61, 66].map(|sound_from| (jump, sound_from)))
+    {
+        let mut bench = Bench::new();
+        let mut session = bench.session_of(&[video_config(0), sound.clone()]);
+        for number in 0..130 {
+            let moved = |from| if number >= from { jump } else { 0 };
+            session.frame_at(number, number * FRAME + moved(60), 0, false);
+            let ticks = number * FRAME + moved(sound_from);
+            session.beside(1, number, ticks * 16_000 / TICKS_PER_SECOND, &number.to_le_bytes());
+        }
+        session.gather.finish(Ending::Missing(GapReason::ConnectionLost));
+        let what = format!("jump by {jump}, of sound from {sound_from}");
+        assert_eq!(bench.settled(), [(0, 130, "held"), (130, 100_000, "connection lost")], "{what}");
+        let heard = bench.samples_on_disk(1);
+        assert_eq!(heard.len(), 130, "{what}");
+        for (number, (_, label)) in (0..).zip(heard) {
+            let error = label.ticks_since(START.plus(number * FRAME));
+            assert!(error.abs() <= FRAME, "{what}: packet {number} is labelled {error} ticks off");
+        }
+    }
+}
+
 /// mediamtx#5984 and #4711: one jump made a segment of 149 hours.
 #[test]
 fn a_timestamp_jump_starts_a_run_and_is_no_gap() {

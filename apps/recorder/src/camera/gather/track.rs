@@ -1,11 +1,13 @@
 //! A track of a session: its configuration, its clock, and what of it is in the open record.
 
-use keepwatch_model::{MonoTime, TICKS_PER_SECOND, TrackConfig, WallTime};
+use keepwatch_model::{MonoTime, TICKS_PER_SECOND, TrackConfig, WallTime, ticks_from_duration};
 use keepwatch_recording::timeline::{Report, Timeline};
 
 /// Sound and metadata are placed by camera time as long as it agrees this well with their arrival: a camera whose sender
 /// reports are wrong must not move them away from their pictures.
 const CAMERA_TIME_TOLERANCE_TICKS: i64 = 2 * TICKS_PER_SECOND;
+/// Samples of sound that come further apart than this have paused.
+const PAUSE_TICKS_MIN: i64 = TICKS_PER_SECOND;
 
 /// One track.
 pub(super) struct Track {
@@ -13,9 +15,21 @@ pub(super) struct Track {
     pub(super) timeline: Timeline,
     /// A sender report that came before the first sample, with its RTP time still wrapped.
     pub(super) early_report: Option<(u32, WallTime)>,
-    pub(super) last_timestamp: Option<i64>,
-    /// First sample in the open record.
+    last: Option<Last>,
+    /// How far the recorded times are ahead of the camera's. A jump of this track alone does not end a run, so that what is
+    /// recorded goes on where the times before the jump were; pictures, whose jumps end the run, are recorded as sent.
+    ahead_pts: i64,
+    /// Recorded time of the first sample in the open record.
     pub(super) first_in_record: Option<i64>,
+}
+
+/// The last sample, by the camera's time.
+#[derive(Clone, Copy)]
+struct Last {
+    pts: i64,
+    came: MonoTime,
+    /// Distance from the one before.
+    distance_pts: i64,
 }
 
 impl Track {
@@ -24,7 +38,8 @@ impl Track {
             config: config.clone(),
             timeline: Timeline::new(config.clock_rate),
             early_report: None,
-            last_timestamp: None,
+            last: None,
+            ahead_pts: 0,
             first_in_record: None,
         }
     }
@@ -39,15 +54,40 @@ impl Track {
     /// A sample at `pts` arrived at `now`, which the recorder's clock calls `wall`.
     pub(super) fn arrived(&mut self, pts: i64, now: MonoTime, wall: WallTime) {
         if self.timeline.jumps(pts, now) {
+            if let Some(last) = self.last {
+                let goes_on = last.pts.saturating_add(self.distance(last, now));
+                self.ahead_pts = self.ahead_pts.saturating_add(goes_on.saturating_sub(pts));
+            }
             self.timeline.forget();
         }
         self.take_early(pts);
         self.timeline.arrived(pts, now, wall);
+        let distance_pts = self.last.map_or(0, |last| pts.saturating_sub(last.pts));
+        self.last = Some(Last { pts, came: now, distance_pts });
+    }
+
+    /// How far the sample that came at `now` lies behind the last one, whatever its timestamp says: as far as that one
+    /// behind the one before, unless time has clearly passed.
+    fn distance(&self, last: Last, now: MonoTime) -> i64 {
+        let real = ticks_from_duration(now.since(last.came));
+        let usual = self.timeline.ticks(last.distance_pts);
+        let steady = (1..=PAUSE_TICKS_MIN).contains(&usual) && real < usual + PAUSE_TICKS_MIN;
+        self.timeline.pts(if steady { usual } else { real.max(1) })
+    }
+
+    /// The recorded time of a sample at `pts`.
+    pub(super) fn recorded(&self, pts: i64) -> i64 {
+        pts.saturating_add(self.ahead_pts)
+    }
+
+    /// The camera's time, by its timestamps of now, of a sample at recorded time `recorded`.
+    pub(super) fn sent(&self, recorded: i64) -> i64 {
+        recorded.saturating_sub(self.ahead_pts)
     }
 
     /// The camera says that RTP time `rtp` is `camera_time`. `None` when there is nothing yet to hold it against.
     pub(super) fn sender_report(&mut self, rtp: u32, camera_time: WallTime, now: MonoTime) -> Option<Report> {
-        let pts = self.last_timestamp.map(|last| near(rtp, last));
+        let pts = self.last.map(|last| near(rtp, last.pts));
         let Some(pts) = pts.filter(|pts| !self.timeline.jumps(*pts, now)) else {
             // Nothing to hold it against yet, or timestamps are about to jump: the next sample will tell.
             self.early_report = Some((rtp, camera_time));
