@@ -35,7 +35,6 @@ pub(crate) const PLAYBACKS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Watch {
     casts: Casts,
-    reads: Arc<Semaphore>,
     viewers: Arc<Semaphore>,
     playbacks: Arc<Semaphore>,
     /// Set when the node ends.
@@ -47,7 +46,6 @@ impl Watch {
     pub(crate) fn new(store: &Store, reads: &Arc<Semaphore>) -> Self {
         Self {
             casts: Casts::new(store.clone(), Arc::clone(reads)),
-            reads: Arc::clone(reads),
             viewers: Arc::new(Semaphore::new(VIEWERS_MAX)),
             playbacks: Arc::new(Semaphore::new(PLAYBACKS_MAX)),
             closing: watch::Sender::new(false),
@@ -62,11 +60,6 @@ impl Watch {
     /// Changes when the node ends.
     pub(crate) fn closing(&self) -> watch::Receiver<bool> {
         self.closing.subscribe()
-    }
-
-    /// Places among those that read a record.
-    pub(crate) const fn reads(&self) -> &Arc<Semaphore> {
-        &self.reads
     }
 
     /// A place among the live viewers; `None` when all are taken.

@@ -1,18 +1,14 @@
 //! Footage for a page: windows as fragmented MP4, streamed with bounded memory, and lists of frames.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
-use hyper::body::Frame;
 use keepwatch_model::{EventCode, Subject, WallTime};
 use keepwatch_store::{ReadError, RecordRef};
 use keepwatch_web::{Action, Caller, Page, Problem, Right, Role};
@@ -20,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::ToSchema;
 
+use super::export::Pieces;
 use super::query::{self, WindowQuery};
 use crate::Node;
 use crate::watch::{
@@ -97,7 +94,7 @@ pub(super) async fn media(
         Problem::unavailable("playbacks_busy", detail).retry_after(Duration::from_secs(1))
     })?;
     let wanted = Wanted { camera: camera.id, stream, window, base, frames, sound };
-    let read = read_place(&node).await;
+    let read = node.read_place().await;
     let playback = query::blocking({
         let store = node.store().clone();
         move || {
@@ -128,21 +125,6 @@ pub(super) async fn media(
     Ok(response)
 }
 
-/// The parts of a window as a response body.
-struct Parts(mpsc::Receiver<io::Result<Bytes>>);
-
-impl HttpBody for Parts {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        self.0.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data)))
-    }
-}
-
 fn body(node: Node, playback: Playback, place: OwnedSemaphorePermit, right: Right) -> Body {
     let (parts, received) = mpsc::channel(PARTS_MAX);
     tokio::spawn(async move {
@@ -160,7 +142,7 @@ fn body(node: Node, playback: Playback, place: OwnedSemaphorePermit, right: Righ
             }
         }
     });
-    Body::new(Parts(received))
+    Body::new(Pieces::new(received))
 }
 
 async fn send_parts(node: &Node, mut playback: Playback, parts: &mpsc::Sender<io::Result<Bytes>>) {
@@ -174,7 +156,7 @@ async fn send_parts(node: &Node, mut playback: Playback, parts: &mpsc::Sender<io
                 return;
             }
         };
-        let place = read_place(node).await;
+        let place = node.read_place().await;
         let read = tokio::task::spawn_blocking({
             let node = node.clone();
             move || {
@@ -206,12 +188,6 @@ fn lost(node: &Node, record: &RecordRef, error: &ReadError) {
         let text = format!("{error}; run keepwatch verify, and look at the health of the disk");
         node.add_event(EventCode::FootageDamaged, Subject::Camera(record.camera), text);
     }
-}
-
-/// A place among those that read records.
-async fn read_place(node: &Node) -> Option<OwnedSemaphorePermit> {
-    // It is never closed.
-    Arc::clone(node.watch().reads()).acquire_owned().await.ok()
 }
 
 fn problem(error: &PlaybackError) -> Problem {
@@ -272,7 +248,7 @@ pub(super) async fn frames(
             })?
         }
     };
-    let read = read_place(&node).await;
+    let read = node.read_place().await;
     let mut listed = query::blocking({
         let (store, camera) = (node.store().clone(), camera.id);
         move || {
