@@ -13,46 +13,25 @@ use keepwatch_media::aac::AacConfig;
 use keepwatch_media::flac::{Block, Coding, FlacError, G711Frames};
 use keepwatch_media::mp4::{MovieBuilder, MovieMeta, Mp4Error, SampleInfo, TrackHandle, TrackKind};
 use keepwatch_model::{CameraId, CodecKind, Span, StreamId, TICKS_PER_SECOND, TrackConfig};
-use keepwatch_store::{ReadError, RecordIndex, RecordRef, RecordTrack, Store, StoreError};
+use keepwatch_store::{Record, RecordIndex, RecordRef, RecordTrack, Store};
+
+pub use crate::footage::FootageError;
+use crate::footage::{MARGIN_TICKS, bytes_of, read_index, records_from_key};
 
 /// Exports that are planned or written at the same time: a plan may take a hundred megabytes, and recording comes
 /// first.
 pub(crate) const EXPORTS_MAX: usize = 4;
 /// Longest export in one file.
 pub const EXPORT_TICKS_MAX: i64 = 24 * 3_600 * TICKS_PER_SECOND;
-/// How far before the window a key frame is looked for, in steps.
-const LOOK_BACK_SECONDS: [i64; 4] = [5, 30, 300, LOOK_BACK_MAX_SECONDS];
-const LOOK_BACK_MAX_SECONDS: i64 = 3_600;
-/// Records around the window that may hold frames of it: labels of neighbours differ by the steering only.
-const MARGIN_TICKS: i64 = TICKS_PER_SECOND;
-
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The window is longer than a file may be.
     #[error("an export holds at most 24 hours; ask for a shorter span or several files")]
     TooLong,
-    /// Nothing is held in the window.
-    #[error("no footage of {camera} from {} to {}; its coverage says why", window.from, window.to)]
-    Empty {
-        /// Whose.
-        camera: CameraId,
-        /// Which labels.
-        window: Span,
-    },
-    /// The index cannot be read.
+    /// There is no footage for it.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Footage cannot be read.
-    #[error("footage of {camera} from {}: {source}", span.from)]
-    Read {
-        /// Whose.
-        camera: CameraId,
-        /// Which record.
-        span: Span,
-        /// Why.
-        source: ReadError,
-    },
+    Footage(#[from] FootageError),
     /// The file cannot be planned.
     #[error(transparent)]
     Movie(#[from] Mp4Error),
@@ -158,20 +137,16 @@ impl Export {
         let records = records_from_key(store, (camera, stream), window)?;
         let mut plan = Plan { selection, ..Plan::new(window, title)? };
         for record in records {
-            let index = store.read_index(&record).map_err(|source| ExportError::Read {
-                camera,
-                span: record.info.label,
-                source,
-            })?;
+            let index = read_index(store, &record)?;
             if !plan.add(record, &index)? {
                 break;
             }
         }
         if plan.parts.is_empty() {
-            return Err(ExportError::Empty { camera, window });
+            return Err(FootageError::Empty { camera, window }.into());
         }
         let movie = match plan.builder.finish() {
-            Err(Mp4Error::Empty(_)) => return Err(ExportError::Empty { camera, window }),
+            Err(Mp4Error::Empty(_)) => return Err(FootageError::Empty { camera, window }.into()),
             finished => finished?,
         };
         let file_bytes = movie.file_bytes();
@@ -217,21 +192,20 @@ impl Export {
         }
         let Some(part) = self.parts.get(self.written) else { return Ok(None) };
         self.written += 1;
-        let read =
-            |source| ExportError::Read { camera: part.record.camera, span: part.record.info.label, source };
-        let record = self.store.read(&part.record).map_err(read)?;
+        let unread = |source| FootageError::unread(&part.record, source);
+        let record = self.store.read(&part.record).map_err(unread)?;
         let mut piece = Vec::new();
         if let Some((track, samples)) = &part.pictures {
-            piece.extend_from_slice(slice(record.index(), record.track_data(*track), *track, samples));
+            piece.extend_from_slice(bytes_in(&record, *track, samples.clone()));
         }
         match (&part.sound, &mut self.sound) {
             (Some(Sound::AsStored { track, samples }), _) => {
-                piece.extend_from_slice(slice(record.index(), record.track_data(*track), *track, samples));
+                piece.extend_from_slice(bytes_in(&record, *track, samples.clone()));
             }
             (Some(Sound::Flac { track, first, blocks }), Some(sound)) => {
                 for block in blocks {
                     let packets = first + block.packets.start..first + block.packets.end;
-                    let packets = slice(record.index(), record.track_data(*track), *track, &packets);
+                    let packets = bytes_in(&record, *track, packets);
                     sound.encode(Coding::Plain, block, packets, &mut piece)?;
                 }
             }
@@ -373,48 +347,6 @@ impl Plan {
     }
 }
 
-/// The records of `window`, from the one that holds the last key frame at or before its start; from the first of the
-/// window when there is none.
-pub(crate) fn records_from_key(
-    store: &Store,
-    (camera, stream): (CameraId, StreamId),
-    window: Span,
-) -> Result<Vec<RecordRef>, ExportError> {
-    let to = window.to.plus(MARGIN_TICKS);
-    for seconds in LOOK_BACK_SECONDS {
-        let from = window.from.plus(-seconds * TICKS_PER_SECOND);
-        let mut found = store.records(camera, stream, Span { from, to })?;
-        for position in (0..found.len()).rev() {
-            let Some(record) = found.get(position).filter(|record| record.info.label.from <= window.from)
-            else {
-                continue;
-            };
-            let index = store.read_index(record).map_err(|source| ExportError::Read {
-                camera,
-                span: record.info.label,
-                source,
-            })?;
-            let tracks = index.tracks.iter().filter(|track| track.config.kind.is_video());
-            let starts = tracks.flat_map(|track| track.samples.iter().map(move |sample| (track, sample)));
-            if starts.into_iter().any(|(track, sample)| sample.key && track.label_of(sample) <= window.from) {
-                return Ok(found.split_off(position));
-            }
-        }
-        // Nothing before the window belongs to it when it begins in a gap; else what comes first inside may depend on
-        // a key frame further back.
-        let in_a_gap = |first: &RecordRef| first.info.label.from > window.from && first.info.starts_with_key;
-        if found.first().is_some_and(in_a_gap) {
-            return Ok(found);
-        }
-        if seconds == LOOK_BACK_MAX_SECONDS {
-            // The file begins with the first key frame inside.
-            let inside = found.iter().position(|record| record.info.label.to > window.from);
-            return Ok(found.split_off(inside.unwrap_or(found.len())));
-        }
-    }
-    Ok(Vec::new())
-}
-
 fn infos(track: &RecordTrack, samples: Range<usize>) -> Vec<SampleInfo> {
     let rate = i64::from(track.config.clock_rate.max(1));
     let unit_ticks = AacConfig::parse(&track.config.config).map_or(0, |aac| {
@@ -438,14 +370,10 @@ fn infos(track: &RecordTrack, samples: Range<usize>) -> Vec<SampleInfo> {
         .collect()
 }
 
-/// The bytes of `samples`, which stand one behind the other.
-fn slice<'a>(index: &RecordIndex, data: &'a [u8], track: usize, samples: &Range<usize>) -> &'a [u8] {
-    let samples =
-        index.tracks.get(track).and_then(|track| track.samples.get(samples.clone())).unwrap_or_default();
-    let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return &[] };
-    let start = usize::try_from(first.offset_bytes).unwrap_or(usize::MAX);
-    let end = usize::try_from(u64::from(last.offset_bytes) + u64::from(last.bytes)).unwrap_or(usize::MAX);
-    data.get(start..end).unwrap_or_default()
+/// The bytes of `samples` of one of a record's tracks.
+fn bytes_in(record: &Record, track: usize, samples: Range<usize>) -> &[u8] {
+    let held = record.index().tracks.get(track);
+    held.map_or(&[], |held| bytes_of(held, record.track_data(track), samples))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod events;
 pub mod evidence;
 pub mod export;
 pub mod fetch;
+mod footage;
 mod jobs;
 mod node;
 mod picture;

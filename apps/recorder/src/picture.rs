@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 pub(crate) use self::find::{Found, Means, Search, find};
 use crate::Node;
-use crate::export::ExportError;
+use crate::footage::FootageError;
 
 /// Argument with which the program starts itself as a worker.
 const WORKER_ARGUMENT: &str = "picture-worker";
@@ -30,7 +30,7 @@ const NEWEST_FOR: Duration = Duration::from_secs(1);
 pub(crate) enum ShowError {
     /// The records cannot be found.
     #[error(transparent)]
-    Find(#[from] ExportError),
+    Find(#[from] FootageError),
     /// A record cannot be read.
     #[error("the footage at {at} cannot be read: {source}")]
     Read {

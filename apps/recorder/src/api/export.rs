@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::query::{self, WindowQuery};
 use crate::Node;
-use crate::export::{EXPORTS_MAX, Export, ExportError};
+use crate::export::{EXPORTS_MAX, Export, ExportError, FootageError};
 
 /// Pieces of a file that wait for a slow client; a piece is a record.
 const PIECES_MAX: usize = 2;
@@ -124,7 +124,12 @@ fn body(node: Node, export: Export, place: OwnedSemaphorePermit, right: Right) -
         if let Err(error) = written {
             // The length was announced, so a client sees that the file is incomplete.
             tracing::warn!(%error, "export ended early");
-            if let ExportError::Read { camera, source: ReadError::Damaged { .. }, .. } = &error {
+            if let ExportError::Footage(FootageError::Read {
+                camera,
+                source: ReadError::Damaged { .. },
+                ..
+            }) = &error
+            {
                 let text = format!("{error}; run keepwatch verify, and look at the health of the disk");
                 node.add_event(EventCode::FootageDamaged, Subject::Camera(*camera), text);
             }
@@ -138,11 +143,10 @@ fn body(node: Node, export: Export, place: OwnedSemaphorePermit, right: Right) -
 fn problem(error: &ExportError) -> Problem {
     match error {
         ExportError::TooLong => Problem::bad_request("export_too_long", error.to_string()),
-        ExportError::Empty { .. } => Problem::not_found("footage_missing", error.to_string()),
+        ExportError::Footage(error) => query::footage_problem(error),
         ExportError::Movie(_) | ExportError::Sound(_) => {
             Problem::conflict("footage_unsuitable", error.to_string())
         }
-        ExportError::Read { .. } => Problem::conflict("footage_unreadable", error.to_string()),
-        ExportError::Store(_) | ExportError::Write(_) => query::index_failed(error),
+        ExportError::Write(_) => query::index_failed(error),
     }
 }

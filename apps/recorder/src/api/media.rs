@@ -192,10 +192,8 @@ fn lost(node: &Node, record: &RecordRef, error: &ReadError) {
 
 fn problem(error: &PlaybackError) -> Problem {
     match error {
-        PlaybackError::Empty { .. } => Problem::not_found("footage_missing", error.to_string()),
+        PlaybackError::Footage(error) => query::footage_problem(error),
         PlaybackError::Unplayable(_) => Problem::conflict("footage_unsuitable", error.to_string()),
-        PlaybackError::Read { .. } => Problem::conflict("footage_unreadable", error.to_string()),
-        PlaybackError::Store(_) => query::index_failed(error),
     }
 }
 

@@ -6,6 +6,7 @@ use keepwatch_model::{CameraId, IdError, Span, StreamId, TICKS_PER_SECOND, WallT
 use keepwatch_web::{Identity, Problem};
 use serde::Deserialize;
 
+use crate::footage::FootageError;
 use crate::{CameraState, Node, StreamState};
 
 /// Longest window that is answered: a hundred years, far from where labels end.
@@ -107,4 +108,13 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn index_failed(error: &impl std::fmt::Display) -> Problem {
     tracing::error!(%error, "index cannot be read");
     Problem::internal(format!("the index cannot be read: {error}; run keepwatch verify"))
+}
+
+/// Why there is no footage, as a problem.
+pub(super) fn footage_problem(error: &FootageError) -> Problem {
+    match error {
+        FootageError::Empty { .. } => Problem::not_found("footage_missing", error.to_string()),
+        FootageError::Read { .. } => Problem::conflict("footage_unreadable", error.to_string()),
+        FootageError::Store(_) => index_failed(error),
+    }
 }

@@ -17,7 +17,7 @@ use crate::evidence::{
     COVERAGE, FORMAT, MANIFEST, Manifest, ManifestFile, NamedCamera, PUBLIC_KEY, README, SIGNATURE,
     ZipWriter, readme,
 };
-use crate::export::{Export, ExportError, Selection};
+use crate::export::{Export, ExportError, FootageError, Selection};
 
 /// Pieces of different coding that one camera's footage is looked through for; what is behind them is left out by an error.
 const STRETCHES_MAX: usize = 1_000;
@@ -88,9 +88,11 @@ pub(super) async fn run(node: Node, job: Arc<Job>, running: Arc<Semaphore>) {
         Ok(_) | Err(MakeError::GivenUp) => jobs.remove_archive(&job),
         Err(error) => {
             tracing::warn!(job = job.id(), %error, "an export failed");
-            if let MakeError::Export(ExportError::Read {
-                camera, source: ReadError::Damaged { .. }, ..
-            }) = &error
+            if let MakeError::Export(ExportError::Footage(FootageError::Read {
+                camera,
+                source: ReadError::Damaged { .. },
+                ..
+            })) = &error
             {
                 let text = format!("{error}; run keepwatch verify, and look at the health of the disk");
                 node.add_event(EventCode::FootageDamaged, Subject::Camera(*camera), text);
@@ -217,7 +219,7 @@ async fn add_stretch(
     })
     .await?;
     let export = match planned {
-        Err(ExportError::Empty { .. }) => return Ok(making),
+        Err(ExportError::Footage(FootageError::Empty { .. })) => return Ok(making),
         planned => planned?,
     };
     let stream = if place.1 == StreamId::MAIN { String::new() } else { format!("-{}", place.1) };

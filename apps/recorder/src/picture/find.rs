@@ -9,7 +9,7 @@ use keepwatch_picture::{REQUEST_BYTES_MAX, UNITS_MAX};
 use keepwatch_store::{RecordRef, Store};
 
 use super::ShowError;
-use crate::export::{ExportError, records_from_key};
+use crate::footage::{FootageError, read_index, records_from_key};
 
 /// Bytes of parameter sets and lengths that stand beside the pictures of a request.
 const BESIDE_BYTES: usize = 1 << 20;
@@ -65,13 +65,12 @@ pub(crate) fn find(
     store: &Store,
     (camera, stream): (CameraId, StreamId),
     at: WallTime,
-) -> Result<Search, ExportError> {
+) -> Result<Search, FootageError> {
     let records = records_from_key(store, (camera, stream), Span { from: at, to: at.plus(1) })?;
     let mut pictures: Vec<Picture> = Vec::new();
     let mut config: Option<TrackConfig> = None;
     for (record, reference) in records.iter().enumerate() {
-        let read = |source| ExportError::Read { camera, span: reference.info.label, source };
-        let index = store.read_index(reference).map_err(read)?;
+        let index = read_index(store, reference)?;
         let video = index.tracks.into_iter().enumerate().find(|(_, track)| track.config.kind.is_video());
         let Some((number, track)) = video else { continue };
         if config.as_ref().is_some_and(|config| *config != track.config) {

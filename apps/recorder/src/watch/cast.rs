@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::muxer::{Muxer, Piece, Sample};
 use super::ring::{Position, Ring, Taken};
 use crate::camera::StreamState;
-use crate::export::records_from_key;
+use crate::footage::records_from_key;
 use crate::serve::{Hub, Seen, Shown, Tracks, Watching};
 
 /// Samples that come together are shown within this time: one read of a socket brings several.

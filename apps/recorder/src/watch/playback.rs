@@ -12,10 +12,10 @@ use keepwatch_media::mp4::fragment::{
 };
 use keepwatch_media::mp4::{Mp4Error, TrackKind};
 use keepwatch_model::{CameraId, CodecKind, Span, StreamId, TICKS_PER_SECOND, TrackConfig, WallTime};
-use keepwatch_store::{ReadError, Record, RecordIndex, RecordRef, RecordTrack, Store, StoreError};
+use keepwatch_store::{ReadError, Record, RecordIndex, RecordRef, RecordTrack, Store};
 
 use super::sound::Sound;
-use crate::export::{ExportError, records_from_key};
+use crate::footage::{FootageError, bytes_of, read_index, records_from_key};
 
 /// Longest window of all frames.
 pub(crate) const WINDOW_TICKS_MAX: i64 = 600 * TICKS_PER_SECOND;
@@ -60,27 +60,9 @@ pub(crate) struct Wanted {
 /// Why there is nothing to play.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlaybackError {
-    /// Nothing is held in the window.
-    #[error("no footage of {camera} from {} to {}; its coverage says why", window.from, window.to)]
-    Empty {
-        /// Whose.
-        camera: CameraId,
-        /// Which labels.
-        window: Span,
-    },
-    /// The index cannot be read.
+    /// There is no footage, or none where it would begin.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The footage where it would begin cannot be read.
-    #[error("footage of {camera} from {}: {source}", span.from)]
-    Read {
-        /// Whose.
-        camera: CameraId,
-        /// Which record.
-        span: Span,
-        /// Why.
-        source: ReadError,
-    },
+    Footage(#[from] FootageError),
     /// What is held cannot be played as MP4.
     #[error("this footage cannot be played in a page: {0}")]
     Unplayable(#[from] Mp4Error),
@@ -132,16 +114,8 @@ impl Playback {
     /// When nothing is held there, or what is held cannot be read or played.
     pub(crate) fn plan(store: &Store, wanted: Wanted) -> Result<Self, PlaybackError> {
         let Wanted { camera, stream, window, frames, .. } = wanted;
-        let empty = || PlaybackError::Empty { camera, window };
-        let found = match records_from_key(store, (camera, stream), window) {
-            Ok(found) => found,
-            Err(ExportError::Store(error)) => return Err(error.into()),
-            Err(ExportError::Read { camera, span, source }) => {
-                return Err(PlaybackError::Read { camera, span, source });
-            }
-            Err(_) => return Err(empty()),
-        };
-        let found = reaching(found, window.from);
+        let empty = || FootageError::Empty { camera, window };
+        let found = reaching(records_from_key(store, (camera, stream), window)?, window.from);
         let mut records: VecDeque<RecordRef> = match frames {
             Frames::All => found.into(),
             Frames::Key => thinned(found, window),
@@ -158,10 +132,12 @@ impl Playback {
                 None => drop(records.pop_front()),
             }
         };
-        let Some(Chosen { video, sound }) = Chosen::of(&index, with_sound) else { return Err(empty()) };
+        let Some(Chosen { video, sound }) = Chosen::of(&index, with_sound) else {
+            return Err(empty().into());
+        };
         let clean = video.samples.get(first).map(|sample| video.label_of(sample)).ok_or_else(empty)?;
         if clean >= window.to {
-            return Err(empty());
+            return Err(empty().into());
         }
         let sound = match sound {
             Some(sound) if is_heard(store, &records, &index, sound) => Some(sound.clone()),
@@ -458,7 +434,7 @@ fn is_heard(store: &Store, records: &VecDeque<RecordRef>, first: &RecordIndex, s
 }
 
 /// The record that ends where `record` begins, if there is one.
-fn before(store: &Store, record: &RecordRef) -> Result<Option<RecordRef>, StoreError> {
+fn before(store: &Store, record: &RecordRef) -> Result<Option<RecordRef>, FootageError> {
     let from = record.info.label.from;
     let window = Span { from: from.plus(-SOUND_LATE_TICKS), to: from };
     let found = store.records(record.camera, record.stream, window)?;
@@ -526,23 +502,6 @@ fn step(shown: &[i64]) -> i64 {
     sorted.sort_unstable();
     let distances = sorted.windows(2).filter_map(|pair| pair.last()?.checked_sub(*pair.first()?));
     distances.filter(|distance| *distance > 0).min().unwrap_or(STEP_TICKS).min(TICKS_PER_SECOND)
-}
-
-/// The bytes of samples, which stand one behind the other.
-fn bytes_of<'a>(track: &RecordTrack, data: &'a [u8], places: std::ops::Range<usize>) -> &'a [u8] {
-    let samples = track.samples.get(places).unwrap_or_default();
-    let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return &[] };
-    let start = usize::try_from(first.offset_bytes).unwrap_or(usize::MAX);
-    let end = usize::try_from(u64::from(last.offset_bytes) + u64::from(last.bytes)).unwrap_or(usize::MAX);
-    data.get(start..end).unwrap_or_default()
-}
-
-fn read_index(store: &Store, record: &RecordRef) -> Result<RecordIndex, PlaybackError> {
-    store.read_index(record).map_err(|source| PlaybackError::Read {
-        camera: record.camera,
-        span: record.info.label,
-        source,
-    })
 }
 
 #[cfg(test)]

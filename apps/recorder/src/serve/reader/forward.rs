@@ -7,7 +7,7 @@ use keepwatch_recording::ledger::Ahead;
 use keepwatch_store::{RecordRef, StoreError};
 
 use super::{Archive, LOOK_UP_TICKS, Next, Read, STEPS_MAX};
-use crate::export::{ExportError, records_from_key};
+use crate::footage::{FootageError, records_from_key};
 
 /// Reads as it was recorded.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Forward {
         let Archive { store, stream, .. } = &self.archive;
         match records_from_key(store, (stream.camera, stream.id), window) {
             Ok(found) => Ok(found),
-            Err(ExportError::Store(error)) => Err(error),
+            Err(FootageError::Store(error)) => Err(error),
             // What decoding needs cannot be read, so it begins behind.
             Err(_) => self.records(window),
         }

@@ -236,7 +236,7 @@ fn windows_join_whatever_the_cut() {
             match Playback::plan(&site.store, site.wanted(from, to)) {
                 Ok(_) => {}
                 // A window inside of the hole.
-                Err(PlaybackError::Empty { .. }) => {
+                Err(PlaybackError::Footage(FootageError::Empty { .. })) => {
                     from = to;
                     continue;
                 }
@@ -361,7 +361,10 @@ fn where_nothing_is_held_it_says_so() {
         for frames in [Frames::All, Frames::Key] {
             let wanted = Wanted { frames, ..site.wanted(START.plus(from * SECOND), START.plus(to * SECOND)) };
             assert!(
-                matches!(Playback::plan(&site.store, wanted), Err(PlaybackError::Empty { .. })),
+                matches!(
+                    Playback::plan(&site.store, wanted),
+                    Err(PlaybackError::Footage(FootageError::Empty { .. }))
+                ),
                 "{from}"
             );
         }
