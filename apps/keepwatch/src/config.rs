@@ -5,6 +5,7 @@
 //! whether directories and disks can be used is asked by `check`, and found by `run`.
 
 mod camera;
+mod listen;
 mod password;
 mod reader;
 mod report;
@@ -26,6 +27,7 @@ use serde_spanned::Spanned;
 use toml::de::DeTable;
 
 pub(crate) use self::camera::CameraTable;
+use self::listen::Families;
 use self::reader::Table;
 pub(crate) use self::report::Report;
 pub(crate) use self::rtsp::{RtspUserTable, TlsTable};
@@ -245,16 +247,7 @@ impl ConfigFile {
         let listened = [&node.listen, &node.rtsp_listen, &node.rtsps_listen].into_iter().flatten();
         let fixed = listened.filter(|address| address.get_ref().port() != 0);
         let (given, usual): (Vec<_>, Vec<_>) = fixed.partition(|address| !address.span().is_empty());
-        for address in
-            given.iter().filter(|address| usual.iter().any(|usual| usual.get_ref() == address.get_ref()))
-        {
-            let what =
-                format!("address {} is that of the HTTP server", quoted(&address.get_ref().to_string()));
-            report.error(address.span(), what, "give one of them another, by listen or here");
-        }
-        duplicates(report, given.into_iter().map(|address| (address, address.get_ref())), |address| {
-            format!("address {}", quoted(&address.to_string()))
-        });
+        listen::check(report, &usual, &given, Families::of_machine());
         Self { node, disks, recorder, cameras, rtsp_users }
     }
 

@@ -370,15 +370,23 @@ fn no_address_is_listened_on_twice() {
     for (node, expected) in [
         (
             "rtsp_listen = [\"[::]:8554\", \"[::]:8322\"]\nrtsps_listen = \"[::]:8322\"",
-            "8:16: address \"[::]:8322\" is already used on line 7; every entry needs one of its own",
+            "8:16: address \"[::]:8322\" is already that on line 7; give one of them another",
         ),
         (
             "rtsp_listen = \"[::]:8443\"",
-            "7:15: address \"[::]:8443\" is that of the HTTP server; give one of them another, by listen or here",
+            "7:15: address \"[::]:8443\" is already that of the HTTP server; give one of them another, by listen or here",
+        ),
+        (
+            "rtsp_listen = \"[::1]:8443\"",
+            "7:15: address \"[::1]:8443\" and \"[::]:8443\" of the HTTP server have addresses in common; give one of them another port, by listen or here",
         ),
         (
             "listen = \"127.0.0.1:8554\"\nrtsp_listen = \"127.0.0.1:8554\"",
-            "8:15: address \"127.0.0.1:8554\" is already used on line 7; every entry needs one of its own",
+            "8:15: address \"127.0.0.1:8554\" is already that on line 7; give one of them another",
+        ),
+        (
+            "listen = \"[::]:8554\"\nrtsp_listen = \"[::1]:8554\"",
+            "8:15: address \"[::1]:8554\" and \"[::]:8554\" on line 7 have addresses in common; give one of them another port",
         ),
     ] {
         let mut told = complaints(&format!("{LEAST}[node]\n{node}\n"));
