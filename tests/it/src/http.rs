@@ -19,7 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Http {
     place: Place,
-    token: Option<String>,
+    shown: Shown,
+}
+
+/// How a client shows who it is.
+#[derive(Clone, Debug)]
+enum Shown {
+    Nothing,
+    Bearer(String),
+    /// As the node's own page does.
+    Cookie(String),
 }
 
 /// Where a server is.
@@ -49,7 +58,22 @@ pub struct Answer {
 impl Http {
     /// The server at `place`, without a login.
     pub const fn new(place: Place) -> Self {
-        Self { place, token: None }
+        Self { place, shown: Shown::Nothing }
+    }
+
+    /// The same server, without a login.
+    pub fn stranger(&self) -> Self {
+        Self::new(self.place.clone())
+    }
+
+    /// The same server, with a token of a session or of the API.
+    pub fn bearing(&self, token: &str) -> Self {
+        Self { place: self.place.clone(), shown: Shown::Bearer(token.to_owned()) }
+    }
+
+    /// The same server, as a page of its own that has the cookie `NAME=VALUE`.
+    pub fn page(&self, cookie: &str) -> Self {
+        Self { place: self.place.clone(), shown: Shown::Cookie(cookie.to_owned()) }
     }
 
     /// Where it is.
@@ -62,8 +86,18 @@ impl Http {
         let body = serde_json::json!({"user": user, "password": password});
         let answer = self.request("POST", "/api/v1/login", Some(&body))?;
         let token = answer.success()?["token"].as_str().map(str::to_owned);
-        self.token = Some(token.context("the answer to a login has no token")?);
+        self.shown = Shown::Bearer(token.context("the answer to a login has no token")?);
         Ok(())
+    }
+
+    /// Logs in anew, and returns the one session twice: as a program has it, and as a page.
+    pub fn session(&self, user: &str, password: &str) -> Result<(Self, Self)> {
+        let body = serde_json::json!({"user": user, "password": password});
+        let answer = self.stranger().request("POST", "/api/v1/login", Some(&body))?;
+        let told = answer.success()?;
+        let token = told["token"].as_str().context("the answer to a login has no token")?;
+        let cookie = answer.header("set-cookie").context("the answer to a login has no cookie")?;
+        Ok((self.bearing(token), self.page(cookie.split(';').next().unwrap_or_default())))
     }
 
     /// The JSON at `path`; an error when the status is not 200.
@@ -92,9 +126,7 @@ impl Http {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2VlcHdhdGNoIHRlc3RpbmcuLg==\r\n",
             self.place.host()
         );
-        if let Some(token) = &self.token {
-            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
-        }
+        request.push_str(&self.shown.headers());
         request.push_str("\r\n");
         let stream = connect(*address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -103,28 +135,32 @@ impl Http {
 
     /// Sends one request.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
-        self.send(method, path, &[], body)
+        self.request_text(method, path, &[], &body.map(Value::to_string).unwrap_or_default())
     }
 
     /// Sends one request with more headers.
     pub fn request_with(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
-        self.send(method, path, headers, None)
+        self.request_text(method, path, headers, "")
     }
 
-    fn send(
+    /// Sends one request with more headers and a body, which is called JSON unless it is empty.
+    pub fn request_text(
         &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: Option<&Value>,
+        body: &str,
     ) -> Result<Answer> {
         let mut stream = self.place.connect()?;
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let mut request =
-            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.place.host());
-        if let Some(token) = &self.token {
-            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        // Who asks for an upgrade keeps the connection; an answer that is none ends with its length.
+        let upgrades = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+        let connection = if upgrades { "Upgrade, close" } else { "close" };
+        let host = self.place.host();
+        let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: {connection}\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            request.push_str(&format!("Host: {host}\r\n"));
         }
+        request.push_str(&self.shown.headers());
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -133,9 +169,20 @@ impl Http {
                 .push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
         }
         request.push_str("\r\n");
-        request.push_str(&body);
+        request.push_str(body);
         stream.write_all(request.as_bytes())?;
-        Answer::read(&mut BufReader::new(stream)).with_context(|| format!("{method} {path}"))
+        let head = method == "HEAD";
+        Answer::read(&mut BufReader::new(stream), head).with_context(|| format!("{method} {path}"))
+    }
+}
+
+impl Shown {
+    fn headers(&self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::Bearer(token) => format!("Authorization: Bearer {token}\r\n"),
+            Self::Cookie(cookie) => format!("Cookie: {cookie}\r\nSec-Fetch-Site: same-origin\r\n"),
+        }
     }
 }
 
@@ -182,7 +229,12 @@ impl Answer {
         self.json()
     }
 
-    fn read(stream: &mut BufReader<Box<dyn Stream>>) -> Result<Self> {
+    /// The code of a problem; empty when it is none.
+    pub fn code(&self) -> String {
+        self.json().ok().and_then(|problem| problem["code"].as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    fn read(stream: &mut BufReader<Box<dyn Stream>>, head: bool) -> Result<Self> {
         let mut line = String::new();
         stream.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -195,6 +247,9 @@ impl Answer {
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let mut answer = Self { status, headers, body: Vec::new() };
+        if head || status == 101 {
+            return Ok(answer);
+        }
         if answer.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
             read_chunks(stream, &mut answer.body)?;
         } else {

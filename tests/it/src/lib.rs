@@ -6,6 +6,7 @@
 
 mod bar;
 mod cameras;
+mod description;
 mod http;
 mod movie;
 mod namespace;
@@ -17,6 +18,7 @@ mod websocket;
 
 pub use bar::read_bar;
 pub use cameras::Cameras;
+pub use description::{Description, Route};
 pub use http::{Answer, Http, Place};
 pub use movie::{Movie, Picture};
 pub use namespace::{Namespace, Network, namespaces};

@@ -18,6 +18,7 @@ mod live;
 mod onvif;
 mod paths;
 mod pictures;
+mod rights;
 mod scan;
 mod store;
 mod time;
