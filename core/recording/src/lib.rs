@@ -10,11 +10,13 @@
 //! - [`ledger`]: what is known of every second of a camera.
 //! - [`lineup`]: in which order footage is replayed, and where it is marked to end.
 //! - [`fetch`]: how one range of footage is fetched from another recorder, each frame once.
+//! - [`failover`]: when a standby records in the place of another recorder.
 //! - [`schedule`]: when a camera is to be recorded at all.
 //!
 //! Media does not pass through: these are told *that* a picture came, never the picture.
 
 pub mod cadence;
+pub mod failover;
 pub mod fetch;
 pub mod ledger;
 pub mod lineup;

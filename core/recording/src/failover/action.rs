@@ -1,0 +1,94 @@
+//! What a standby asks of its shell.
+
+use keepwatch_model::{CameraId, RoleId};
+
+use super::cover::{Cause, Claim};
+use super::event::Missed;
+use super::setup::Mode;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask a primary. What is answered carries this number.
+    Check {
+        /// Whom.
+        role: RoleId,
+        /// Grows with each check.
+        check: u64,
+    },
+    /// Fetch the configuration of a primary.
+    BackUp(RoleId),
+    /// See whether a picture of this camera can be received.
+    Try {
+        /// Whose.
+        role: RoleId,
+        /// Which.
+        camera: CameraId,
+    },
+    /// Record this camera, first what of it is in the pre-buffer.
+    Record {
+        /// Whose.
+        role: RoleId,
+        /// Which.
+        camera: CameraId,
+    },
+    /// Record it no more.
+    Rest {
+        /// Whose.
+        role: RoleId,
+        /// Which.
+        camera: CameraId,
+    },
+    /// Ask the coordination for the cover of a primary. Recording does not wait for the answer.
+    Claim(RoleId),
+    /// Tell the coordination that it is covered no more.
+    Release(RoleId),
+    /// Keep mode and cover of a primary, for the next start.
+    Keep(RoleId),
+    /// An operator must hear of it.
+    Tell(RoleId, Told),
+}
+
+/// What operators hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Checks fail in a row, the threshold is reached.
+    Failed(Missed),
+    /// It answers, and records none of the cameras that the standby receives.
+    RecordsNothing,
+    /// It answers again.
+    Returned,
+    /// Its version is not the standby's: it cannot be replaced or restored; it is covered as before.
+    VersionDiffers,
+    /// Its version is the standby's again.
+    VersionAgrees,
+    /// A failover of all its cameras began.
+    Began(Cause),
+    /// A failover is due, and the standby can record no more.
+    Waits,
+    /// It covers without knowing whether another does, or knows again.
+    ClaimIs(Claim),
+    /// Another standby covers it.
+    LeftToOther,
+    /// It is covered no more.
+    Ended(Ended),
+    /// One camera is covered, which its primary does not record.
+    CameraCovered(CameraId),
+    /// The primary records it again.
+    CameraReturned(CameraId),
+    /// Its mode is another.
+    ModeIs(Mode),
+}
+
+/// Why a cover ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// An operator stopped it.
+    Stopped,
+    /// The primary records again, with overlap.
+    FailedBack,
+    /// Another recorder plays the role, with overlap.
+    Replaced,
+    /// The primary answers again and never stopped recording.
+    NeverFailed,
+}

@@ -1,0 +1,100 @@
+//! A failover that runs: which cameras the standby records in the place of a primary.
+
+use std::collections::BTreeMap;
+
+use keepwatch_model::{CameraId, MonoTime, TICKS_PER_SECOND, WallTime};
+
+/// What both must hold of a camera before the standby rests: more than two clocks that agree disagree by, and more than a
+/// frame.
+const OVERLAP_TICKS: i64 = TICKS_PER_SECOND;
+
+/// Who started a failover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The standby, after the threshold.
+    Threshold,
+    /// An operator.
+    Operator,
+    /// It ran before the standby was restarted.
+    Restart,
+}
+
+/// Whether the coordination knows of a cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It was asked.
+    Asked,
+    /// It gave the cover to this standby.
+    Held,
+    /// It cannot be asked. Another standby may record the same, which harms nothing.
+    Unconfirmed,
+}
+
+/// Where a failover stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// All is covered.
+    Running,
+    /// Each camera is covered until the primary's footage overlaps.
+    Returning(Returning),
+}
+
+/// Why a failover is about to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Returning {
+    /// An operator asked for Failback.
+    Failback,
+    /// The role moved to another recorder.
+    Replaced,
+}
+
+/// A camera that the standby records.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Covered {
+    /// Where the primary's footage on disk ended by its last answer before.
+    before: Option<WallTime>,
+    /// Where the standby's ends; `None` before the first.
+    until: Option<WallTime>,
+}
+
+impl Covered {
+    pub(super) fn new(before: Option<WallTime>) -> Self {
+        Self { before, until: None }
+    }
+
+    pub(super) fn durable(&mut self, until: WallTime) {
+        self.until = Some(until);
+    }
+
+    pub(super) fn is_recorded(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Whether footage that the primary holds from `held_from` on joins the standby's without a hole.
+    pub(super) fn overlaps(&self, held_from: WallTime) -> bool {
+        self.until.is_none_or(|until| until.ticks_since(held_from) >= OVERLAP_TICKS)
+    }
+
+    /// The primary held footage of it before.
+    pub(super) fn was_held(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Whether the primary, which holds all from `held_from` on, held it all the time; what it did not hold before the failover
+    /// says nothing.
+    pub(super) fn never_stopped(&self, held_from: Option<WallTime>) -> bool {
+        self.before.is_none_or(|before| held_from.is_some_and(|from| from <= before))
+    }
+}
+
+/// The failover of a primary.
+#[derive(Debug)]
+pub(super) struct Cover {
+    pub(super) since: MonoTime,
+    pub(super) cause: Cause,
+    pub(super) claim: Claim,
+    pub(super) phase: Phase,
+    pub(super) cameras: BTreeMap<CameraId, Covered>,
+    /// Answers in a row by which the primary never stopped recording.
+    pub(super) never_failed: u32,
+}

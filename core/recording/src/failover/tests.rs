@@ -1,0 +1,764 @@
+//! A site in virtual time: primaries that answer or do not, and a standby that is asked what it records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use keepwatch_model::{CameraId, GapReason, Machine, MonoTime, RoleId, TICKS_PER_SECOND, WallTime};
+use proptest::prelude::*;
+
+use super::*;
+
+const VERSION: Version = Version { major: 1, minor: 2, protocol: 3 };
+const SECOND: Duration = Duration::from_secs(1);
+const MEGABIT: u64 = 1_000_000;
+
+/// Camera time runs with the clock that nobody sets.
+fn camera_time(now: MonoTime) -> WallTime {
+    WallTime::from_ticks(i64::try_from(now.since(MonoTime::ZERO).as_millis()).unwrap() * 90)
+}
+
+fn role(number: u8) -> RoleId {
+    RoleId([number; 16])
+}
+
+fn camera(number: u8) -> CameraId {
+    format!("cam{number}").parse().unwrap()
+}
+
+/// A primary as it really is.
+#[derive(Clone, Debug)]
+struct Recorder {
+    answers: bool,
+    epoch: u64,
+    version: Version,
+    /// Since when it records a camera; `None` while it does not.
+    recorded: BTreeMap<CameraId, Option<MonoTime>>,
+    /// Cameras that the standby cannot receive.
+    hidden: BTreeSet<CameraId>,
+}
+
+impl Recorder {
+    fn report(&self, now: MonoTime) -> Report {
+        let recorded = |since: &Option<MonoTime>| match since {
+            Some(since) => Recorded::Durable { from: camera_time(*since), until: camera_time(now) },
+            None => Recorded::Missing(GapReason::DiskGone),
+        };
+        let cameras = self.recorded.iter().map(|(camera, since)| CameraReport {
+            camera: *camera,
+            demand: Demand { bits_per_second: 4 * MEGABIT },
+            recorded: recorded(since),
+        });
+        Report { epoch: self.epoch, version: self.version, cameras: cameras.collect() }
+    }
+
+    fn records(&mut self, now: MonoTime, yes: bool) {
+        for since in self.recorded.values_mut() {
+            *since = yes.then_some(now);
+        }
+    }
+}
+
+/// The standby, its primaries, and what it was made to do.
+struct Site {
+    now: MonoTime,
+    standby: Standby,
+    recorders: BTreeMap<RoleId, Recorder>,
+    recording: BTreeSet<(RoleId, CameraId)>,
+    told: Vec<(RoleId, Told)>,
+    kept: BTreeSet<RoleId>,
+    /// What the coordination answers.
+    coordination: fn(RoleId) -> Event,
+    claims: usize,
+    /// What each primary answered last.
+    reports: BTreeMap<RoleId, Report>,
+    /// What rested, and whether the primary's footage overlapped by its last report.
+    rests: Vec<(RoleId, CameraId, bool)>,
+}
+
+impl Site {
+    /// So many primaries with so many cameras each, watched for ten seconds.
+    fn new(primaries: u8, cameras: u8) -> Self {
+        Self::with(primaries, cameras, Capacity { cameras: 1_000, bits_per_second: u64::MAX })
+    }
+
+    fn with(primaries: u8, cameras: u8, capacity: Capacity) -> Self {
+        let now = MonoTime::ZERO + 1_000 * SECOND;
+        let mut site = Self {
+            now,
+            standby: Standby::new(VERSION, Setup::default(), capacity),
+            recorders: BTreeMap::new(),
+            recording: BTreeSet::new(),
+            told: Vec::new(),
+            kept: BTreeSet::new(),
+            coordination: |role| Event::Claimed { role },
+            claims: 0,
+            reports: BTreeMap::new(),
+            rests: Vec::new(),
+        };
+        for number in 0..primaries {
+            let all = (0..cameras).map(camera);
+            let recorder = Recorder {
+                answers: true,
+                epoch: 1,
+                version: VERSION,
+                recorded: all.clone().map(|camera| (camera, Some(now))).collect(),
+                hidden: BTreeSet::new(),
+            };
+            site.recorders.insert(role(number), recorder);
+            site.register(number, Vec::new());
+        }
+        site.run(10 * SECOND);
+        site.told.clear();
+        site
+    }
+
+    fn register(&mut self, number: u8, covered: Vec<CameraId>) {
+        let cameras = self.recorders[&role(number)].recorded.keys();
+        let cameras = cameras.map(|camera| (*camera, Demand { bits_per_second: 4 * MEGABIT })).collect();
+        let (epoch, mode, priority) = (1, Mode::Auto, number);
+        self.event(Event::Registered(Registration {
+            role: role(number),
+            epoch,
+            mode,
+            priority,
+            cameras,
+            covered,
+        }));
+    }
+
+    fn primary(&mut self, number: u8) -> &mut Recorder {
+        self.recorders.get_mut(&role(number)).unwrap()
+    }
+
+    fn kill(&mut self, number: u8) {
+        let now = self.now;
+        self.primary(number).answers = false;
+        self.primary(number).records(now, false);
+    }
+
+    /// It is back, and records from here on.
+    fn repair(&mut self, number: u8) {
+        let now = self.now;
+        self.primary(number).answers = true;
+        self.primary(number).records(now, true);
+    }
+
+    fn event(&mut self, event: Event) {
+        let mut out = Vec::new();
+        self.standby.handle(self.now, event, &mut out);
+        self.carry_out(out);
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), Refusal> {
+        let mut out = Vec::new();
+        let done = self.standby.command(self.now, command, &mut out);
+        self.carry_out(out);
+        done
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Check { role, check } => {
+                    let recorder = &self.recorders[&role];
+                    let report = recorder.report(self.now);
+                    if recorder.answers {
+                        self.reports.insert(role, report.clone());
+                        self.event(Event::Answered { role, check, report });
+                    } else {
+                        self.event(Event::Missed { role, check, why: Missed::Disconnected });
+                    }
+                }
+                Action::Try { role, camera } => {
+                    let received = !self.recorders[&role].hidden.contains(&camera);
+                    self.event(Event::Tried { role, camera, received });
+                }
+                Action::Record { role, camera } => {
+                    assert!(self.recording.insert((role, camera)), "{camera} of {role} is recorded already");
+                }
+                Action::Rest { role, camera } => {
+                    assert!(self.recording.remove(&(role, camera)), "{camera} of {role} is not recorded");
+                    let overlaps = self.overlaps(role, camera);
+                    self.rests.push((role, camera, overlaps));
+                }
+                Action::Claim(role) => {
+                    self.claims += 1;
+                    self.event((self.coordination)(role));
+                }
+                Action::Tell(role, told) => self.told.push((role, told)),
+                Action::Keep(role) => {
+                    self.kept.insert(role);
+                }
+                Action::BackUp(_) | Action::Release(_) => {}
+            }
+        }
+    }
+
+    fn overlaps(&self, role: RoleId, camera: CameraId) -> bool {
+        let Some(report) = self.reports.get(&role) else { return false };
+        let said = report.cameras.iter().find(|said| said.camera == camera).unwrap();
+        // What the standby cannot receive it cannot hold either.
+        let hidden = self.recorders[&role].hidden.contains(&camera);
+        match said.recorded {
+            Recorded::Durable { from, .. } => hidden || camera_time(self.now) > from,
+            Recorded::Missing(_) | Recorded::NotWanted => false,
+        }
+    }
+
+    /// Time passes; what is covered becomes durable every second.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some((at, _)) = self.standby.deadline().filter(|(at, _)| *at <= end) {
+            self.now = self.now.max(at);
+            for (role, camera) in self.recording.clone() {
+                if !self.recorders[&role].hidden.contains(&camera) {
+                    self.event(Event::Durable { role, camera, until: camera_time(self.now) });
+                }
+            }
+            let mut out = Vec::new();
+            self.standby.timeout(self.now, &mut out);
+            self.carry_out(out);
+        }
+        self.now = end;
+    }
+
+    fn covered(&self, number: u8) -> usize {
+        self.recording.iter().filter(|(of, _)| *of == role(number)).count()
+    }
+
+    fn view(&self, number: u8) -> PrimaryView {
+        self.standby.monitoring().find(|view| view.role == role(number)).unwrap()
+    }
+
+    fn failover(&self, number: u8) -> Option<CoverView> {
+        self.standby.failovers().find(|view| view.role == role(number))
+    }
+
+    fn was_told(&self, number: u8, told: &Told) -> bool {
+        self.told.contains(&(role(number), told.clone()))
+    }
+}
+
+#[test]
+fn takes_over_at_the_threshold_and_not_before() {
+    let mut site = Site::new(2, 4);
+    site.kill(0);
+    site.run(2 * SECOND);
+    assert!(matches!(site.view(0).health, Health::Missed { misses: 2, .. }));
+    assert_eq!(site.covered(0), 0);
+    site.run(SECOND);
+    assert_eq!((site.covered(0), site.covered(1)), (4, 0));
+    let failover = site.failover(0).unwrap();
+    assert_eq!((failover.cause, failover.claim, failover.cameras), (Cause::Threshold, Claim::Held, 4));
+    assert!(site.was_told(0, &Told::Failed(Missed::Disconnected)));
+    assert!(site.kept.contains(&role(0)));
+    site.run(2 * SECOND);
+    assert_eq!(site.failover(0).unwrap().recorded, 4);
+}
+
+#[test]
+fn two_failures_in_a_row_are_forgotten_at_the_next_answer() {
+    let mut site = Site::new(1, 1);
+    for _ in 0..10 {
+        site.primary(0).answers = false;
+        site.run(2 * SECOND);
+        site.primary(0).answers = true;
+        site.run(SECOND);
+        assert_eq!(site.view(0).health, Health::Normal);
+    }
+    assert!(site.told.is_empty());
+}
+
+/// Nobody answers while nobody asks: a suspended standby must not call its primaries dead.
+#[test]
+fn a_standby_that_slept_calls_nobody_dead() {
+    let mut standby = Standby::new(VERSION, Setup::default(), Capacity { cameras: 10, bits_per_second: 0 });
+    let mut now = MonoTime::ZERO + SECOND;
+    let registration = Registration {
+        role: role(0),
+        epoch: 1,
+        mode: Mode::Auto,
+        priority: 0,
+        cameras: vec![(camera(0), Demand::default())],
+        covered: Vec::new(),
+    };
+    standby.handle(now, Event::Registered(registration), &mut Vec::new());
+    for _ in 0..20 {
+        now = now + 60 * SECOND;
+        let mut out = Vec::new();
+        standby.timeout(now, &mut out);
+        assert!(out.iter().any(|action| matches!(action, Action::Check { .. })));
+        assert!(
+            !out.iter().any(|action| matches!(action, Action::Record { .. } | Action::Tell(..))),
+            "{out:?}"
+        );
+    }
+    // The same silence, heard by one that is awake.
+    for _ in 0..4 {
+        now = now + SECOND;
+        standby.timeout(now, &mut Vec::new());
+    }
+    assert!(standby.monitoring().all(|view| matches!(view.health, Health::Failed { why: Missed::Late, .. })));
+}
+
+#[test]
+fn what_comes_of_an_earlier_check_is_no_answer() {
+    let mut site = Site::new(1, 1);
+    site.primary(0).answers = false;
+    site.run(2 * SECOND);
+    let report = site.recorders[&role(0)].report(site.now);
+    site.event(Event::Answered { role: role(0), check: 1, report });
+    assert!(matches!(site.view(0).health, Health::Missed { misses: 2, .. }));
+}
+
+#[test]
+fn in_manual_mode_only_an_operator_starts_it() {
+    let mut site = Site::new(1, 3);
+    site.command(Command::Choose(role(0), Mode::Manual)).unwrap();
+    assert_eq!(site.command(Command::Failover(role(0))), Err(Refusal::Normal));
+    site.kill(0);
+    site.run(60 * SECOND);
+    assert_eq!(site.covered(0), 0);
+    assert!(site.view(0).health.failed_since().is_some());
+    site.command(Command::Failover(role(0))).unwrap();
+    assert_eq!((site.covered(0), site.failover(0).unwrap().cause), (3, Cause::Operator));
+    assert_eq!(site.command(Command::Failover(role(0))), Err(Refusal::Running));
+}
+
+/// N5: the mode stands while a failover runs, and Stop sets it to Manual.
+#[test]
+fn stop_ends_at_once_and_sets_manual() {
+    let mut site = Site::new(1, 3);
+    assert_eq!(site.command(Command::Stop(role(0))), Err(Refusal::NotRunning));
+    site.kill(0);
+    site.run(4 * SECOND);
+    assert_eq!(site.command(Command::Choose(role(0), Mode::Manual)), Err(Refusal::Running));
+    assert_eq!(site.command(Command::Deregister(role(0))), Err(Refusal::Running));
+    site.command(Command::Stop(role(0))).unwrap();
+    assert_eq!((site.covered(0), site.view(0).mode), (0, Mode::Manual));
+    site.run(60 * SECOND);
+    assert_eq!(site.covered(0), 0, "it does not start again by itself");
+    site.command(Command::Deregister(role(0))).unwrap();
+    assert_eq!(site.standby.monitoring().count(), 0);
+    assert_eq!(site.command(Command::Failover(role(0))), Err(Refusal::Unknown));
+}
+
+/// N11: three primaries fail and there is room for one. Stop lets the next start, unless the waiting ones were set to Manual.
+#[test]
+fn capacity_decides_how_many_run_and_stop_lets_the_next_start() {
+    let capacity = Capacity { cameras: 4, bits_per_second: 100 * MEGABIT };
+    let mut site = Site::with(3, 4, capacity);
+    for number in [2, 1, 0] {
+        site.kill(number);
+    }
+    site.run(5 * SECOND);
+    assert_eq!([0, 1, 2].map(|number| site.covered(number)), [4, 0, 0], "by priority");
+    assert_eq!([1, 2].map(|number| site.view(number).waits), [true, true]);
+    assert_eq!(site.told.iter().filter(|(_, told)| *told == Told::Waits).count(), 2, "told once each");
+    assert_eq!(site.command(Command::Failover(role(2))), Err(Refusal::Full));
+    site.command(Command::Choose(role(1), Mode::Manual)).unwrap();
+    site.command(Command::Stop(role(0))).unwrap();
+    assert_eq!([0, 1, 2].map(|number| site.covered(number)), [0, 0, 4]);
+    site.command(Command::Stop(role(2))).unwrap();
+    site.command(Command::Failover(role(1))).unwrap();
+    assert_eq!([0, 1, 2].map(|number| site.covered(number)), [0, 4, 0]);
+    site.event(Event::Measured(Capacity { cameras: 9, ..capacity }));
+    site.command(Command::Failover(role(0))).unwrap();
+    assert_eq!([0, 1, 2].map(|number| site.covered(number)), [4, 4, 0]);
+}
+
+/// Part of a primary is better than nothing of it.
+#[test]
+fn a_primary_larger_than_the_standby_is_covered_as_far_as_that_reaches() {
+    let mut site = Site::with(1, 6, Capacity { cameras: 100, bits_per_second: 18 * MEGABIT });
+    site.kill(0);
+    site.run(4 * SECOND);
+    assert_eq!(site.covered(0), 4);
+    site.event(Event::Measured(Capacity { cameras: 5, bits_per_second: u64::MAX }));
+    assert_eq!(site.covered(0), 5);
+}
+
+/// N9: the repaired primary shows Normal, and both record until its footage overlaps.
+#[test]
+fn failback_leaves_an_overlap_of_every_camera() {
+    let mut site = Site::new(1, 3);
+    site.kill(0);
+    site.run(20 * SECOND);
+    assert_eq!(site.command(Command::Failback(role(0))), Err(Refusal::NotRepaired));
+    site.repair(0);
+    let from = site.now;
+    site.primary(0).recorded.insert(camera(2), None);
+    site.run(SECOND);
+    assert!(site.failover(0).unwrap().normal);
+    assert_eq!(site.covered(0), 3, "nothing rests before an operator asks");
+    site.run(10 * SECOND);
+    assert_eq!(site.covered(0), 3);
+    // One camera was interrupted a moment ago.
+    site.primary(0).recorded.insert(camera(0), Some(from + 11_500 * SECOND / 1_000));
+    site.run(SECOND);
+    site.command(Command::Failback(role(0))).unwrap();
+    assert_eq!(site.command(Command::Failback(role(0))), Err(Refusal::UnderWay));
+    site.run(5 * SECOND);
+    // The camera that the primary still does not record stays covered, alone.
+    assert_eq!(site.recording, BTreeSet::from([(role(0), camera(2))]));
+    assert!(site.failover(0).is_none());
+    assert_eq!(site.view(0).covered_alone, [camera(2)]);
+    assert!(site.was_told(0, &Told::Ended(Ended::FailedBack)));
+    let soon = site.now + SECOND / 3;
+    site.primary(0).recorded.insert(camera(2), Some(soon));
+    site.run(SECOND);
+    assert_eq!(site.covered(0), 1, "no overlap of a second yet");
+    site.run(2 * SECOND);
+    assert_eq!(site.covered(0), 0);
+    assert!(site.was_told(0, &Told::CameraReturned(camera(2))));
+}
+
+#[test]
+fn a_primary_that_fails_again_while_it_returns_is_covered_again() {
+    let mut site = Site::new(1, 2);
+    site.kill(0);
+    site.run(10 * SECOND);
+    site.repair(0);
+    site.primary(0).recorded.insert(camera(1), None);
+    site.run(SECOND);
+    site.command(Command::Failback(role(0))).unwrap();
+    site.run(SECOND);
+    assert_eq!(site.recording, BTreeSet::from([(role(0), camera(1))]));
+    site.kill(0);
+    site.run(5 * SECOND);
+    assert_eq!(site.covered(0), 2);
+    assert!(!site.failover(0).unwrap().returning);
+}
+
+/// It was restarted and records nothing: Failback would end the only recording.
+#[test]
+fn failback_to_a_primary_that_records_nothing_ends_nothing() {
+    let mut site = Site::new(1, 2);
+    site.kill(0);
+    site.run(10 * SECOND);
+    site.primary(0).answers = true;
+    site.run(SECOND);
+    site.command(Command::Failback(role(0))).unwrap();
+    site.run(60 * SECOND);
+    assert_eq!(site.covered(0), 2);
+    assert_eq!(site.command(Command::Failback(role(0))), Err(Refusal::NotRepaired));
+}
+
+/// Connected but not recording: the camera is covered while its primary lives, if the standby can receive it.
+#[test]
+fn a_camera_that_its_primary_does_not_record_is_covered_alone() {
+    let mut site = Site::new(1, 3);
+    site.primary(0).recorded.insert(camera(1), None);
+    site.primary(0).recorded.insert(camera(2), None);
+    site.primary(0).hidden.insert(camera(2));
+    site.run(2 * SECOND);
+    assert_eq!(site.covered(0), 0);
+    site.run(2 * SECOND);
+    assert_eq!(site.recording, BTreeSet::from([(role(0), camera(1))]));
+    assert!(site.failover(0).is_none());
+    assert_eq!(site.view(0).missing, [camera(1), camera(2)]);
+    // The other is tried again, and found.
+    site.primary(0).hidden.clear();
+    site.run(31 * SECOND);
+    assert_eq!(site.covered(0), 2);
+}
+
+#[test]
+fn a_primary_that_records_nothing_fails_as_a_whole() {
+    let mut site = Site::new(1, 3);
+    let now = site.now;
+    site.primary(0).records(now, false);
+    site.primary(0).hidden.insert(camera(2));
+    site.run(4 * SECOND);
+    assert!(matches!(site.view(0).health, Health::RecordsNothing { .. }));
+    assert_eq!((site.failover(0).unwrap().cameras, site.covered(0)), (3, 3));
+    assert!(site.was_told(0, &Told::RecordsNothing));
+}
+
+/// A dead camera is nobody's failure: neither its primary's nor the standby's to mend.
+#[test]
+fn cameras_that_nobody_receives_fail_no_primary() {
+    let mut site = Site::new(1, 2);
+    let now = site.now;
+    site.primary(0).records(now, false);
+    site.primary(0).hidden = [camera(0), camera(1)].into();
+    site.run(120 * SECOND);
+    assert_eq!((site.view(0).health, site.covered(0)), (Health::Normal, 0));
+    assert_eq!(site.view(0).missing.len(), 2);
+}
+
+/// Durable means on disk: what a primary says of a camera whose footage does not grow is not believed.
+#[test]
+fn footage_that_does_not_grow_is_not_recorded() {
+    let mut site = Site::new(1, 2);
+    let stuck = camera_time(site.now);
+    let mut check = 1_000;
+    let start = site.now;
+    while site.covered(0) == 0 && site.now < start + 60 * SECOND {
+        site.now = site.now + SECOND;
+        check += 1;
+        let primary = site.standby.primaries.get_mut(&role(0)).unwrap();
+        primary.watch.ask(check, site.now + SECOND);
+        let mut report = site.recorders[&role(0)].report(site.now);
+        report.cameras[0].recorded = Recorded::Durable { from: stuck.plus(-TICKS_PER_SECOND), until: stuck };
+        site.event(Event::Answered { role: role(0), check, report });
+    }
+    assert_eq!(site.recording, BTreeSet::from([(role(0), camera(0))]));
+    assert!((15..20).contains(&site.now.since(start).as_secs()));
+}
+
+#[test]
+fn of_two_standbys_the_second_rests_and_takes_over_from_the_first() {
+    let mut site = Site::new(1, 2);
+    site.coordination = |role| Event::HeldByOther { role };
+    site.kill(0);
+    site.run(30 * SECOND);
+    assert_eq!(site.covered(0), 0);
+    assert!(site.view(0).left_to_other);
+    let began = |site: &Site| site.told.iter().filter(|(_, told)| matches!(told, Told::Began(_))).count();
+    assert_eq!(began(&site), 1, "it does not begin again and again");
+    assert!(site.claims > 10, "and asks again and again");
+    site.coordination = |role| Event::Claimed { role };
+    site.run(3 * SECOND);
+    assert_eq!((site.covered(0), site.failover(0).unwrap().claim), (2, Claim::Held));
+}
+
+/// No lost majority stops recording.
+#[test]
+fn without_coordination_it_covers_unconfirmed_and_reconciles_later() {
+    let mut site = Site::new(1, 2);
+    site.coordination = |role| Event::Unclaimable { role };
+    site.kill(0);
+    site.run(10 * SECOND);
+    assert_eq!((site.covered(0), site.failover(0).unwrap().claim), (2, Claim::Unconfirmed));
+    site.coordination = |role| Event::Claimed { role };
+    site.run(3 * SECOND);
+    assert_eq!(site.failover(0).unwrap().claim, Claim::Held);
+    site.event(Event::Unclaimable { role: role(0) });
+    assert_eq!((site.covered(0), site.failover(0).unwrap().claim), (2, Claim::Unconfirmed));
+    site.coordination = |role| Event::HeldByOther { role };
+    site.run(3 * SECOND);
+    assert_eq!(site.covered(0), 0);
+}
+
+/// N10: the role moves in a new epoch, and a recorder of the old one never gets it back.
+#[test]
+fn replace_moves_the_role_and_the_old_recorder_stays_out() {
+    let mut site = Site::new(1, 2);
+    assert_eq!(site.command(Command::Replace(role(0))), Err(Refusal::Normal));
+    site.kill(0);
+    site.run(10 * SECOND);
+    site.command(Command::Replace(role(0))).unwrap();
+    assert_eq!(site.command(Command::Replace(role(0))), Err(Refusal::UnderWay));
+    assert_eq!(site.command(Command::Failback(role(0))), Err(Refusal::UnderWay));
+    site.event(Event::Replaced { role: role(0), epoch: 2 });
+    // The old one is back, in its old epoch, at the same address.
+    site.repair(0);
+    site.run(10 * SECOND);
+    assert_eq!(site.covered(0), 2);
+    assert!(matches!(site.view(0).health, Health::Failed { why: Missed::Superseded, .. }));
+    site.event(Event::Replaced { role: role(0), epoch: 2 });
+    site.primary(0).epoch = 2;
+    site.repair(0);
+    site.run(4 * SECOND);
+    assert_eq!(site.covered(0), 0);
+    assert_eq!(site.view(0).epoch, 2);
+    assert!(site.was_told(0, &Told::Ended(Ended::Replaced)));
+}
+
+#[test]
+fn a_replace_that_fails_leaves_the_failover_running() {
+    let mut site = Site::new(1, 2);
+    site.kill(0);
+    site.run(10 * SECOND);
+    site.command(Command::Replace(role(0))).unwrap();
+    site.event(Event::NotReplaced { role: role(0) });
+    site.run(10 * SECOND);
+    assert_eq!(site.covered(0), 2);
+    site.command(Command::Replace(role(0))).unwrap();
+}
+
+/// The standby's own line was cut, or the primary was too busy to answer: there is nothing to repair.
+#[test]
+fn a_primary_that_never_stopped_needs_no_failback() {
+    let mut site = Site::new(1, 2);
+    site.primary(0).answers = false;
+    site.run(20 * SECOND);
+    assert_eq!(site.covered(0), 2);
+    site.primary(0).answers = true;
+    site.run(4 * SECOND);
+    assert_eq!(site.covered(0), 0);
+    assert!(site.was_told(0, &Told::Ended(Ended::NeverFailed)));
+    assert_eq!(site.view(0).mode, Mode::Auto);
+    // One that was restarted did stop, however short.
+    site.kill(0);
+    site.run(4 * SECOND);
+    site.repair(0);
+    site.run(60 * SECOND);
+    assert_eq!(site.covered(0), 2);
+}
+
+#[test]
+fn a_failover_goes_on_after_a_restart_of_the_standby() {
+    let mut site = Site::new(1, 2);
+    site.kill(0);
+    site.run(10 * SECOND);
+    let capacity = Capacity { cameras: 10, bits_per_second: u64::MAX };
+    site.standby = Standby::new(VERSION, Setup::default(), capacity);
+    site.recording.clear();
+    site.register(0, vec![camera(0), camera(1)]);
+    assert_eq!((site.covered(0), site.failover(0).unwrap().cause), (2, Cause::Restart), "at once");
+    site.repair(0);
+    site.run(60 * SECOND);
+    assert_eq!(site.covered(0), 2, "and until an operator asks for Failback");
+}
+
+/// N15: a later mismatch is told, and cover goes on.
+#[test]
+fn another_version_is_told_and_covered_all_the_same() {
+    let mut site = Site::new(1, 2);
+    site.primary(0).version.minor += 1;
+    site.run(5 * SECOND);
+    assert!(site.view(0).version_differs);
+    assert_eq!(site.told, [(role(0), Told::VersionDiffers)]);
+    site.kill(0);
+    site.run(4 * SECOND);
+    assert_eq!(site.covered(0), 2);
+}
+
+#[test]
+fn a_setup_out_of_range_is_refused() {
+    let day = Duration::from_secs(86_400);
+    assert_eq!(Setup::new(SECOND, 600 * SECOND, 3), Ok(Setup::default()));
+    assert_eq!(Setup::default().takes_over_after_max(), 4 * SECOND);
+    assert_eq!(Setup::new(SECOND / 10, day, 3), Err(SetupError::CheckInterval(SECOND / 10)));
+    assert_eq!(Setup::new(SECOND, 30 * day, 3), Err(SetupError::BackupInterval(30 * day)));
+    assert_eq!(Setup::new(SECOND, day, 0), Err(SetupError::Threshold(0)));
+}
+
+/// Something that happens to the site, or time that passes.
+#[derive(Clone, Debug)]
+enum Step {
+    Kill(u8),
+    Hang(u8),
+    Repair(u8),
+    Lose(u8, u8),
+    Hide(u8, u8),
+    Run(u16),
+    Command(u8, u8),
+    Coordination(u8),
+    Room(usize),
+    Replaced(u8, bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        1 => (0..3u8).prop_map(Step::Kill),
+        1 => (0..3u8).prop_map(Step::Hang),
+        1 => (0..3u8).prop_map(Step::Repair),
+        1 => (0..3u8, 0..3u8).prop_map(|(primary, camera)| Step::Lose(primary, camera)),
+        1 => (0..3u8, 0..3u8).prop_map(|(primary, camera)| Step::Hide(primary, camera)),
+        4 => (100..9_000u16).prop_map(Step::Run),
+        3 => (0..6u8, 0..3u8).prop_map(|(command, primary)| Step::Command(command, primary)),
+        1 => (0..3u8).prop_map(Step::Coordination),
+        1 => (0..12usize).prop_map(Step::Room),
+        1 => (0..3u8, any::<bool>()).prop_map(|(primary, done)| Step::Replaced(primary, done)),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+fn apply(site: &mut Site, step: &Step) {
+    match *step {
+        Step::Kill(number) => site.kill(number),
+        Step::Hang(number) => site.primary(number).answers = false,
+        Step::Repair(number) => site.repair(number),
+        Step::Lose(number, which) => {
+            site.primary(number).recorded.insert(camera(which), None);
+        }
+        Step::Hide(number, which) => {
+            site.primary(number).hidden.insert(camera(which));
+        }
+        Step::Run(milliseconds) => site.run(Duration::from_millis(milliseconds.into())),
+        Step::Command(command, number) => {
+            let role = role(number);
+            let command = match command {
+                0 => Command::Choose(role, Mode::Auto),
+                1 => Command::Choose(role, Mode::Manual),
+                2 => Command::Failover(role),
+                3 => Command::Stop(role),
+                4 => Command::Failback(role),
+                _ => Command::Replace(role),
+            };
+            // A refusal is an answer; that it changes nothing is seen by what is recorded.
+            let before = site.recording.clone();
+            if site.command(command).is_err() {
+                assert_eq!(site.recording, before);
+            }
+        }
+        Step::Coordination(answer) => {
+            site.coordination = match answer {
+                0 => |role| Event::Claimed { role },
+                1 => |role| Event::HeldByOther { role },
+                _ => |role| Event::Unclaimable { role },
+            };
+        }
+        Step::Room(cameras) => site.event(Event::Measured(Capacity { cameras, bits_per_second: u64::MAX })),
+        Step::Replaced(number, done) => {
+            let (role, epoch) = (role(number), site.primary(number).epoch + 1);
+            if done {
+                site.primary(number).epoch = epoch;
+                site.event(Event::Replaced { role, epoch });
+            } else {
+                site.event(Event::NotReplaced { role });
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Whatever happens in whatever order: what is recorded is what the lists say, no camera is begun or ended twice (the site
+    /// asserts it), and a primary that is dead, in Auto mode and not another's is covered when there is room.
+    #[test]
+    fn what_is_recorded_is_what_the_lists_say(steps in steps()) {
+        let mut site = Site::new(3, 3);
+        for step in &steps {
+            apply(&mut site, step);
+            for number in 0..3 {
+                let (view, failover) = (site.view(number), site.failover(number));
+                let whole = failover.map_or(0, |failover| failover.cameras);
+                prop_assert_eq!(site.covered(number), whole + view.covered_alone.len());
+            }
+        }
+        site.event(Event::Measured(Capacity { cameras: 100, bits_per_second: u64::MAX }));
+        site.coordination = |role| Event::Claimed { role };
+        let modes = [0, 1, 2].map(|number| site.view(number).mode);
+        for number in 0..3 {
+            site.kill(number);
+        }
+        site.run(20 * SECOND);
+        for (number, mode) in (0..3).zip(modes) {
+            if mode == Mode::Auto {
+                prop_assert_eq!(site.covered(number), 3, "primary {}", number);
+            }
+        }
+    }
+
+    /// A camera rests only when its primary's footage overlaps by what it last said, unless an operator stopped it, another
+    /// standby records, or the primary never stopped.
+    #[test]
+    fn only_overlap_or_an_operator_ends_a_cover(steps in steps()) {
+        let mut site = Site::new(3, 3);
+        for step in &steps {
+            site.told.clear();
+            site.rests.clear();
+            apply(&mut site, step);
+            for (role, camera, overlaps) in &site.rests {
+                let told = |told: Told| site.told.contains(&(*role, told));
+                let allowed = told(Told::Ended(Ended::Stopped))
+                    || told(Told::Ended(Ended::NeverFailed))
+                    || told(Told::LeftToOther);
+                prop_assert!(*overlaps || allowed, "{} of {} rests", camera, role);
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What a standby knows of one primary: whether it answers, and which of its cameras reach its disks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use keepwatch_model::{CameraId, MonoTime, WallTime};
+
+use super::event::{CameraReport, Missed, Recorded};
+use super::setup::Demand;
+
+/// A camera whose footage is said to be on disk is believed no more when the end of it has not moved for so long: the slowest
+/// camera's pictures are ten seconds apart, and a record is closed and flushed in less than three.
+const STILL_MAX: Duration = Duration::from_secs(15);
+/// A camera that could not be received is tried again after so long.
+const TRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How a primary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It has not been heard since the standby watches it.
+    Unheard,
+    /// It answers.
+    Normal,
+    /// So many checks in a row failed, fewer than the threshold.
+    Missed {
+        /// How many.
+        misses: u32,
+        /// Why the last did.
+        why: Missed,
+    },
+    /// It does not answer: checks fail, as many as the threshold or more.
+    Failed {
+        /// When the threshold was reached.
+        since: MonoTime,
+        /// Why the last check failed.
+        why: Missed,
+    },
+    /// It answers, and records none of the cameras that the standby receives.
+    RecordsNothing {
+        /// Since when.
+        since: MonoTime,
+    },
+}
+
+impl Health {
+    /// All of its cameras are to be covered, and since when.
+    pub fn failed_since(self) -> Option<MonoTime> {
+        match self {
+            Self::Failed { since, .. } | Self::RecordsNothing { since } => Some(since),
+            Self::Unheard | Self::Normal | Self::Missed { .. } => None,
+        }
+    }
+
+    /// The last check was answered.
+    pub fn answers(self) -> bool {
+        matches!(self, Self::Normal | Self::RecordsNothing { .. })
+    }
+}
+
+/// What came of the attempt to receive a camera that its primary does not record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    Untried,
+    Trying,
+    Received,
+    NotReceived { since: MonoTime },
+}
+
+/// A camera of the primary.
+#[derive(Debug)]
+pub(super) struct Camera {
+    pub(super) demand: Demand,
+    /// What the last answer said; `None` when it did not name the camera, or before the first.
+    recorded: Option<Recorded>,
+    /// When the end of its footage was last seen to move.
+    moved: MonoTime,
+    /// Answers in a row that told of no new footage.
+    misses: u32,
+    reach: Reach,
+}
+
+impl Camera {
+    pub(super) fn new(demand: Demand, now: MonoTime) -> Self {
+        Self { demand, recorded: None, moved: now, misses: 0, reach: Reach::Untried }
+    }
+
+    /// Takes up what an answer says, `None` when it says nothing of this camera.
+    fn reported(&mut self, now: MonoTime, report: Option<&CameraReport>) {
+        let before = self.held_until();
+        self.recorded = report.map(|report| report.recorded);
+        if self.held_until() != before {
+            self.moved = now;
+        }
+        if let Some(report) = report {
+            self.demand = report.demand;
+        }
+        let held = match self.recorded {
+            Some(Recorded::Durable { .. }) => now.since(self.moved) < STILL_MAX,
+            Some(Recorded::NotWanted) => true,
+            Some(Recorded::Missing(_)) | None => false,
+        };
+        if held {
+            self.misses = 0;
+            self.reach = Reach::Untried;
+        } else {
+            self.misses = self.misses.saturating_add(1);
+        }
+    }
+
+    /// The primary is to record it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.recorded != Some(Recorded::NotWanted)
+    }
+
+    /// The primary does not record it, by so many answers in a row as `threshold`.
+    pub(super) fn is_missing(&self, threshold: u32) -> bool {
+        self.misses >= threshold
+    }
+
+    /// The primary does not record it and the standby can.
+    pub(super) fn counts(&self, threshold: u32) -> bool {
+        self.is_missing(threshold) && self.reach == Reach::Received
+    }
+
+    /// Since when, in camera time, the primary holds all of it; `None` while it does not record it.
+    pub(super) fn held_from(&self) -> Option<WallTime> {
+        match self.recorded {
+            Some(Recorded::Durable { from, .. }) if self.misses == 0 => Some(from),
+            Some(Recorded::Durable { .. } | Recorded::Missing(_) | Recorded::NotWanted) | None => None,
+        }
+    }
+
+    /// Where the footage ends that the primary was last known to hold.
+    pub(super) fn held_until(&self) -> Option<WallTime> {
+        match self.recorded {
+            Some(Recorded::Durable { until, .. }) => Some(until),
+            Some(Recorded::Missing(_) | Recorded::NotWanted) | None => None,
+        }
+    }
+
+    /// Whether it is to be tried now; then it is being tried.
+    pub(super) fn take_try(&mut self, now: MonoTime, threshold: u32) -> bool {
+        let due = match self.reach {
+            Reach::Untried => true,
+            Reach::NotReceived { since } => now.since(since) >= TRY_INTERVAL,
+            Reach::Trying | Reach::Received => false,
+        };
+        let due = due && self.is_missing(threshold);
+        if due {
+            self.reach = Reach::Trying;
+        }
+        due
+    }
+
+    /// What came of the attempt. Late news, when it is recorded again, is no news.
+    pub(super) fn tried(&mut self, now: MonoTime, received: bool) {
+        if self.reach == Reach::Trying {
+            self.reach = if received { Reach::Received } else { Reach::NotReceived { since: now } };
+        }
+    }
+}
+
+/// One primary under watch.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) health: Health,
+    pub(super) cameras: BTreeMap<CameraId, Camera>,
+    /// Its version is not the standby's.
+    pub(super) version_differs: bool,
+    /// The check that is under way.
+    asked: Option<u64>,
+    /// When the check under way has failed and the next is due.
+    pub(super) check_at: MonoTime,
+    /// When its configuration is to be fetched again.
+    pub(super) backup_at: MonoTime,
+}
+
+impl Watch {
+    pub(super) fn new(now: MonoTime, cameras: &[(CameraId, Demand)]) -> Self {
+        let cameras = cameras.iter().map(|(camera, demand)| (*camera, Camera::new(*demand, now))).collect();
+        Self {
+            health: Health::Unheard,
+            cameras,
+            version_differs: false,
+            asked: None,
+            check_at: now,
+            backup_at: now,
+        }
+    }
+
+    /// Begins check `number`; whether the one before was not answered.
+    pub(super) fn ask(&mut self, number: u64, next: MonoTime) -> bool {
+        self.check_at = next;
+        self.asked.replace(number).is_some()
+    }
+
+    /// Whether `number` is the check under way, which is over now. What comes of an earlier one comes too late.
+    pub(super) fn ends(&mut self, number: u64) -> bool {
+        let ends = self.asked == Some(number);
+        if ends {
+            self.asked = None;
+        }
+        ends
+    }
+
+    /// A check failed. Whether that makes the primary a failed one.
+    pub(super) fn missed(&mut self, now: MonoTime, why: Missed, threshold: u32) -> bool {
+        let misses = match self.health {
+            Health::Unheard | Health::Normal => 1,
+            // It answered until now: what it does not record is covered, and it is not called dead at once.
+            Health::RecordsNothing { .. } => 1,
+            Health::Missed { misses, .. } => misses.saturating_add(1),
+            Health::Failed { since, .. } => {
+                self.health = Health::Failed { since, why };
+                return false;
+            }
+        };
+        let fails = misses >= threshold;
+        self.health = if fails { Health::Failed { since: now, why } } else { Health::Missed { misses, why } };
+        fails
+    }
+
+    /// A check was answered. Whether the primary had failed before.
+    pub(super) fn answered(&mut self, now: MonoTime, reports: &[CameraReport]) -> bool {
+        let returns = matches!(self.health, Health::Failed { .. });
+        if !self.health.answers() {
+            self.health = Health::Normal;
+        }
+        let mut named: BTreeMap<CameraId, &CameraReport> =
+            reports.iter().map(|report| (report.camera, report)).collect();
+        for (camera, known) in &mut self.cameras {
+            known.reported(now, named.remove(camera));
+        }
+        for (camera, report) in named {
+            let mut known = Camera::new(report.demand, now);
+            known.reported(now, Some(report));
+            self.cameras.insert(camera, known);
+        }
+        returns
+    }
+
+    /// The cameras are those of a fresh backup.
+    pub(super) fn backed_up(&mut self, now: MonoTime, cameras: &[(CameraId, Demand)]) {
+        let configured: BTreeMap<CameraId, Demand> = cameras.iter().copied().collect();
+        self.cameras.retain(|camera, _| configured.contains_key(camera));
+        for (camera, demand) in configured {
+            self.cameras.entry(camera).or_insert_with(|| Camera::new(demand, now)).demand = demand;
+        }
+    }
+
+    /// Looks whether the primary, which answers, records nothing of what the standby receives. Whether that began.
+    pub(super) fn look(&mut self, now: MonoTime, threshold: u32) -> bool {
+        let wanted = || self.cameras.values().filter(|camera| camera.is_wanted());
+        let nothing = wanted().all(|camera| camera.is_missing(threshold));
+        let nothing = nothing && wanted().any(|camera| camera.counts(threshold));
+        let (health, began) = match (self.health, nothing) {
+            (Health::Normal, true) => (Health::RecordsNothing { since: now }, true),
+            (Health::RecordsNothing { .. }, false) => (Health::Normal, false),
+            (health, _) => (health, false),
+        };
+        self.health = health;
+        began
+    }
+}
