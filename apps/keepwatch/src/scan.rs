@@ -136,18 +136,9 @@ mod tests {
     use super::*;
 
     fn device(name: &str, hardware: &str) -> Found {
-        Found {
-            endpoint: "urn:uuid:1".to_owned(),
-            address: "http://192.0.2.10/onvif/device_service".parse().unwrap(),
-            addresses: Vec::new(),
-            name: name.to_owned(),
-            hardware: hardware.to_owned(),
-            location: String::new(),
-            profiles: Vec::new(),
-            types: Vec::new(),
-            senders: Vec::new(),
-            interface: None,
-        }
+        let address = "http://192.0.2.10/onvif/device_service".parse().unwrap();
+        let silent = Found::silent("urn:uuid:1".to_owned(), address);
+        Found { name: name.to_owned(), hardware: hardware.to_owned(), ..silent }
     }
 
     #[test]

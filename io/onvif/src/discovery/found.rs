@@ -42,6 +42,22 @@ pub struct Found {
 }
 
 impl Found {
+    /// A device of which nothing but its name and address is known.
+    pub const fn silent(endpoint: String, address: Url) -> Self {
+        Self {
+            endpoint,
+            address,
+            addresses: Vec::new(),
+            name: String::new(),
+            hardware: String::new(),
+            location: String::new(),
+            profiles: Vec::new(),
+            types: Vec::new(),
+            senders: Vec::new(),
+            interface: None,
+        }
+    }
+
     /// What a device said of itself that was heard from `sender`. `interface` is the one it was found by, and `reached` are
     /// those whose subnets count as near. `None` when there is no address to reach it at.
     pub(super) fn new(
@@ -54,9 +70,8 @@ impl Found {
             Some(interface) => std::slice::from_ref(interface),
             None => reached,
         };
+        let address = address(&target.addresses, sender, near)?;
         Some(Self {
-            endpoint: target.endpoint.clone(),
-            address: address(&target.addresses, sender, near)?,
             addresses: target.addresses.clone(),
             name: scope(target, "name/"),
             hardware: scope(target, "hardware/"),
@@ -65,6 +80,7 @@ impl Found {
             types: target.types.iter().map(|name| type_name(name).to_owned()).collect(),
             senders: vec![sender],
             interface: interface.map(|interface| interface.name.clone()),
+            ..Self::silent(target.endpoint.clone(), address)
         })
     }
 
