@@ -3,7 +3,7 @@ import type { Camera, NodeStatus, Snapshot, StatusMessage } from './api/types';
 import { type Known, reduce } from './store';
 
 const camera = (recording: boolean): Camera => ({ id: 'gate', recording, streams: [{ stream: 'main' }] }) as unknown as Camera;
-const snapshot = (): Snapshot => ({ node: { name: 'n', now: '1' } as unknown as NodeStatus, cameras: { gate: camera(true) } });
+const snapshot = (): Snapshot => ({ node: { name: 'n', now: '1' } as unknown as NodeStatus, cameras: { gate: camera(true) }, exports: {}, scans: {} });
 
 function known(): Known {
   const outcome = reduce(null, { seq: 7, type: 'snapshot', value: snapshot() });
@@ -61,6 +61,11 @@ describe('the account is lost', () => {
   it('when a change comes before the snapshot', () => {
     expect(reduce(null, { seq: 1, type: 'alive', now: '1' }).kind).toBe('lost');
   });
+});
+
+it('a snapshot of a node that knows no exports and scans has none', () => {
+  const value = { node: { name: 'n' }, cameras: {} } as unknown as Snapshot;
+  expect(after({ seq: 1, type: 'snapshot', value }).value).toMatchObject({ exports: {}, scans: {} });
 });
 
 it('a snapshot begins anew, whatever its number', () => {

@@ -26,7 +26,8 @@ const PATH_PARTS_MAX = 8;
 export function reduce(known: Known | null, message: StatusMessage): Outcome {
   if (message.type === 'snapshot') {
     if (!isObject(message.value)) return { kind: 'lost', why: 'a snapshot without a value' };
-    const value = { ...message.value, cameras: message.value.cameras ?? {} };
+    const { cameras = {}, exports = {}, scans = {} } = message.value as Partial<Snapshot>;
+    const value = { ...message.value, cameras, exports, scans };
     return { kind: 'known', known: { seq: message.seq, value } };
   }
   if (known === null) return { kind: 'lost', why: 'a change before the snapshot' };

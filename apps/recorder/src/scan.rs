@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keepwatch_model::{CameraId, WallTime};
-use keepwatch_onvif::discovery::{self, AddressRange, Findings, Found, ScanProgress};
+use keepwatch_onvif::discovery::{self, AddressRange, Findings, Found, ScanProgress, Unreachable};
 use tokio::sync::watch;
 
 /// Longest id that is made of a name, in characters, which leaves four of an id's 31 for a number.
@@ -58,13 +58,15 @@ pub(crate) struct ScanState {
     /// When it ended; `None` while it runs.
     pub(crate) ended: Option<WallTime>,
     /// The cameras found until now.
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Arc<Vec<Found>>,
     /// Single addresses that were asked, of how many.
     pub(crate) asked: (usize, usize),
     /// Who answered and is no camera; counted at the end.
     pub(crate) others: usize,
     /// What could not be searched, and why.
     pub(crate) failed: Vec<String>,
+    /// Cameras that answered and have no address that can be configured; told at the end.
+    pub(crate) unreachable: Vec<Unreachable>,
 }
 
 /// The scan of a node: the one that runs, or the last.
@@ -101,10 +103,11 @@ impl Scans {
             id,
             since: now,
             ended: None,
-            found: Vec::new(),
+            found: Arc::default(),
             asked: (0, wanted.ranges.iter().map(|range| range.addresses().count()).sum()),
             others: 0,
             failed: Vec::new(),
+            unreachable: Vec::new(),
         };
         let state = Arc::new(Mutex::new(state));
         let (stop, stopped) = watch::channel(false);
@@ -113,11 +116,15 @@ impl Scans {
         Ok(id)
     }
 
+    /// How the last scan stands; `None` when there was none.
+    pub(crate) fn last(&self) -> Option<ScanState> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|job| lock(&job.state).clone())
+    }
+
     /// How a scan stands; `None` when it is not the last.
     pub(crate) fn state(&self, id: u64) -> Option<ScanState> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = last.as_ref().map(|job| lock(&job.state).clone());
-        state.filter(|state| state.id == id)
+        self.last().filter(|state| state.id == id)
     }
 
     /// Ends a scan, if it runs; `false` when it is not the last.
@@ -147,7 +154,7 @@ async fn run(
         ScanProgress::Found(device) => {
             let mut state = lock(&state);
             if state.found.len() < FOUND_MAX {
-                state.found.push(device.clone());
+                Arc::make_mut(&mut state.found).push(device.clone());
             }
         }
         ScanProgress::Asked { done, all } => lock(&state).asked = (done, all),
@@ -155,9 +162,10 @@ async fn run(
     let found = found.await;
     let mut state = lock(&state);
     match found {
-        Ok(Findings { devices, others, failed, .. }) => {
+        Ok(Findings { devices, others, unreachable, counts: _, failed }) => {
             // What was heard of a device later is in the findings only.
-            state.found = devices;
+            state.found = Arc::new(devices);
+            state.unreachable = unreachable;
             state.others = others;
             state.failed =
                 failed.into_iter().map(|(interface, error)| format!("{interface}: {error}")).collect();
@@ -176,18 +184,9 @@ mod tests {
     use super::*;
 
     fn device(name: &str, hardware: &str) -> Found {
-        Found {
-            endpoint: "urn:uuid:1".to_owned(),
-            address: "http://192.0.2.10/onvif/device_service".parse().unwrap(),
-            addresses: Vec::new(),
-            name: name.to_owned(),
-            hardware: hardware.to_owned(),
-            location: String::new(),
-            profiles: Vec::new(),
-            types: Vec::new(),
-            senders: Vec::new(),
-            interface: None,
-        }
+        let address = "http://192.0.2.10/onvif/device_service".parse().unwrap();
+        let silent = Found::silent("urn:uuid:1".to_owned(), address);
+        Found { name: name.to_owned(), hardware: hardware.to_owned(), ..silent }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 import { formatTime } from '../time';
 import type {
   Camera, CameraConfig, CameraTest, CoverageItem, ExportJob, ExportOrder, FrameItem, Page, ProblemDocument,
-  Role, Scan, Session, SessionItem, SetGrants, StreamName, Token, User,
+  Role, Session, SessionItem, SetGrants, StreamName, Token, User,
 } from './types';
 
 const ROOT = 'api/v1';
@@ -149,7 +149,6 @@ export const api = {
     json<CameraTest>('POST', ['cameras', 'test'], {}, config, signal),
   startScan: (addresses: string[]) =>
     json<{ id: string }>('POST', ['scans'], {}, addresses.length > 0 ? { addresses } : {}),
-  scan: (id: string) => json<Scan>('GET', ['scans', id]),
   stopScan: (id: string) => json<void>('DELETE', ['scans', id]),
 
   coverage: (camera: string, window: Window, buckets?: number, signal?: AbortSignal) =>
@@ -158,7 +157,6 @@ export const api = {
   frames: async (camera: string, window: Window, stream: StreamName, signal?: AbortSignal) =>
     (await json<Page<FrameItem>>('GET', ['cameras', camera, 'frames'], { ...times(window), stream }, undefined, signal)).items,
 
-  exports: () => all<ExportJob>(['exports']),
   addExport: (order: ExportOrder) => json<ExportJob>('POST', ['exports'], {}, order),
   removeExport: (id: string) => json<void>('DELETE', ['exports', id]),
 };

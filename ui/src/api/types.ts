@@ -97,6 +97,10 @@ export interface NodeStatus {
 export interface Snapshot {
   node: NodeStatus;
   cameras: Record<string, Camera>;
+  /** Exports of cameras at all of which one is operator. */
+  exports: Record<string, ExportJob>;
+  /** The last search for cameras, for administrators. */
+  scans: Record<string, Scan>;
 }
 
 /** What the status socket sends; `seq` grows by one from message to message. */
@@ -199,6 +203,10 @@ export interface Scan {
   id: string;
   running: boolean;
   since: string;
+  /** What could not be searched, and why. */
+  failed: string[];
+  /** Cameras that answered and have no address that can be configured. */
+  unreachable: { address: string; interface: string | null }[];
   items: ScanItem[];
 }
 

@@ -259,6 +259,9 @@ export const en = {
     stop: 'Stop',
     scanning: (n: number, seconds: number) => `Scanning for ${seconds} s: ${count(n, 'camera', 'cameras')} found`,
     scanned: (n: number) => `Scan ended: ${count(n, 'camera', 'cameras')} found`,
+    notSearched: 'Not reached by the scan',
+    linkOnly: (address: string, by: string | null) =>
+      `A camera answered from ${address}${by === null ? '' : ` by ${by}`} and has no address that can be configured. Give it one of IPv4, or one of IPv6 that is not its link's alone.`,
     scanRange: 'Addresses to ask besides (optional)',
     scanRangeHelp: 'For cameras behind a router: addresses or ranges such as 192.0.2.0/24, with spaces between.',
     found: 'Found',

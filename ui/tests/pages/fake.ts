@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Camera, CoverageItem, ExportJob, Role, ScanItem, StreamName } from '../../src/api/types';
+import type { Camera, CoverageItem, ExportJob, Role, Scan, ScanItem, StreamName } from '../../src/api/types';
 import { formatTime, parseTime } from '../../src/time';
 import { FPS, type Fragments, fragments, jpeg, LOOP_S, moved } from './media';
 
@@ -70,6 +70,7 @@ export class FakeNode {
   #all: Fragments = fragments('all');
   #key: Fragments = fragments('key');
   #jpeg: Buffer | null = null;
+  #scan: Scan | null = null;
   #seq = new WeakMap<Line, number>();
   #status = new Set<Line>();
   #live_lines = new Map<Line, (ms: number) => void>();
@@ -104,7 +105,7 @@ export class FakeNode {
 
   /** Tells every page of a change of a camera. */
   change(id: string): void {
-    for (const line of this.#status) this.#tell(line, { type: 'change', path: ['cameras', id], value: this.#camera(id) });
+    this.#tellAll(['cameras', id], this.#camera(id));
   }
 
   /** Breaks every live socket. */
@@ -220,14 +221,15 @@ export class FakeNode {
       case 'POST cameras':
         this.added.push(body);
         this.cameras.push({ id: String(body['id']), name: String(body['name']) });
-        for (const line of this.#status) this.#tell(line, { type: 'change', path: ['cameras', String(body['id'])], value: this.#camera(String(body['id'])) });
+        this.change(String(body['id']));
         return { value: body, status: 201 };
       case 'POST scans':
+        this.#scan = {
+          id: 'scan1', running: false, since: formatTime(Date.now() - 10_000), failed: [],
+          unreachable: [{ address: 'fe80::7', interface: 'eth0' }], items: this.scanned,
+        };
+        this.#tellAll(['scans', 'scan1'], this.#scan);
         return { value: { id: 'scan1' }, status: 201 };
-      case 'GET scans/*':
-        return { value: { id, running: false, since: formatTime(Date.now() - 10_000), items: this.scanned } };
-      case 'GET exports':
-        return { value: { items: this.exports, next: null } };
       case 'POST exports': {
         const job: ExportJob = {
           id: `e${this.exports.length + 1}`, state: 'running', progress: 0.41, bytes_done: 87_000_000, bytes_total: 212_000_000, seconds_left: 38,
@@ -235,10 +237,12 @@ export class FakeNode {
           expires: null, file: null, error: null,
         };
         this.exports.push(job);
+        this.#tellAll(['exports', job.id], job);
         return { value: job, status: 201 };
       }
       case 'DELETE exports/*':
         this.exports = this.exports.map((job) => (job.id === id ? { ...job, state: 'cancelled' } : job));
+        this.#tellAll(['exports', id], this.exports.find((job) => job.id === id));
         return { value: null, status: 204 };
       default:
         return undefined;
@@ -345,10 +349,16 @@ export class FakeNode {
     this.#tell(line, { type: 'snapshot', value: {
       node: { name: 'north gate', version: '0.1.0', started: formatTime(this.footage_from), now: formatTime(Date.now()), cameras: this.cameras.length, recording: 0, disks: [] },
       cameras: Object.fromEntries(this.cameras.map(({ id }) => [id, this.#camera(id)])),
+      exports: Object.fromEntries(this.exports.map((job) => [job.id, job])),
+      scans: this.#scan === null ? {} : { [this.#scan.id]: this.#scan },
     } });
     this.#every(500, line, () => {
       if (!this.silent) this.#tell(line, { type: 'alive', now: formatTime(Date.now()) });
     });
+  }
+
+  #tellAll(path: string[], value: unknown): void {
+    for (const line of this.#status) this.#tell(line, { type: 'change', path, value });
   }
 
   #tell(line: Line, message: Record<string, unknown>): void {

@@ -176,6 +176,7 @@ describe.each(['dark', 'light'] as const)('%s', (scheme) => {
     await site.go('Cameras');
     await page.getByRole('button', { name: 'Scan', exact: true }).click();
     await page.getByText('Scan ended: 3 cameras found').waitFor();
+    await page.getByText('A camera answered from fe80::7 by eth0 and has no address').waitFor();
     for (const box of await page.getByRole('checkbox', { name: 'Choose Lobby' }).all()) await box.check();
     await site.shot(`cameras-${scheme}`);
     await site.accessible();

@@ -58,7 +58,7 @@ pub(super) struct Ordered {
 }
 
 /// An export job.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 #[schema(as = Export)]
 pub(super) struct Line {
     /// Its id.
@@ -124,6 +124,14 @@ impl From<&Job> for Line {
             file: (state == JobState::Done).then(|| job.file_name()),
             error,
         }
+    }
+}
+
+impl Line {
+    /// Without what counts up all the time.
+    pub(super) fn still(&self) -> Self {
+        let bytes_total = if self.state == JobState::Done { self.bytes_total } else { 0 };
+        Self { progress: 0.0, bytes_done: 0, bytes_total, seconds_left: None, ..self.clone() }
     }
 }
 
@@ -331,7 +339,7 @@ fn body(file: File, (mut at, to): (u64, u64), rights: Vec<Right>) -> Body {
 }
 
 /// Whether somebody may see the footage of all cameras of a job.
-fn may_see(identity: &Identity, job: &Job) -> bool {
+pub(super) fn may_see(identity: &Identity, job: &Job) -> bool {
     job.order().cameras.iter().all(|camera| identity.at(camera.as_str()) >= Some(Role::Operator))
 }
 

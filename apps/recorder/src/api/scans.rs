@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::{StreamId, WallTime};
-use keepwatch_onvif::discovery::{AddressRange, PORT, RangeError};
+use keepwatch_onvif::discovery::{AddressRange, PORT, RangeError, Unreachable};
 use keepwatch_web::{Action, Caller, FieldError, Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -67,8 +67,20 @@ pub(super) struct Scan {
     others: usize,
     /// What could not be searched, and why.
     failed: Vec<String>,
+    /// Cameras that answered by the address of a link only, which cannot be configured. Told at the end.
+    unreachable: Vec<UnreachableCamera>,
     /// The cameras found until now. What they say of themselves is not checked.
     items: Vec<FoundCamera>,
+}
+
+/// A camera that answered and has no address that can be configured.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UnreachableCamera {
+    /// The address that it answered from.
+    #[schema(example = "fe80::7")]
+    address: String,
+    /// The interface that it was heard by; `null` when it was asked directly.
+    interface: Option<String>,
 }
 
 /// A camera that was found.
@@ -224,7 +236,13 @@ fn unknown(id: &str) -> Problem {
     Problem::not_found("scan_unknown", format!("no scan {shown:?}; only the last one is kept"))
 }
 
-fn show(node: &Node, state: ScanState) -> Scan {
+/// Of how a scan stands, what is told at once; what was found and asked is counted up once a second.
+pub(super) fn still(state: &ScanState) -> impl Serialize {
+    (state.id, state.since, state.ended)
+}
+
+/// How a scan stands.
+pub(super) fn show(node: &Node, state: ScanState) -> Scan {
     let cameras = node.cameras();
     let mut taken: BTreeSet<String> = cameras.iter().map(|camera| camera.id.to_string()).collect();
     let configured: BTreeSet<String> = cameras.iter().flat_map(|camera| hosts(&camera.config())).collect();
@@ -249,6 +267,13 @@ fn show(node: &Node, state: ScanState) -> Scan {
         all: state.asked.1,
         others: state.others,
         failed: state.failed,
+        unreachable: state.unreachable.into_iter().map(UnreachableCamera::from).collect(),
+    }
+}
+
+impl From<Unreachable> for UnreachableCamera {
+    fn from(camera: Unreachable) -> Self {
+        Self { address: camera.sender.to_string(), interface: camera.interface }
     }
 }
 

@@ -28,7 +28,10 @@ struct Client {
 
 impl Served {
     async fn new() -> Self {
-        let site = Site::new().await;
+        Self::on(Site::new().await).await
+    }
+
+    async fn on(site: Site) -> Self {
         let socket = Some(site.directory.path().join(keepwatch_web::SOCKET_NAME));
         let web = serve(WebConfig { socket, ..WebConfig::default() }, &site.application).await.unwrap();
         Self { site, web }
@@ -168,5 +171,72 @@ async fn a_client_that_says_anything_is_closed() {
     timeout(PATIENCE, gone).await.unwrap();
     let plain = served.site.ask_with("GET", "/status", &[("upgrade", "h2c")], None).await.expect(400);
     assert_eq!(plain.body["code"], "upgrade_invalid");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_scan_is_told_as_it_goes_on_to_administrators_alone() {
+    let served = Served::new().await;
+    let user = json!({"name": "guard", "password": PASSWORD, "role": "supervisor", "cameras": {}});
+    served.site.ask("POST", "/users", Some(user)).await.expect(201);
+    let token = served.site.token("guard", PASSWORD).await;
+    let (mut client, mut guard) = (served.connect(None).await, served.connect(Some(&token)).await);
+    for client in [&mut client, &mut guard] {
+        assert_eq!(client.told().await["value"]["scans"], json!({}));
+    }
+    // Nobody answers there; what counts is that its beginning and its end are told.
+    let body = json!({"addresses": ["127.0.0.1"], "seconds": 60});
+    served.site.ask("POST", "/scans", Some(body)).await.expect(201);
+    let begun = client.until(|told| told["path"] == json!(["scans", "1"])).await;
+    assert_eq!((&begun["value"]["running"], &begun["value"]["items"]), (&json!(true), &json!([])));
+    served.site.ask("DELETE", "/scans/1", None).await.expect(204);
+    let ended =
+        client.until(|told| told["path"] == json!(["scans", "1"]) && told["value"]["running"] == false).await;
+    assert_eq!(ended["value"], served.site.ask("GET", "/scans/1", None).await.expect(200).body);
+    // Who comes later is given the last scan with all else.
+    let mut later = served.connect(None).await;
+    assert_eq!(later.told().await["value"]["scans"]["1"], ended["value"]);
+    let until_alive = guard.until(|told| {
+        assert_ne!(told["path"][0], "scans", "{told}");
+        told["type"] == "alive"
+    });
+    until_alive.await;
+    served.end().await;
+}
+
+#[tokio::test]
+async fn an_export_is_shown_to_operators_of_all_its_cameras_until_it_is_forgotten() {
+    let directory = TempDir::new().unwrap();
+    std::fs::create_dir(directory.path().join("disk")).unwrap();
+    let folder = directory.path().join("exports");
+    std::fs::create_dir(&folder).unwrap();
+    let now = keepwatch_model::WallTime::from_unix_nanos(i128::from(u32::MAX) * 1_000_000_000);
+    for (id, cameras) in [("1", json!(["gate"])), ("2", json!(["gate", "yard"]))] {
+        let order = json!({"cameras": cameras, "stream": 0, "from": "2026-11-21T21:00:00Z", "to": "2026-11-21T21:10:00Z",
+            "audio": true, "by": "ann", "created": "2026-11-21T22:00:00Z", "audit_head": null});
+        let number: u64 = id.parse().unwrap();
+        let kept = json!({"id": number, "order": order, "state": "failed", "bytes": 100, "ended": now, "error": "a test"});
+        std::fs::write(folder.join(format!("{id}.json")), kept.to_string()).unwrap();
+    }
+    let served = Served::on(Site::on(directory).await.unwrap()).await;
+    let user =
+        json!({"name": "guard", "password": PASSWORD, "role": "viewer", "cameras": {"gate": "operator"}});
+    served.site.ask("POST", "/users", Some(user)).await.expect(201);
+    let token = served.site.token("guard", PASSWORD).await;
+    let (mut client, mut guard) = (served.connect(None).await, served.connect(Some(&token)).await);
+    let seen = client.told().await["value"]["exports"].clone();
+    assert_eq!(seen["1"], served.site.ask("GET", "/exports/1", None).await.expect(200).body);
+    assert_eq!(seen.as_object().unwrap().len(), 2);
+    let shown = guard.told().await["value"]["exports"].clone();
+    assert_eq!((&shown["1"], shown.as_object().unwrap().len()), (&seen["1"], 1));
+    for id in ["2", "1"] {
+        served.site.ask("DELETE", &format!("/exports/{id}"), None).await.expect(204);
+        client.until(|told| told["path"] == json!(["exports", id]) && told["value"].is_null()).await;
+    }
+    let gone = guard.until(|told| {
+        assert_ne!(told["path"][1], "2", "{told}");
+        told["path"] == json!(["exports", "1"])
+    });
+    assert!(gone.await["value"].is_null());
     served.end().await;
 }
