@@ -1,7 +1,7 @@
 //! TLS of both ends: [`client`] knows a certificate by its fingerprint, or takes any; [`Identity`] is what a server
 //! shows, the operator's or one that the node makes for itself and keeps.
 //!
-//! [`NodeKey`] signs what a node gives away.
+//! [`NodeKey`] signs what a node gives away, and is what nodes know each other by ([`peer`]).
 //!
 //! Nobody vouches for a camera's certificate or for one that is self-made, so no issuer is ever asked: who wants to know
 //! the other end again compares the SHA-256 of its certificate. Connections, their sockets and their time limits are of
@@ -11,6 +11,7 @@ pub mod client;
 mod identity;
 mod kept;
 mod names;
+pub mod peer;
 mod signing;
 
 use std::sync::{Arc, LazyLock};

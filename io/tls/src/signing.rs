@@ -28,7 +28,7 @@ pub struct NodeKey {
 }
 
 /// The public half of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodePublicKey([u8; 32]);
 
 impl NodeKey {
@@ -74,6 +74,11 @@ impl NodeKey {
         ))
     }
 
+    /// Both halves, for certificates that carry the key.
+    pub(crate) fn pair(&self) -> &KeyPair {
+        &self.pair
+    }
+
     /// Its public half as a PEM file (RFC 8410).
     pub fn public_pem(&self) -> String {
         self.pair.public_key_pem()
@@ -89,8 +94,12 @@ impl fmt::Debug for NodeKey {
 impl NodePublicKey {
     /// Reads a PEM file; `None` when it is no key of Ed25519.
     pub fn from_pem(pem: &[u8]) -> Option<Self> {
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?;
-        Some(Self(der.as_ref().strip_prefix(&PREFIX)?.try_into().ok()?))
+        Self::from_der(SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?.as_ref())
+    }
+
+    /// Reads its DER form (RFC 8410 §4); `None` when it is no key of Ed25519.
+    pub fn from_der(der: &[u8]) -> Option<Self> {
+        Some(Self(der.strip_prefix(&PREFIX)?.try_into().ok()?))
     }
 
     /// Whether `signature` is that of `message`.
