@@ -1,20 +1,26 @@
 //! What this node shows over TLS: the operator's certificate, or one that the node makes for itself and keeps.
 //!
 //! It is opened once for all servers, whichever asks first. One that cannot be opened is tried again by the next that
-//! asks. Making, keeping and renewing are in `io/tls`; here an operator is told.
+//! asks. While the node runs it is looked at every hour: the node's own is made anew before it ends, and the operator's is
+//! taken up when its files change; who is connected stays connected. Making and keeping are in `io/tls`; here an operator
+//! is told.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keepwatch_media::fingerprint::Fingerprint;
-use keepwatch_model::{EventCode, Subject};
-use keepwatch_tls::{Identity, IdentityError, Making, Names};
-use tokio::sync::OnceCell;
+use keepwatch_model::{EventCode, Subject, WallTime};
+use keepwatch_tls::{CurrentIdentity, Identity, IdentityError, Making, Names};
+use tokio::sync::{OnceCell, watch};
 
-use crate::clock::Clock;
 use crate::config::TlsFiles;
 use crate::events::Events;
+
+/// Time between two looks: whoever renews certificates does it weeks before they end.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The certificate of a node, which is opened when it is needed.
 pub(crate) struct Certificate {
@@ -24,36 +30,121 @@ pub(crate) struct Certificate {
     data: PathBuf,
     /// Name of the node, by which it may be known besides the machine's.
     name: String,
-    clock: Clock,
+    /// The recorder's idea of UTC.
+    wall: Box<dyn Fn() -> WallTime + Send + Sync>,
     events: Arc<Events>,
-    opened: OnceCell<Identity>,
+    opened: OnceCell<CurrentIdentity>,
+}
+
+/// What a look found. It is acted on when the next one finds it again: a clock may be wrong for a while, and of two files
+/// that change together one may be there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Finding {
+    /// Nothing is to be done.
+    Well,
+    /// The node's own ends soon.
+    Due,
+    /// The operator's files cannot be used, and why.
+    Unusable(String),
+    /// The same, and it was told.
+    Told(String),
 }
 
 impl Certificate {
-    /// The certificate of `files`, else the node's own in `data`, which names the node `name`; it is not opened yet.
+    /// The certificate of `files`, else the node's own in `data`, which names the node `name`; it is not opened yet. `wall`
+    /// tells the time.
     pub(crate) fn new(
         files: Option<TlsFiles>,
         data: PathBuf,
         name: String,
-        clock: Clock,
+        wall: impl Fn() -> WallTime + Send + Sync + 'static,
         events: Arc<Events>,
     ) -> Self {
-        Self { files, data, name, clock, events, opened: OnceCell::new() }
+        Self { files, data, name, wall: Box::new(wall), events, opened: OnceCell::new() }
     }
 
     /// Opens it, unless that was done before.
-    pub(crate) async fn open(&self) -> Result<Identity, IdentityError> {
-        self.opened.get_or_try_init(|| self.read()).await.cloned()
+    pub(crate) async fn open(&self) -> Result<CurrentIdentity, IdentityError> {
+        let read = async || Ok(CurrentIdentity::new(self.read().await?));
+        self.opened.get_or_try_init(read).await.cloned()
     }
 
-    /// By what clients know it; `None` until it was opened.
+    /// By what clients know it at the moment; `None` until it was opened.
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
-        self.opened.get().map(Identity::fingerprint)
+        self.opened.get().map(CurrentIdentity::fingerprint)
+    }
+
+    /// Looks every hour whether another is to be shown, until `stopped` changes.
+    pub(crate) async fn keep_current(&self, mut stopped: watch::Receiver<bool>) {
+        let mut last = Finding::Well;
+        loop {
+            tokio::select! {
+                _ = stopped.changed() => return,
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            }
+            last = self.look(last).await;
+        }
+    }
+
+    /// Takes up the operator's files at once, because somebody says that they changed.
+    pub(crate) async fn take_up(&self) {
+        if self.files.is_some()
+            && let Some(current) = self.opened.get()
+            && let Err(error) = self.take_up_files(current).await
+        {
+            self.tell_unusable(&error.to_string());
+        }
+    }
+
+    /// One look, after one that found `last`.
+    async fn look(&self, last: Finding) -> Finding {
+        let Some(current) = self.opened.get() else { return Finding::Well };
+        if self.files.is_some() {
+            let Err(error) = self.take_up_files(current).await else { return Finding::Well };
+            let why = error.to_string();
+            return match last {
+                Finding::Told(told) if told == why => Finding::Told(told),
+                Finding::Unusable(_) | Finding::Told(_) => {
+                    self.tell_unusable(&why);
+                    Finding::Told(why)
+                }
+                Finding::Well | Finding::Due => Finding::Unusable(why),
+            };
+        }
+        if current.identity().lasts((self.wall)()) {
+            return Finding::Well;
+        }
+        if last == Finding::Due {
+            match self.read().await {
+                Ok(identity) => {
+                    current.replace(identity);
+                    return Finding::Well;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the certificate ends soon and cannot be made anew; tried again in an hour");
+                }
+            }
+        }
+        Finding::Due
+    }
+
+    /// Shows what the operator's files hold, if that is another certificate.
+    async fn take_up_files(&self, current: &CurrentIdentity) -> Result<(), IdentityError> {
+        let identity = self.read().await?;
+        if !identity.shows_the_same(&current.identity()) {
+            let text = format!(
+                "the files of the certificate changed; {} is shown from here on, who is connected stays connected",
+                identity.fingerprint()
+            );
+            current.replace(identity);
+            self.tell(EventCode::CertificateTaken, text);
+        }
+        Ok(())
     }
 
     async fn read(&self) -> Result<Identity, IdentityError> {
         let (files, data, name) = (self.files.clone(), self.data.clone(), self.name.clone());
-        let now = self.clock.wall();
+        let now = (self.wall)();
         let open = move || match files {
             Some(files) => Ok((Identity::load(&files)?, None)),
             None => {
@@ -67,12 +158,12 @@ impl Certificate {
             |error| IdentityError::Keep { path: self.data.clone(), source: io::Error::other(error) };
         let (identity, making) = opened.map_err(interrupted)??;
         if let Some(making) = making {
-            self.tell(&identity, making);
+            self.tell_made(&identity, making);
         }
         Ok(identity)
     }
 
-    fn tell(&self, identity: &Identity, making: Making) {
+    fn tell_made(&self, identity: &Identity, making: Making) {
         let fingerprint = identity.fingerprint();
         let why = match making {
             Making::First => "there was none",
@@ -84,73 +175,25 @@ impl Certificate {
             }
         };
         let text = format!("the node made itself a certificate, {fingerprint}: {why}");
-        tracing::info!(code = %EventCode::CertificateMade, "{text}");
-        self.events.add(self.clock.wall(), EventCode::CertificateMade, Subject::Node, text);
+        self.tell(EventCode::CertificateMade, text);
+    }
+
+    fn tell_unusable(&self, why: &str) {
+        let text = format!("the changed certificate cannot be used, the one before is still shown: {why}");
+        self.tell(EventCode::CertificateUnusable, text);
+    }
+
+    fn tell(&self, code: EventCode, text: String) {
+        tracing::info!(%code, "{text}");
+        self.events.add((self.wall)(), code, Subject::Node, text);
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("opened", &self.opened).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use keepwatch_model::WallTime;
-    use keepwatch_store::{EventLog, EventQuery};
-    use tempfile::TempDir;
-
-    struct Site {
-        directory: TempDir,
-        events: Arc<Events>,
-    }
-
-    impl Site {
-        fn new() -> Self {
-            let directory = TempDir::new().unwrap();
-            let events = Arc::new(Events::new(EventLog::open(directory.path()).unwrap()));
-            Self { directory, events }
-        }
-
-        fn certificate(&self, tls: Option<TlsFiles>) -> Certificate {
-            let (data, events) = (self.directory.path().to_owned(), Arc::clone(&self.events));
-            Certificate::new(tls, data, "gate".to_owned(), Clock::new(), events)
-        }
-
-        /// The sentences of events about certificates.
-        fn told(&self) -> Vec<String> {
-            self.events.log().flush();
-            let (from, to) = (WallTime::MIN, WallTime::MAX);
-            let query = EventQuery { from, to, newest_first: false, after: None, limit: 10 };
-            let page = self.events.log().page(&query).unwrap();
-            let events = page.items.into_iter().map(|(_, event)| event);
-            events.filter(|event| event.code == EventCode::CertificateMade).map(|event| event.text).collect()
-        }
-    }
-
-    #[tokio::test]
-    async fn all_servers_show_one_certificate_and_its_making_is_told_once() {
-        let site = Site::new();
-        let certificate = site.certificate(None);
-        let (one, other) = tokio::join!(certificate.open(), certificate.open());
-        let fingerprint = one.unwrap().fingerprint();
-        assert_eq!(other.unwrap().fingerprint(), fingerprint);
-        let again = site.certificate(None).open().await.unwrap();
-        assert_eq!(again.fingerprint(), fingerprint);
-        let told = site.told();
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains(&fingerprint.to_string()), "{told:?}");
-    }
-
-    #[tokio::test]
-    async fn an_operators_certificate_that_comes_late_is_taken_and_nothing_is_made() {
-        let site = Site::new();
-        let made_elsewhere = Site::new();
-        let identity = made_elsewhere.certificate(None).open().await.unwrap();
-        let (there, here) = (made_elsewhere.directory.path(), site.directory.path());
-        let files = TlsFiles { certificate: here.join("c.pem"), key: here.join("k.pem") };
-        let certificate = site.certificate(Some(files.clone()));
-        let error = certificate.open().await.unwrap_err().to_string();
-        assert!(error.contains("c.pem"), "{error}");
-        std::fs::copy(there.join("tls-certificate.pem"), &files.certificate).unwrap();
-        std::fs::copy(there.join("tls-key.pem"), &files.key).unwrap();
-        assert_eq!(certificate.open().await.unwrap().fingerprint(), identity.fingerprint());
-        assert_eq!(site.told(), Vec::<String>::new());
-    }
-}
+mod tests;

@@ -151,7 +151,7 @@ impl Node {
                     config.rtsp.tls.clone(),
                     config.data.clone(),
                     config.name.clone(),
-                    clock,
+                    move || clock.wall(),
                     Arc::clone(&events),
                 )),
                 context: Context { clock, store, events },
@@ -187,7 +187,11 @@ impl Node {
         node.change_cameras(config, edited, alive).await?;
         node.inner.serve();
         let (stop, stopped) = watch::channel(false);
-        let handle = tokio::spawn(keep_books(Arc::clone(&node.inner), stopped));
+        let inner = Arc::clone(&node.inner);
+        let handle = tokio::spawn(async move {
+            let certificate = inner.certificate.keep_current(stopped.clone());
+            tokio::join!(keep_books(Arc::clone(&inner), stopped), certificate);
+        });
         *node.inner.housekeeping.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, handle));
         Ok(node)
     }
@@ -219,6 +223,7 @@ impl Node {
             applied.changed.len()
         );
         self.event(EventCode::ConfigApplied, text);
+        self.inner.certificate.take_up().await;
         Ok(applied)
     }
 
@@ -297,11 +302,12 @@ impl Node {
         self.inner.servers().as_ref().map(Servers::serving).unwrap_or_default()
     }
 
-    /// What it shows over TLS: the operator's certificate, or its own, which is made where there is none.
+    /// What it shows over TLS: the operator's certificate, or its own, which is made where there is none. It is kept up to
+    /// date while the node runs.
     ///
     /// # Errors
     /// When the files cannot be read, do not belong together, or cannot be made.
-    pub async fn identity(&self) -> Result<keepwatch_tls::Identity, keepwatch_tls::IdentityError> {
+    pub async fn identity(&self) -> Result<keepwatch_tls::CurrentIdentity, keepwatch_tls::IdentityError> {
         self.inner.certificate.open().await
     }
 

@@ -70,6 +70,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Servers {
     state: Arc<Mutex<Serving>>,
+    certificate: Arc<Certificate>,
     /// Held to be ended.
     _tasks: JoinSet<()>,
 }
@@ -107,12 +108,15 @@ impl Servers {
                 tasks.spawn(address.serve());
             }
         }
-        Self { state, _tasks: tasks }
+        Self { state, certificate: Arc::clone(&shared.certificate), _tasks: tasks }
     }
 
     /// Where they can be reached.
     pub(crate) fn serving(&self) -> Serving {
-        lock(&self.state).clone()
+        let mut serving = lock(&self.state).clone();
+        // It may be another one since.
+        serving.certificate = self.certificate.fingerprint().filter(|_| !serving.listening_tls.is_empty());
+        serving
     }
 }
 
@@ -157,10 +161,7 @@ impl Address {
         let server = Server::bind_tls(self.address, identity.config(), service).await.map_err(refused)?;
         let address = server.local_addr();
         tracing::info!(%address, certificate = %fingerprint, "RTSP over TLS is served");
-        let mut state = lock(&self.state);
-        state.listening_tls.push(address);
-        state.certificate = Some(fingerprint);
-        drop(state);
+        lock(&self.state).listening_tls.push(address);
         Ok(server)
     }
 }

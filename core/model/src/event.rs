@@ -54,6 +54,10 @@ event_codes! {
     ConfigRefused = "config_refused", Warning;
     /// The node made itself a certificate for TLS.
     CertificateMade = "certificate_made", Info;
+    /// The operator's certificate changed, and the changed one is shown.
+    CertificateTaken = "certificate_taken", Info;
+    /// The operator's certificate changed and cannot be used; the one before is still shown.
+    CertificateUnusable = "certificate_unusable", Warning;
     /// Somebody added a camera in the console.
     CameraAdded = "camera_added", Info;
     /// Somebody changed a camera in the console.

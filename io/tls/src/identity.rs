@@ -13,6 +13,7 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use time::OffsetDateTime;
 
 use crate::Names;
@@ -41,6 +42,7 @@ pub struct Files {
 #[derive(Clone)]
 pub struct Identity {
     certificate: CertificateDer<'static>,
+    certified: Arc<CertifiedKey>,
     config: Arc<ServerConfig>,
 }
 
@@ -136,11 +138,22 @@ impl Identity {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, rustls::Error> {
+        let certified = Arc::new(CertifiedKey::from_der(chain, key, &crate::provider())?);
         let config = ServerConfig::builder_with_provider(crate::provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        Ok(Self { certificate, config: Arc::new(config) })
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&certified))));
+        Ok(Self { certificate, certified, config: Arc::new(config) })
+    }
+
+    /// Returns the certificates and the key as a handshake needs them.
+    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified)
+    }
+
+    /// Whether both show the same certificates.
+    pub fn shows_the_same(&self, other: &Self) -> bool {
+        self.certified.cert == other.certified.cert
     }
 
     /// Returns the configuration of a server that shows it, without a protocol above TLS (ALPN).

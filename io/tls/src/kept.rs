@@ -26,7 +26,7 @@ const CERTIFICATE_FILE: &str = "tls-certificate.pem";
 /// The key of it.
 const KEY_FILE: &str = "tls-key.pem";
 
-/// With fewer days left than these a certificate is made anew: a node that is started now may well run so long.
+/// With fewer days left than these a certificate is made anew: whoever must be told the fingerprint has time.
 const RENEWAL_DAYS: i64 = 60;
 
 /// Why a certificate was made.
@@ -71,8 +71,9 @@ impl Identity {
         Ok((Self::load(&files)?, Some(making)))
     }
 
-    /// Whether a client that trusts nothing else accepts it as `localhost` at `now`, and long after.
-    fn lasts(&self, now: WallTime) -> bool {
+    /// Whether a client that trusts nothing else accepts it as `localhost` at `now`, and 60 days after; where not, one that
+    /// a node made for itself is due to be made anew.
+    pub fn lasts(&self, now: WallTime) -> bool {
         let later = now.plus(RENEWAL_DAYS.saturating_mul(TICKS_PER_DAY));
         let mut roots = RootCertStore::empty();
         if roots.add(self.certificate().clone()).is_err() {

@@ -1,5 +1,5 @@
 //! TLS of both ends: [`client`] knows a certificate by its fingerprint, or takes any; [`Identity`] is what a server
-//! shows, the operator's or one that the node makes for itself and keeps.
+//! shows, the operator's or one that the node makes for itself and keeps; [`CurrentIdentity`] can be replaced while it runs.
 //!
 //! [`NodeKey`] signs what a node gives away, and is what nodes know each other by ([`peer`]).
 //!
@@ -8,6 +8,7 @@
 //! those who use this.
 
 pub mod client;
+mod current;
 mod identity;
 mod kept;
 mod names;
@@ -18,6 +19,7 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+pub use current::CurrentIdentity;
 pub use identity::{Files, Identity, IdentityError};
 pub use kept::Making;
 pub use names::Names;

@@ -89,7 +89,8 @@ impl Site {
         let access =
             watch::Sender::new(Arc::new(Access::new(users(CameraSet::All), BTreeSet::from([gate()]))));
         let data = directory.path().to_owned();
-        let certificate = Certificate::new(None, data, "site".to_owned(), clock, Arc::clone(&events));
+        let certificate =
+            Certificate::new(None, data, "site".to_owned(), move || clock.wall(), Arc::clone(&events));
         let shared = Shared {
             reads: Arc::new(Semaphore::new(READS_MAX)),
             store: store.clone(),

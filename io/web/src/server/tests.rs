@@ -65,7 +65,7 @@ struct Node {
     world: Arc<World>,
     auth: Auth,
     first: FirstUser,
-    identity: keepwatch_tls::Identity,
+    identity: keepwatch_tls::CurrentIdentity,
     data: TempDir,
 }
 
@@ -83,8 +83,7 @@ impl Node {
         let data = tempfile::Builder::new().prefix("keep watch ").tempdir().unwrap();
         let world = Arc::new(World::default());
         let (auth, first) = open(data.path(), &world, password);
-        let names = keepwatch_tls::Names::local();
-        let identity = keepwatch_tls::Identity::make(&names, crate::SystemClock::default().wall()).unwrap();
+        let identity = keepwatch_tls::CurrentIdentity::new(identity());
         let config = WebConfig {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             tls: Some(identity.config()),
@@ -141,6 +140,12 @@ impl Node {
         let answer = self.login("admin", PASSWORD).await;
         answer.body["token"].as_str().unwrap().to_owned()
     }
+}
+
+/// An identity that is like no other.
+fn identity() -> keepwatch_tls::Identity {
+    let names = keepwatch_tls::Names::local();
+    keepwatch_tls::Identity::make(&names, crate::SystemClock::default().wall()).unwrap()
 }
 
 fn open(data: &std::path::Path, world: &Arc<World>, password: Option<&str>) -> (Auth, FirstUser) {

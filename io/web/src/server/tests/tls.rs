@@ -8,8 +8,13 @@ use crate::server::shell::may_speak_plain;
 
 impl Node {
     async fn secure(&self) -> TlsStream<TcpStream> {
+        self.trusting(&self.identity.identity()).await.unwrap()
+    }
+
+    /// A client that takes no other certificate than that of `identity`.
+    async fn trusting(&self, identity: &keepwatch_tls::Identity) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.identity.certificate().clone()).unwrap();
+        roots.add(identity.certificate().clone()).unwrap();
         let config = rustls::ClientConfig::builder_with_provider(keepwatch_tls::provider())
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -17,7 +22,7 @@ impl Node {
             .with_no_client_auth();
         let stream = TcpStream::connect(self.web.addresses()[0]).await.unwrap();
         let name = "localhost".try_into().unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 }
 
@@ -48,6 +53,21 @@ async fn one_address_speaks_tls_and_its_cookie_stays_there() {
     converse(node.secure().await, "GET", "/api/v1/session", &[&cookie], "")
         .await
         .problem(401, "login_required");
+}
+
+#[tokio::test]
+async fn a_certificate_is_replaced_while_connections_go_on() {
+    let node = Node::start().await;
+    let before = node.identity.identity();
+    let (connected, asked) = (node.secure().await, node.secure().await);
+    node.identity.replace(identity());
+    let answer = converse(connected, "GET", "/api/v1/health", &[], "").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(node.trusting(&before).await.is_err(), "who comes later is shown the other one");
+    let answer = converse(node.secure().await, "GET", "/api/v1/health", &[], "").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = converse(asked, "GET", "/api/v1/health", &[], "").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 #[tokio::test]
