@@ -1,14 +1,23 @@
 //! The files of the web console: served to anybody, as none of them is secret; what they show comes from the API.
+//!
+//! What shrinks is sent with gzip (RFC 1952) to clients that take it: a page comes over a thin line in a third of the time.
+//! Each file is compressed once, when it is first asked for, and kept.
+
+mod encoding;
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Router, http::HeaderMap};
+
+use self::encoding::{Compressed, Shelf};
 
 /// One file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +26,7 @@ pub struct Asset {
     pub bytes: &'static [u8],
     /// Its media type, for `Content-Type`.
     pub media_type: &'static str,
-    /// A strong entity tag (RFC 9110 §8.8.3), with its quotes.
+    /// A strong entity tag (RFC 9110 §8.8.3), with its quotes; no other file has it.
     pub etag: &'static str,
     /// Whether another content would have another path, so that browsers may keep it for ever.
     pub immutable: bool,
@@ -40,28 +49,63 @@ pub(crate) fn is_asset(path: &str) -> bool {
     path == "/" || path.starts_with("/assets/")
 }
 
-/// The routes of the console.
-pub(crate) fn routes(assets: Arc<dyn Assets>) -> Router {
-    Router::new().route("/", get(serve)).route("/assets/{*path}", get(serve)).with_state(assets)
+/// The files, and those that were compressed so far.
+struct Files {
+    assets: Arc<dyn Assets>,
+    shelf: Shelf,
 }
 
-async fn serve(State(assets): State<Arc<dyn Assets>>, request: Request) -> Response {
-    let Some(asset) = assets.find(request.uri().path()) else { return StatusCode::NOT_FOUND.into_response() };
-    let mut response = if is_held(request.headers(), asset.etag) {
+/// The routes of the console.
+pub(crate) fn routes(assets: Arc<dyn Assets>) -> Router {
+    let files = Arc::new(Files { assets, shelf: Shelf::default() });
+    Router::new().route("/", get(serve)).route("/assets/{*path}", get(serve)).with_state(files)
+}
+
+async fn serve(State(files): State<Arc<Files>>, request: Request) -> Response {
+    let Some(asset) = files.assets.find(request.uri().path()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let varies = encoding::is_text(asset.media_type);
+    let wanted = varies && encoding::takes_gzip(request.headers().get_all(ACCEPT_ENCODING));
+    let compressed = if wanted { compress(&files, asset).await } else { None };
+    let (etag, bytes) = match &compressed {
+        Some(Compressed { etag, bytes }) => (etag.clone(), bytes.clone()),
+        None => (HeaderValue::from_static(asset.etag), Bytes::from_static(asset.bytes)),
+    };
+    let mut response = if is_held(request.headers(), &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Response::new(Body::from(asset.bytes))
+        let mut response = Response::new(Body::from(bytes));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
+        if compressed.is_some() {
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
     };
     let kept = if asset.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
-    headers.insert(ETAG, HeaderValue::from_static(asset.etag));
+    headers.insert(ETAG, etag);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
+    if varies {
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
     response
 }
 
-/// Whether the client holds what has `etag` (RFC 9110 §13.1.2).
-fn is_held(headers: &HeaderMap, etag: &str) -> bool {
+/// The file compressed; `None` where that would not make it smaller.
+async fn compress(files: &Arc<Files>, asset: Asset) -> Option<Compressed> {
+    if let Some(known) = files.shelf.find(asset.etag) {
+        return known;
+    }
+    let files = Arc::clone(files);
+    // It takes some milliseconds once, which other connections of this thread should not wait.
+    let made = tokio::task::spawn_blocking(move || files.shelf.compress(&asset)).await;
+    made.unwrap_or_default()
+}
+
+/// Whether the client holds what has `etag` (RFC 9110 §13.1.2): a proxy between may have weakened the tag.
+fn is_held(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    tags.flat_map(|text| text.split(',')).map(str::trim).any(|tag| tag == "*" || tag == etag)
+    let tags = tags.flat_map(|text| text.split(',')).map(str::trim);
+    tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag)).any(|tag| tag == "*" || tag == etag)
 }
