@@ -2,11 +2,14 @@
 //!
 //! It looks and changes nothing: no directory is made, no disk is taken into use, no camera is asked.
 
+mod lines;
+
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use keepwatch_interfaces::Interfaces;
 use keepwatch_recorder::config::TlsFiles;
 use keepwatch_store::{DiskConfig, DiskState, Store, StoreError};
 use keepwatch_web::WebConfig;
@@ -60,6 +63,7 @@ fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
     if has_data {
         registered_disks(file, node, report);
     }
+    lines::check(&file.node.interfaces, &Interfaces::default(), report);
     if let (Some(table), Some(files)) = (&file.node.tls, &node.recorder.rtsp.tls) {
         certificate(table, files, report);
     }

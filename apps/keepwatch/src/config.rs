@@ -5,9 +5,10 @@
 //! whether directories and disks can be used is asked by `check`, and found by `run`.
 
 mod camera;
+mod interfaces;
 mod listen;
 mod password;
-mod reader;
+pub(crate) mod reader;
 mod report;
 mod rtsp;
 
@@ -27,6 +28,7 @@ use serde_spanned::Spanned;
 use toml::de::DeTable;
 
 pub(crate) use self::camera::CameraTable;
+pub(crate) use self::interfaces::{Address, InterfaceTable, Part, interface_name};
 use self::listen::Families;
 use self::reader::Table;
 pub(crate) use self::report::Report;
@@ -76,6 +78,8 @@ pub(crate) struct NodeTable {
     pub(crate) rtsps_listen: Vec<Spanned<SocketAddr>>,
     /// What the RTSP server shows over TLS; `None` takes a certificate of the node's own.
     pub(crate) tls: Option<TlsTable>,
+    /// `[node.vin]`, `[node.vin2]` and `[node.wan]`.
+    pub(crate) interfaces: Vec<InterfaceTable>,
 }
 
 impl Default for NodeTable {
@@ -88,6 +92,7 @@ impl Default for NodeTable {
             rtsp_listen: Vec::new(),
             rtsps_listen: Vec::new(),
             tls: None,
+            interfaces: Vec::new(),
         }
     }
 }
@@ -180,6 +185,14 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Loaded {
 
 /// Reads a file's `text` and opens none of the files that it names.
 pub(crate) fn read(text: &str, directory: &Path) -> (ConfigFile, Report) {
+    read_tree(text, |report, root| ConfigFile::from_tree(report, root, directory))
+}
+
+/// Reads `text` as TOML and what it says by `interpret`, which is not asked when it is none.
+pub(crate) fn read_tree<T: Default>(
+    text: &str,
+    interpret: impl FnOnce(&mut Report, Table<'_, '_>) -> T,
+) -> (T, Report) {
     let mut report = Report::new(text.to_owned());
     let (tree, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -188,12 +201,12 @@ pub(crate) fn read(text: &str, directory: &Path) -> (ConfigFile, Report) {
         report.error_at(offset, one_line(error.message()), "see the description of TOML at https://toml.io");
     }
     // Half a tree would give errors that are none.
-    let file = if errors.is_empty() {
-        ConfigFile::from_tree(&mut report, Table::new(tree.get_ref(), "", 0..0), directory)
+    let said = if errors.is_empty() {
+        interpret(&mut report, Table::new(tree.get_ref(), "", 0..0))
     } else {
-        ConfigFile::default()
+        T::default()
     };
-    (file, report)
+    (said, report)
 }
 
 impl ConfigFile {
@@ -289,6 +302,7 @@ impl NodeTable {
         let rtsp_listen = table.list(report, "rtsp_listen", rtsp_address);
         let rtsps_listen = table.list(report, "rtsps_listen", rtsp_address);
         let tls = TlsTable::read(report, &mut table, directory);
+        let interfaces = interfaces::read_all(report, &mut table);
         table.finish(report);
         Self {
             name: name.map(Spanned::into_inner),
@@ -298,6 +312,7 @@ impl NodeTable {
             rtsp_listen: rtsp_listen.unwrap_or(default.rtsp_listen),
             rtsps_listen: rtsps_listen.unwrap_or(default.rtsps_listen),
             tls,
+            interfaces,
         }
     }
 }
@@ -395,7 +410,7 @@ fn duplicates<'v, S: 'v, T: Ord + 'v>(
     }
 }
 
-fn read_text(path: &Path) -> Result<String, ReadError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, ReadError> {
     let unreadable = |source| ReadError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;

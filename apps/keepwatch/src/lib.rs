@@ -17,6 +17,7 @@ mod logging;
 mod memory;
 mod output;
 mod parent;
+mod plan;
 mod run;
 mod scan;
 mod users;
@@ -61,9 +62,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Reads `text` as a configuration file and shows all that is wrong with it, for the fuzz target: whatever the text is,
-/// this returns. No file that it names is opened.
+/// Reads `text` as a configuration file, or as the description of a site, and shows all that is wrong with it, for the fuzz
+/// target: whatever the text is, this returns. No file that it names is opened.
 pub fn decode_untrusted_configuration(text: &str) -> String {
+    if let Some(plan) = plan::of_untrusted_site(text) {
+        return plan;
+    }
     let (_, report) = config::read(text, Path::new("/"));
     report.show(Path::new("keepwatch.toml")).to_string()
 }
@@ -81,6 +85,7 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
             on_all_cores(run::run(options))
         }
         Command::Check(options) => Ok(check::check(&options.file)),
+        Command::Plan(options) => Ok(plan::plan(&options)),
         Command::Status(options) => on_one_core(client::status(options)),
         Command::Export(ExportOptions { command: Some(ExportCommand::Verify(options)), .. }) => {
             evidence::run(&options)

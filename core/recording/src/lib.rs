@@ -11,6 +11,7 @@
 //! - [`lineup`]: in which order footage is replayed, and where it is marked to end.
 //! - [`fetch`]: how one range of footage is fetched from another recorder, each frame once.
 //! - [`failover`]: when a standby records in the place of another recorder.
+//! - [`plan`]: what a site needs: lines, switches, disks, memory.
 //! - [`schedule`]: when a camera is to be recorded at all.
 //!
 //! Media does not pass through: these are told *that* a picture came, never the picture.
@@ -23,6 +24,7 @@ pub mod lineup;
 pub mod notices;
 pub mod offset;
 pub mod pace;
+pub mod plan;
 pub mod schedule;
 pub mod session;
 pub mod slicer;

@@ -40,6 +40,11 @@ impl<'t, 'i> Table<'t, 'i> {
         value.is_some_and(|value| !value.get_ref().as_array().is_some_and(|items| items.is_empty()))
     }
 
+    /// Whether `key` holds a list, of tables or of anything else.
+    pub(crate) fn is_list(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|value| value.get_ref().as_array().is_some())
+    }
+
     /// Complains when `key` holds an empty list.
     pub(crate) fn refuse_empty(&self, report: &mut Report, key: &'static str, remedy: &str) {
         if let Some(value) = self.entries.get(key)
@@ -140,6 +145,31 @@ impl<'t, 'i> Table<'t, 'i> {
     pub(crate) fn span_of_entry(&self, key: &str, position: usize) -> Range<usize> {
         let items = self.entries.get(key).and_then(|value| value.get_ref().as_array());
         items.and_then(|items| items.get(position)).map_or_else(|| self.span_of(key), Spanned::span)
+    }
+
+    /// The whole number at `key`, which is in `range`.
+    pub(crate) fn whole(
+        &mut self,
+        report: &mut Report,
+        key: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let value = self.value(key)?;
+        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+        match value.get_ref() {
+            DeValue::Integer(number) => {
+                let number = u64::from_str_radix(number.as_str(), number.radix()).ok();
+                let number = number.filter(|number| range.contains(number));
+                if number.is_none() {
+                    report.error(value.span(), format!("{key} is out of range"), format!("write {wanted}"));
+                }
+                number
+            }
+            other => {
+                self.wrong_type(report, key, value.span(), other, &wanted);
+                None
+            }
+        }
     }
 
     /// `true` or `false` at `key`.

@@ -35,6 +35,9 @@ const SIZES: [(&str, u64); 9] = [
     ("kB", 1_000),
 ];
 
+/// Units of rate, each with its bits per second.
+const RATES: [(&str, u64); 3] = [("Mbit/s", 1_000_000), ("Gbit/s", 1_000_000_000), ("kbit/s", 1_000)];
+
 /// Reads a duration such as `"10s"` or `"30 days"`.
 pub fn duration(text: &str) -> Result<Duration, Complaint> {
     let remedy = "write a number and one of ms, s, min, h, days, weeks, like \"30 days\"";
@@ -57,6 +60,12 @@ pub fn show_duration(duration: Duration) -> String {
 pub fn bytes(text: &str) -> Result<u64, Complaint> {
     let remedy = "write a number and one of MiB, GiB, TiB, MB, GB, TB, like \"4 GiB\"";
     quantity(text, &SIZES, "size", remedy)
+}
+
+/// Reads bits per second such as `"4 Mbit/s"`.
+pub fn bits_per_second(text: &str) -> Result<u64, Complaint> {
+    let remedy = "write a number and one of kbit/s, Mbit/s, Gbit/s, like \"4 Mbit/s\"";
+    quantity(text, &RATES, "rate", remedy)
 }
 
 fn quantity(text: &str, units: &[(&str, u64)], noun: &str, remedy: &str) -> Result<u64, Complaint> {
@@ -91,6 +100,17 @@ pub fn show_bytes(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
+/// `bits_per_second` as an operator reads it, to one decimal.
+pub fn show_rate(bits_per_second: u64) -> String {
+    for (unit, scale) in [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000)] {
+        if bits_per_second >= scale {
+            let tenths = u128::from(bits_per_second) * 10 / u128::from(scale);
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{} kbit/s", bits_per_second / 1_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +131,20 @@ mod tests {
             [("4 GiB", 4 << 30), ("500GiB", 500 << 30), ("1 TB", 1_000_000_000_000), ("0 B", 0)]
         {
             assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read_with_their_unit_and_shown_in_it() {
+        for (text, expected) in [("4 Mbit/s", 4_000_000), ("1Gbit/s", 1_000_000_000), ("64 kbit/s", 64_000)] {
+            assert_eq!(bits_per_second(text), Ok(expected), "{text}");
+        }
+        let complaint = bits_per_second("4 mbit/s").unwrap_err();
+        assert_eq!(complaint.remedy, "did you mean \"4 Mbit/s\"?");
+        for (rate, text) in
+            [(20_000_000_000, "20.0 Gbit/s"), (576_000_000, "576.0 Mbit/s"), (64_000, "64 kbit/s")]
+        {
+            assert_eq!(show_rate(rate), text);
         }
     }
 

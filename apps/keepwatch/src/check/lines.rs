@@ -1,0 +1,151 @@
+//! Whether the lines of a node are what they should be: there, up, fast, and bundled so that one can fail.
+//!
+//! Only that an interface is not there at all is an error. Everything else is a warning: the cameras are recorded all the same,
+//! until the next line fails.
+
+use std::ops::Range;
+
+use keepwatch_interfaces::{Bond, Interface, Interfaces, Member, PortState};
+
+use crate::config::{InterfaceTable, Part, Report};
+
+/// Slowest line that is not warned of, in megabits per second.
+const SPEED_MBPS_MIN: u32 = 1_000;
+/// Number of the mode that bundles by IEEE 802.1AX with LACP.
+const MODE_LACP: u8 = 4;
+
+/// Looks at the interfaces that the configuration names.
+pub(super) fn check(tables: &[InterfaceTable], interfaces: &Interfaces, report: &mut Report) {
+    for table in tables {
+        match interfaces.look(table.interface.get_ref()) {
+            Ok(interface) => Lines { table, report: &mut *report }.judge(&interface),
+            Err(error) => report.error(
+                table.interface.span(),
+                format!("{}: {error}", table.part),
+                "write a name as `ip link` shows it; `keepwatch plan` writes the configuration of a bundle",
+            ),
+        }
+    }
+}
+
+struct Lines<'a> {
+    table: &'a InterfaceTable,
+    report: &'a mut Report,
+}
+
+impl Lines<'_> {
+    fn judge(&mut self, interface: &Interface) {
+        let span = self.table.interface.span();
+        if let Some(bond) = &interface.member_of {
+            let what = format!("{} is a link of the bundle {bond}", interface.name);
+            return self.warn(span, what, &format!("name the bundle: interface = {bond:?}"));
+        }
+        if !interface.up {
+            self.warn(span.clone(), format!("{} is down", interface.name), "plug it in, or bring it up");
+        }
+        match &interface.bond {
+            Some(bond) => self.bundle(interface, bond),
+            None if self.table.part.has_cameras() => {
+                self.single(&interface.name);
+                self.slow(span, &interface.name, interface.up, interface.speed_mbps);
+            }
+            None => {}
+        }
+    }
+
+    fn single(&mut self, name: &str) {
+        let what = format!("{name} is a single line: when it or its port fails, no camera is recorded");
+        let remedy =
+            "bundle two links by LACP (bonding mode 4); `keepwatch plan FILE` writes the configuration";
+        self.warn(self.table.interface.span(), what, remedy);
+    }
+
+    fn bundle(&mut self, interface: &Interface, bond: &Bond) {
+        let (span, name) = (self.table.interface.span(), &interface.name);
+        if bond.mode_number != MODE_LACP {
+            let what = format!("{name} bundles in mode {} ({}), not in mode 4", bond.mode_number, bond.mode);
+            self.warn(span.clone(), what, "set mode 4 (802.3ad) here and LACP at the switch");
+        }
+        if bond.monitor_interval_ms == 0 {
+            let what = format!("{name} does not look at its links: one that fails is not noticed");
+            self.warn(span, what, "set the monitoring interval (miimon) to 100 ms");
+        }
+        if bond.members.len() < 2 && self.table.part.has_cameras() {
+            self.single(name);
+        }
+        for wanted in &self.table.members {
+            if !bond.members.iter().any(|member| member.name == *wanted.get_ref()) {
+                let what = format!("{} is not a link of {name}", wanted.get_ref());
+                self.warn(wanted.span(), what, "add it to the bundle, or take it out of members");
+            }
+        }
+        let fastest = bond.members.iter().filter_map(|member| member.speed_mbps).max();
+        for member in &bond.members {
+            self.member(bond, member, fastest);
+        }
+    }
+
+    fn member(&mut self, bond: &Bond, member: &Member, fastest: Option<u32>) {
+        let table = self.table;
+        let named = table.members.iter().find(|wanted| *wanted.get_ref() == member.name);
+        let span = named.unwrap_or(&table.interface).span();
+        let name = &member.name;
+        if !member.up {
+            let what = format!("the link {name} is down: the bundle has no spare for it");
+            return self.warn(span, what, "look at its cable and at the port of the switch");
+        }
+        self.slow(span.clone(), name, member.up, member.speed_mbps);
+        if let (Some(speed), Some(fastest)) = (member.speed_mbps, fastest)
+            && speed < fastest
+        {
+            let what = format!(
+                "the link {name} has {speed} Mbit/s and another {fastest}: LACP bundles equal ones only"
+            );
+            self.warn(span.clone(), what, "look at its cable, and set both ports alike");
+        }
+        if bond.mode_number != MODE_LACP {
+            return;
+        }
+        if let Some(what) = member.partner.and_then(refused) {
+            let what = format!("the link {name} is not bundled: {what}");
+            return self.warn(span, what, "set LACP, active, at this port of the switch");
+        }
+        if member.aggregator.zip(bond.aggregator).is_some_and(|(own, used)| own != used) {
+            let what = format!(
+                "the link {name} is not in the bundle that is used: its other end belongs to another"
+            );
+            self.warn(span, what, "put both ports into one aggregator of one switch");
+        }
+    }
+
+    fn slow(&mut self, span: Range<usize>, name: &str, up: bool, speed_mbps: Option<u32>) {
+        if let Some(speed) = speed_mbps.filter(|speed| up && *speed < SPEED_MBPS_MIN)
+            && self.table.part != Part::Wan
+        {
+            let what = format!("{name} has {speed} Mbit/s, and cameras need lines of 1 Gbit/s");
+            self.warn(span, what, "look at its cable and at the port of the switch");
+        }
+    }
+
+    fn warn(&mut self, span: Range<usize>, what: String, remedy: &str) {
+        self.report.warning(span, format!("{}: {what}", self.table.part), remedy);
+    }
+}
+
+/// Why the other end does not bundle a link; `None` when it does.
+fn refused(partner: PortState) -> Option<&'static str> {
+    if partner.is_made_up() {
+        Some("nothing was heard of LACP from the switch")
+    } else if partner.is_expired() {
+        Some("the switch has gone silent")
+    } else if !partner.aggregates() {
+        Some("the switch takes it for a single line")
+    } else if !partner.is_synchronised() || !partner.carries() {
+        Some("the switch does not use it")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
