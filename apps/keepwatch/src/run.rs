@@ -131,7 +131,8 @@ async fn try_listen(node: &Node, application: &Application, addresses: &[SocketA
     let identity = node.identity().await;
     let identity =
         identity.map_err(|error| format!("the HTTP server has no certificate to show: {error}"))?;
-    let config = WebConfig { listen: addresses.to_vec(), tls: Some(identity.config()), socket: None };
+    let config =
+        WebConfig { listen: addresses.to_vec(), tls: Some(identity.config()), ..WebConfig::default() };
     let web = serve(config, application).await.map_err(|failure| {
         let cause = std::error::Error::source(&failure).map(ToString::to_string).unwrap_or_default();
         format!("{failure}: {cause}")

@@ -179,9 +179,14 @@ async fn json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Cl
 async fn refusal(response: Response<Incoming>) -> ClientError {
     let status = response.status();
     let body = Limited::new(response.into_body(), PROBLEM_BYTES_MAX).collect().await;
-    let document: ProblemDocument =
-        body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok()).unwrap_or_default();
-    let detail =
-        if document.detail.is_empty() { format!("the node answered {status}") } else { document.detail };
-    ClientError::Refused { status, code: document.code, detail }
+    let bytes = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let (code, detail) = document_of(status, &bytes);
+    ClientError::Refused { status, code, detail }
+}
+
+/// The stable code and the sentence of a refusal; of one without a problem document the code is empty.
+pub(crate) fn document_of(status: StatusCode, bytes: &[u8]) -> (String, String) {
+    let ProblemDocument { code, detail } = serde_json::from_slice(bytes).unwrap_or_default();
+    let detail = if detail.is_empty() { format!("the node answered {status}") } else { detail };
+    (code, detail)
 }

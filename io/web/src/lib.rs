@@ -2,7 +2,7 @@
 //!
 //! It serves the table of routes that a program hands in, behind one gate: without a session nothing is answered but
 //! what the table calls open, from whatever address it comes. The same routes are served on a Unix socket, whose peers
-//! the kernel identifies. Who did what is entered into an audit log. It knows no cameras and keeps no business state.
+//! the kernel identifies. Other nodes have routes of their own, and are known by their keys. Who did what is entered into an audit log. It knows no cameras and keeps no business state.
 
 mod assets;
 mod audit;
@@ -13,6 +13,7 @@ mod clock;
 mod description;
 mod hash;
 mod layers;
+mod node_client;
 mod origin;
 mod page;
 mod peer;
@@ -34,8 +35,9 @@ pub use channel::{Channel, Place};
 pub use client::{ClientError, SocketClient};
 pub use clock::{Clock, SystemClock};
 pub use description::{openapi, rules};
+pub use node_client::{NodeClient, NodeError};
 pub use page::Page;
-pub use peer::Peer;
+pub use peer::{Node, Peer};
 pub use problem::{FieldError, Problem};
 pub use routes::{Access, Routes, Rule};
 pub use server::{Application, Web, WebConfig, WebError, serve};

@@ -1,9 +1,16 @@
-//! Where a request comes from: an address, or a process that the kernel names.
+//! Where a request comes from: an address, or a process that the kernel names; and which node sends it, if one does.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use keepwatch_tls::NodePublicKey;
+
 use crate::Identity;
+
+/// The node that sends a request, by the key that it has proven to have; present as a request extension on the routes of
+/// nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node(pub NodePublicKey);
 
 /// Where a request comes from; present as a request extension on every route.
 #[derive(Clone, Debug, PartialEq, Eq)]

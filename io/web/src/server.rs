@@ -74,6 +74,9 @@ pub struct WebConfig {
     pub listen: Vec<SocketAddr>,
     /// What is shown over TLS; without it, only clients on this machine are answered.
     pub tls: Option<Arc<ServerConfig>>,
+    /// What is shown to other nodes ([`keepwatch_tls::peer`]), at the same addresses; without it, or without TLS, none is
+    /// answered.
+    pub nodes: Option<Arc<ServerConfig>>,
     /// Path of the Unix socket; `None` has none.
     pub socket: Option<PathBuf>,
 }
@@ -140,6 +143,7 @@ pub enum WebError {
 pub struct Application {
     rules: Arc<[Rule]>,
     router: Router,
+    nodes: Router,
 }
 
 impl fmt::Debug for Application {
@@ -169,7 +173,18 @@ impl Application {
             .layer(from_fn_with_state(gate, auth::gate))
             .layer(from_fn(layers::problems))
             .layer(from_fn(layers::security_headers));
-        Self { rules: rules.into(), router }
+        Self { rules: rules.into(), router, nodes: Router::new() }.with_nodes(Router::new())
+    }
+
+    /// The same, and `routes` for other nodes. They have nothing to do with users and their roles: each request carries the
+    /// [`Node`](crate::Node) that asks, and what that may do is for the handler to say.
+    pub fn with_nodes(self, routes: Router) -> Self {
+        let nodes = routes
+            .fallback(no_route)
+            .layer(from_fn(layers::limit_body))
+            .layer(from_fn(layers::problems))
+            .layer(from_fn(layers::security_headers));
+        Self { nodes, ..self }
     }
 
     /// The rules of all its routes.
@@ -233,10 +248,12 @@ async fn serve_within(limits: Limits, config: WebConfig, application: &Applicati
     }
     let (stop, stopped) = watch::channel(());
     let shell = |connections_max| Shell {
-        app: application.router(),
+        people: application.router.clone(),
+        nodes: application.nodes.clone(),
         limits,
         limit: Arc::new(Semaphore::new(connections_max)),
-        tls: config.tls.clone().map(Into::into),
+        tls: config.tls.clone(),
+        node_tls: config.nodes.clone(),
         handshakes: Tally::new(HANDSHAKES_MAX, PLACE_HANDSHAKES_MAX),
         crowd: Tally::new(connections_max, limits.place_connections_max),
         stopped: stopped.clone(),

@@ -13,12 +13,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use keepwatch_tls::peer;
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::Service;
 use tracing::{debug, warn};
@@ -27,7 +30,7 @@ use super::stall::Unstalled;
 use super::tally::Tally;
 use super::{Limits, plain};
 use crate::socket::SocketFile;
-use crate::{Channel, Peer, Place};
+use crate::{Channel, Node, Peer, Place};
 
 /// Largest request line and headers together.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
@@ -44,10 +47,12 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// One listener and its connections.
 #[derive(Clone)]
 pub(super) struct Shell {
-    pub(super) app: Router,
+    pub(super) people: Router,
+    pub(super) nodes: Router,
     pub(super) limits: Limits,
     pub(super) limit: Arc<Semaphore>,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) node_tls: Option<Arc<ServerConfig>>,
     pub(super) handshakes: Tally,
     pub(super) crowd: Tally,
     pub(super) stopped: watch::Receiver<()>,
@@ -89,6 +94,7 @@ impl Shell {
                         peer,
                         Channel::Socket,
                         Place::new(permit, None, self.stopped.clone()),
+                        None,
                     ));
                 }
                 Err(error) => pause(&error).await,
@@ -122,8 +128,12 @@ impl Shell {
             _ = stopped.changed() => None,
         };
         match begun {
-            Some(Begun::Tls(stream)) => self.serve(*stream, peer, Channel::Tls, place).await,
-            Some(Begun::Plain(stream)) => self.serve(stream, peer, Channel::Plain, place).await,
+            Some(Begun::Tls(stream)) => {
+                // Only the configuration for nodes asks for a certificate.
+                let node = peer::shown(stream.get_ref().1.peer_certificates()).map(Node);
+                self.serve(*stream, peer, Channel::Tls, place, node).await;
+            }
+            Some(Begun::Plain(stream)) => self.serve(stream, peer, Channel::Plain, place, None).await,
             None => {}
         }
     }
@@ -141,7 +151,7 @@ impl Shell {
                     debug!(%peer, "too many handshakes at a time");
                     return None;
                 };
-                match timeout(patience, tls.accept(stream)).await {
+                match timeout(patience, secure(stream, tls, self.node_tls.as_ref())).await {
                     Ok(Ok(stream)) => return Some(Begun::Tls(Box::new(stream))),
                     Ok(Err(error)) => debug!(%peer, %error, "the handshake of TLS came to nothing"),
                     Err(_) => debug!(%peer, "the handshake of TLS took too long"),
@@ -156,18 +166,22 @@ impl Shell {
         }
     }
 
-    async fn serve<S>(mut self, stream: S, peer: Peer, channel: Channel, place: Place)
+    /// Answers requests: those of a node by the routes of nodes, all others by those of people.
+    async fn serve<S>(mut self, stream: S, peer: Peer, channel: Channel, place: Place, node: Option<Node>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let name = peer.to_string();
-        let app = self.app;
+        let app = if node.is_some() { self.nodes } else { self.people };
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             let extensions = request.extensions_mut();
             extensions.insert(peer.clone());
             extensions.insert(channel);
             extensions.insert(place.clone());
+            if let Some(node) = node {
+                extensions.insert(node);
+            }
             // A router is always ready.
             app.clone().call(request)
         });
@@ -191,6 +205,18 @@ impl Shell {
             debug!(peer = name, %error, "a connection ended early");
         }
     }
+}
+
+/// Shakes hands, as a node with who asks for what nodes speak, else as the server of people.
+async fn secure(
+    stream: TcpStream,
+    people: &Arc<ServerConfig>,
+    nodes: Option<&Arc<ServerConfig>>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let asks = begun.client_hello().alpn().is_some_and(|mut names| names.any(|name| name == peer::ALPN));
+    let config = nodes.filter(|_| asks).unwrap_or(people);
+    begun.into_stream(Arc::clone(config)).await
 }
 
 /// A connection that can carry requests.

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod console;
+mod nodes;
 mod rights;
 mod tls;
 mod tokens;
@@ -88,8 +89,10 @@ impl Node {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             tls: Some(identity.config()),
             socket: Some(data.path().join("keepwatch.sock")),
+            nodes: Some(keepwatch_tls::peer::server_config(&nodes::key()).unwrap()),
         };
         let application = Application::new(&auth, api(), Some(Arc::new(console::find)));
+        let application = application.with_nodes(nodes::routes());
         let web = serve_within(limits, config, &application).await.unwrap();
         Self { web, world, auth, first, identity, data }
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::server::shell::may_speak_plain;
 
 impl Node {
-    async fn secure(&self) -> TlsStream<TcpStream> {
+    pub(super) async fn secure(&self) -> TlsStream<TcpStream> {
         self.trusting(&self.identity.identity()).await.unwrap()
     }
 
