@@ -48,6 +48,11 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
     next.run(request).await
 }
 
+/// Whether a request for something open to everybody would pass elsewhere, too.
+pub(super) fn passes(auth: &Auth, request: &Request) -> bool {
+    identify(auth, request).is_ok()
+}
+
 fn refuse(problem: Problem) -> Response {
     let unauthorized = problem.status() == StatusCode::UNAUTHORIZED;
     let mut response = problem.into_response();

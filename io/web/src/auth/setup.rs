@@ -5,17 +5,17 @@
 use std::sync::PoisonError;
 
 use axum::Json;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 
-use super::Auth;
 use super::account::fit_password;
 use super::credential::{NoChance, invent_code, plain_code};
 use super::login::{LOGIN_BYTES_MAX, LoginResponse, refuse_other_origin};
 use super::users::FIRST_USER;
+use super::{Auth, gate};
 use crate::audit::Action;
 use crate::hash::Hash256;
 use crate::layers::Small;
@@ -56,10 +56,12 @@ pub(super) fn done() -> Problem {
 pub(super) struct Description;
 
 #[derive(Serialize, ToSchema)]
-/// Whether there is a first run to be done.
+/// What a page has to begin with: the first run, a login, or nothing.
 struct Setup {
     /// Whether there is no user yet.
     needed: bool,
+    /// Whether who asks shows a session or a token that holds. To ask who one is without would be an error.
+    session: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -73,11 +75,11 @@ struct SetupRequest {
     password: String,
 }
 
-/// Whether the node waits for its first administrator.
+/// Whether the node waits for its first administrator, and whether who asks is somebody.
 #[utoipa::path(get, path = "/api/v1/setup", operation_id = "setupNeeded", tag = "users", security(()),
     responses((status = 200, body = Setup)))]
-async fn needed(State(auth): State<Auth>) -> Json<Setup> {
-    Json(Setup { needed: auth.shared.users.is_empty() })
+async fn needed(State(auth): State<Auth>, request: Request) -> Json<Setup> {
+    Json(Setup { needed: auth.shared.users.is_empty(), session: gate::passes(&auth, &request) })
 }
 
 /// Makes the first administrator, and begins a session. Works once.

@@ -10,7 +10,8 @@ fn admin_body(code: &str) -> Value {
 async fn the_first_administrator_is_made_with_the_code_once_and_for_ever() {
     let node = Node::start_with(Limits::DEFAULT, None).await;
     let FirstUser::Awaited(code) = node.first.clone() else { panic!("a code is awaited") };
-    assert_eq!(node.ask("GET", "/api/v1/setup", &[], "").await.body, json!({"needed": true}));
+    let nobody = json!({"needed": true, "session": false});
+    assert_eq!(node.ask("GET", "/api/v1/setup", &[], "").await.body, nobody);
     // No default opens anything, and neither does another code.
     node.login("admin", "admin").await.problem(401, "login_refused");
     let empty = "X: y";
@@ -33,7 +34,12 @@ async fn the_first_administrator_is_made_with_the_code_once_and_for_ever() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let cookie = answer.cookie.clone().unwrap();
     assert_eq!(node.ask("GET", "/api/v1/session", &[&cookie], "").await.body["role"], "administrator");
-    assert_eq!(node.ask("GET", "/api/v1/setup", &[], "").await.body, json!({"needed": false}));
+    for (shown, session) in
+        [(cookie.as_str(), true), ("Cookie: keepwatch_session=stale", false), ("X: y", false)]
+    {
+        let expected = json!({"needed": false, "session": session});
+        assert_eq!(node.ask("GET", "/api/v1/setup", &[shown], "").await.body, expected, "{shown}");
+    }
     for code in [code.as_str(), "aaaa-aaaa-aaaa-aaaa"] {
         node.send("POST", "/api/v1/setup", empty, &admin_body(code)).await.problem(410, "setup_done");
     }
