@@ -136,6 +136,8 @@ impl ClientError {
 fn clock(offset_ms: &Option<i64>) -> String {
     match offset_ms {
         None => " (its clock is not known)".to_owned(),
+        // Close enough for a login: not the reason.
+        Some(-999..=999) => String::new(),
         Some(offset_ms) => format!(" (its clock is off by {} s)", offset_ms / 1000),
     }
 }
