@@ -69,17 +69,16 @@ class App {
   /** Asks the node who one is. */
   async enter(): Promise<void> {
     try {
-      this.#welcome(await api.session());
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 401) {
-        this.access = { kind: 'unreachable', why: explain(error) };
-        return;
-      }
-      const needed = await api.setupNeeded().catch(() => false);
+      const { needed, session } = await api.begin();
       // A link of the first run, after the first run: its code is of no use any more.
       if (!needed && this.route.page === 'setup') this.go({ page: 'live' }, 'replace');
-      if (needed) this.access = { kind: 'setup' };
+      if (session) this.#welcome(await api.session());
+      else if (needed) this.access = { kind: 'setup' };
       else if (this.access.kind !== 'out') this.access = { kind: 'out', ended: false };
+    } catch (error) {
+      // It has ended between the two questions: that was told, and is shown.
+      if (error instanceof ApiError && error.status === 401) return;
+      this.access = { kind: 'unreachable', why: explain(error) };
     }
   }
 
@@ -91,6 +90,8 @@ class App {
 
   /** Ends the session. */
   async logout(): Promise<void> {
+    // The node is about to hang up, and that is no reason to ask it why.
+    this.#line?.close();
     try {
       await api.logout();
     } finally {
@@ -131,11 +132,13 @@ class App {
 
   async #stillIn(): Promise<void> {
     try {
-      const session = await api.session();
+      const { session } = await api.begin();
+      if (this.access.kind !== 'in') return;
       // Rights may have changed; that is why sockets are closed, too.
-      if (this.access.kind === 'in') this.access = { kind: 'in', session };
-    } catch (error) {
-      if (error instanceof ApiError && error.status === 401 && this.access.kind === 'in') this.#leave(true);
+      if (session) this.access = { kind: 'in', session: await api.session() };
+      else this.#leave(true);
+    } catch {
+      // The node does not answer: the age of the data says so.
     }
   }
 

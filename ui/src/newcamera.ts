@@ -13,6 +13,11 @@ export function idFor(name: string, taken: ReadonlySet<string>): string {
   for (let n = 2; ; n += 1) if (!taken.has(`${stem}-${n}`)) return `${stem}-${n}`;
 }
 
+/** What tells found devices apart: several may have one host, as channels of an encoder or behind a router. */
+export function keyOf(item: ScanItem): string {
+  return item.onvif ?? item.address;
+}
+
 /** What a found device is called: what it calls itself, else its model, else its address. */
 export function nameOf(item: ScanItem): string {
   return item.name?.trim() || item.model?.trim() || item.address;

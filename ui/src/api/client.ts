@@ -123,7 +123,8 @@ const times = ({ from, to }: Window): { from: string; to: string } => ({ from: f
 
 /** Every question that the console asks. */
 export const api = {
-  setupNeeded: async () => (await json<{ needed: boolean }>('GET', ['setup'])).needed,
+  /** Whether there is a first run to do, and whether one is logged in; needs no login itself. */
+  begin: () => json<{ needed: boolean; session: boolean }>('GET', ['setup']),
   setup: (code: string, password: string) => json<Session>('POST', ['setup'], {}, { code, password }),
   login: (user: string, password: string) => json<Session>('POST', ['login'], {}, { user, password }),
   logout: () => json<void>('POST', ['logout']),

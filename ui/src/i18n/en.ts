@@ -262,8 +262,8 @@ export const en = {
     notSearched: 'Not reached by the scan',
     linkOnly: (address: string, by: string | null) =>
       `A camera answered from ${address}${by === null ? '' : ` by ${by}`} and has no address that can be configured. Give it one of IPv4, or one of IPv6 that is not its link's alone.`,
-    scanRange: 'Addresses to ask besides (optional)',
-    scanRangeHelp: 'For cameras behind a router: addresses or ranges such as 192.0.2.0/24, with spaces between.',
+    scanRange: 'Only these addresses (optional)',
+    scanRangeHelp: 'Empty: every network that the recorder is in. For cameras behind a router: addresses or ranges such as 192.0.2.0/24, with spaces between.',
     found: 'Found',
     address: 'Address',
     model: 'Model',

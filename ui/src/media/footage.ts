@@ -55,6 +55,7 @@ export class NodeFootage implements Footage {
   constructor(private readonly camera: string) {}
 
   async window(order: WindowOrder, signal: AbortSignal): Promise<WindowAnswer | null> {
+    if (!(await this.#holds(order, order.stream, signal))) return null;
     const url = address(['cameras', this.camera, 'media.mp4'], {
       from: formatTime(order.from), to: formatTime(order.to), stream: order.stream, frames: order.frames,
       audio: order.audio, base: formatTime(order.base),
@@ -71,10 +72,19 @@ export class NodeFootage implements Footage {
   }
 
   async picture(at: number, stream: StreamName, signal: AbortSignal): Promise<Picture | null> {
+    if (!(await this.#holds({ from: at, to: at + 1 }, stream, signal))) return null;
     const url = address(['cameras', this.camera, 'picture.jpg'], { at: formatTime(at), stream });
     const response = await orMissing(patient(() => ask('GET', url, undefined, signal), signal));
     if (response === null) return null;
     return { label: parseTime(response.headers.get('Keepwatch-Label') ?? '') ?? at, blob: await response.blob() };
+  }
+
+  /** Whether anything of a window may be held. Footage is not asked for where none is: the refusal would stand in the log of the browser, as an error of the page. */
+  async #holds({ from, to }: Window, stream: StreamName, signal: AbortSignal): Promise<boolean> {
+    // What is told of the camera is told of its main stream.
+    if (stream !== 'main') return true;
+    const items = await api.coverage(this.camera, { from, to }, 1, signal);
+    return items.some((item) => item.held === undefined || item.held > 0);
   }
 
   async heldAfter(at: number, signal: AbortSignal): Promise<number | null> {

@@ -39,6 +39,8 @@ const LATE_MS = 500;
 const LOOK_MS = 100;
 /** Pictures whose labels are asked for at once, around the place. */
 const FRAMES_AROUND_MS = 4000;
+/** Longest that a picture stands before its time is no longer looked for. */
+const STILL_MS = 2000;
 /** Labels are whole microseconds, media times are not: what is closer is the same picture. */
 const SAME_MS = 0.5;
 /** A hole shorter than this is not worth a word. */
@@ -267,6 +269,7 @@ export class Player {
     this.#set({ label, skipped: missing ? { from: start, to: label } : null });
     if (!this.#state.wanted) {
       this.#set({ phase: 'paused' });
+      void this.#name(this.#order.signal);
       return true;
     }
     const { video } = this.options;
@@ -290,6 +293,17 @@ export class Player {
     if (Math.abs(label - this.#state.label) > 1) this.#set({ label, phase: 'playing' });
     else if (this.#at_end && this.#screen.until(label) - label < 200) this.#set({ phase: 'end' });
     this.#screen.tidy();
+  }
+
+  /** Tells of a picture that stands its own time, which is seldom the one that was asked for. */
+  async #name(order: AbortSignal): Promise<void> {
+    const at = this.#state.label;
+    const window = { from: at - STILL_MS, to: at + SAME_MS };
+    const labels = await this.options.footage.frames(window, this.#state.stream, order).catch(() => []);
+    const own = labels.at(-1);
+    if (order.aborted || own === undefined) return;
+    this.#screen.named(own);
+    this.#set({ label: own });
   }
 
   // The clock is ours.

@@ -33,6 +33,8 @@ export class Screen {
   #mime = '';
   #base = 0;
   #frames: Frames = 'all';
+  /** The label from which on what is buffered has pictures: a browser counts sound before the first of them as buffered, too. */
+  #first = 0;
   /** Media time of the picture that is shown, where the browser tells it. */
   #shown_s: number | null = null;
   #closed = false;
@@ -88,6 +90,7 @@ export class Screen {
 
   /** Makes an empty buffer for pictures around `label`. */
   async empty(frames: Frames, label: number): Promise<void> {
+    this.#first = label;
     if (this.#deck !== null && this.#frames === frames && label - this.#base > BASE_NEAR_MS) {
       this.#deck.queue.clear();
       await this.#deck.queue.reached();
@@ -97,6 +100,11 @@ export class Screen {
     this.#deck = null;
     this.#frames = frames;
     this.#base = Math.floor((label - BASE_BEFORE_MS) / 1000) * 1000;
+  }
+
+  /** The picture that is shown is that of `label`: it is buffered, too. */
+  named(label: number): void {
+    this.#first = Math.min(this.#first, label);
   }
 
   /** What was begun is given up: half a piece may be in the buffer. */
@@ -187,6 +195,7 @@ export class Screen {
   #place(label: number, frames: Frames): number | null {
     const at = this.seconds(label);
     const { ranges } = this;
+    if (frames === 'all' && label < this.#first) return null;
     if (rangeAt(ranges, at) !== null) return at;
     if (frames === 'all') return null;
     const before = ranges.findLast((range) => range.end <= at);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { CoverageItem } from '../api/types';
 import { formatTime } from '../time';
-import { CoverageTiles, kindOf, levelFor, stretchAt, stretches, TILE_BUCKETS } from './coverage';
+import { begins, CoverageTiles, kindOf, levelFor, stretchAt, stretches, TILE_BUCKETS } from './coverage';
 import { LETTERS } from './draw';
 import type { View } from './view';
 
@@ -39,6 +39,16 @@ describe('a stretch', () => {
     expect(stretchAt(row, 30)).toBeNull();
     expect(stretchAt([], 3)).toBeNull();
   });
+});
+
+it('a row begins where it first says more than that the camera was not known', () => {
+  const before = item(0, 10, { state: 'unknown', origin: null, reason: 'not_configured' });
+  const absent = { state: 'unknown' as const, origin: null, reason: 'disk_absent' };
+  expect(begins(stretches([before, item(10, 20)]))).toBe(10);
+  expect(begins(stretches([before, item(10, 20, { state: 'gap', origin: null, reason: 'camera_silent' }), item(20, 30)]))).toBe(10);
+  expect(begins(stretches([before, item(10, 20, absent)]))).toBe(10);
+  expect(begins(stretches([before, item(10, 20, { ...absent, reason: 'not_yet' })]))).toBeNull();
+  expect(begins([])).toBeNull();
 });
 
 it('no two kinds share a letter', () => {

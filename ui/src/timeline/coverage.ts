@@ -72,6 +72,12 @@ export function stretchAt(row: readonly Stretch[], label: number): Stretch | nul
   return found !== undefined && found.from <= label ? found : null;
 }
 
+/** The first label at which a row says anything but that the camera was not known yet; `null` when it never does. */
+export function begins(row: readonly Stretch[]): number | null {
+  const known = row.find(({ kind, reason }) => kind !== 'pending' && !(kind === 'unknown' && reason === 'not_configured'));
+  return known?.from ?? null;
+}
+
 /** Lengths of a bucket, finest first; 0 stands for the exact stretches. */
 const BUCKETS_MS = [
   0, 1_000, 2_000, 5_000, 15_000, 30_000, 60_000, 120_000, 300_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 86_400_000,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { around, follow, pan, SPAN_MS_MAX, SPAN_MS_MIN, ticks, toLabel, toX, zoom } from './view';
+import { around, follow, opening, pan, SPAN_MS_MAX, SPAN_MS_MIN, ticks, toLabel, toX, zoom } from './view';
 
 const HOUR = 3_600_000;
 const view = { from: 0, to: HOUR };
@@ -70,5 +70,27 @@ describe('the ruler', () => {
     const berlin = (at: number): number => (at < change ? 2 : 1) * HOUR;
     const marks = ticks({ from: Date.UTC(2026, 9, 24, 12), to: Date.UTC(2026, 9, 26, 12) }, 900, berlin);
     for (const mark of marks) expect((mark.at + berlin(mark.at)) % (3 * HOUR)).toBe(0);
+  });
+});
+
+describe('the first window', () => {
+  const now = 1_000 * 24 * HOUR;
+  const share = (from: number, to: number, begin: number): number => (begin - from) / (to - from);
+
+  it('is the day before the present when there is that much', () => {
+    const { from, to } = opening(now, now - 40 * 24 * HOUR);
+    expect(to - from).toBe(24 * HOUR);
+    expect(share(from, to, now)).toBeCloseTo(0.97);
+  });
+
+  it('is filled by what a young node knows', () => {
+    const { from, to } = opening(now, now - HOUR);
+    expect(share(from, to, now - HOUR)).toBeCloseTo(0.03);
+    expect(share(from, to, now)).toBeCloseTo(0.97);
+  });
+
+  it.each([null, now - 2000, now + HOUR])('is never too short to read: begun %s', (begin) => {
+    const { from, to } = opening(now, begin);
+    expect(to - from).toBe(600_000);
   });
 });

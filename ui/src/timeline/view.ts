@@ -26,6 +26,23 @@ const STEPS = [
 /** Room that a text of the ruler needs. */
 const TICK_PX_MIN = 76;
 
+/** Longest and shortest window that one begins with. */
+export const OPENING_MS_MAX = 24 * HOUR;
+const OPENING_MS_MIN = 10 * MINUTE;
+/** Share of such a window that is still to come. */
+const AHEAD = 0.03;
+
+/** The window of length `span` that ends a little behind the present. */
+export function present(now: number, span: number): View {
+  return { from: now - span * (1 - AHEAD), to: now + span * AHEAD };
+}
+
+/** The window to begin with: all since `begin`, when anything was known first, and not much besides. `null` is never. */
+export function opening(now: number, begin: number | null): View {
+  const known = begin === null ? 0 : (now - begin) / (1 - 2 * AHEAD);
+  return present(now, Math.min(Math.max(known, OPENING_MS_MIN), OPENING_MS_MAX));
+}
+
 /** The window of length `span` around `at`. */
 export function around(at: number, span: number): View {
   const length = Math.min(Math.max(span, SPAN_MS_MIN), SPAN_MS_MAX);

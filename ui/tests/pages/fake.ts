@@ -162,7 +162,7 @@ export class FakeNode {
     const session = { user: 'admin', role: this.role, cameras: this.at, via: 'cookie' };
     switch (`${method} ${head}${id ? '/*' : ''}${tail ? `/${tail}` : ''}`) {
       case 'GET setup':
-        return { value: { needed: this.setup !== null } };
+        return { value: { needed: this.setup !== null, session: this.loggedIn } };
       case 'POST setup':
         if (body['code'] !== this.setup) return { problem: 403, code: 'setup_refused', detail: 'this is not the code that was printed' };
         this.setup = null;
@@ -204,7 +204,7 @@ export class FakeNode {
           { id: 's2', user: 'guard', from: '192.0.2.9', began: formatTime(Date.now() - 7_200_000), used: formatTime(Date.now()), current: false },
         ], next: null } };
       case 'GET cameras/*/coverage':
-        return { value: { items: this.#coverage(id, query), next: null } };
+        return { value: { items: query.get('buckets') === '1' ? this.#overview(id, query) : this.#coverage(id, query), next: null } };
       case 'GET cameras/*/frames': {
         const step = 1000 / FPS;
         const items = [];
@@ -272,6 +272,15 @@ export class FakeNode {
       if (gap) return { ...item, state: gap.state, reason: gap.reason, origin: gap.origin ?? null };
       return { ...item, state: 'held', reason: null, origin: 'primary' };
     });
+  }
+
+  /** The window as one bucket. */
+  #overview(camera: string, query: URLSearchParams): CoverageItem[] {
+    const items = this.#coverage(camera, query);
+    const [first] = items;
+    const long = (item: CoverageItem): number => (parseTime(item.to) ?? 0) - (parseTime(item.from) ?? 0);
+    const sum = (some: CoverageItem[]): number => some.reduce((whole, item) => whole + long(item), 0);
+    return first === undefined ? [] : [{ ...first, to: items.at(-1)?.to ?? first.to, held: sum(items.filter((item) => item.state === 'held')) / sum(items) }];
   }
 
   async #footage(parts: string[], query: URLSearchParams, response: ServerResponse): Promise<boolean> {

@@ -1,49 +1,40 @@
-/** A browser before a made-up node, and what must hold on every page. */
+/** A browser before a made-up node. */
 
-import { readFileSync, mkdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
-import { expect } from 'vitest';
-import { FakeNode } from './fake';
+import { fileURLToPath } from 'node:url';
+import type { Browser, Page } from 'playwright-core';
+import { type Scheme, Visit } from '../browser';
+import type { FakeNode } from './fake';
 
 const SHOTS = new URL('../../shots/', import.meta.url);
 
-/** What axe finds on a page that is not allowed to be there. */
-interface AxeResults {
-  violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[];
-}
-
-/** A page, its node, and what it complained of. */
+/** A page and its node. */
 export class Site {
-  complaints: string[] = [];
-
   private constructor(
     readonly node: FakeNode,
-    readonly address: string,
-    readonly page: Page,
-    private readonly context: BrowserContext,
+    readonly visit: Visit,
   ) {}
 
-  static async open(browser: Browser, node: FakeNode, scheme: 'dark' | 'light' = 'dark', hash = ''): Promise<Site> {
+  static async open(browser: Browser, node: FakeNode, scheme: Scheme = 'dark', hash = ''): Promise<Site> {
     const address = await node.listen();
-    const context = await browser.newContext({
-      colorScheme: scheme, viewport: { width: 1360, height: 860 }, locale: 'en-GB', timezoneId: 'Europe/Berlin', reducedMotion: 'reduce',
-    });
-    const page = await context.newPage();
-    // Below that of a test, so that the step is named which did not come.
-    page.setDefaultTimeout(10_000);
-    const site = new Site(node, address, page, context);
-    page.on('console', (message) => {
-      if (message.type() === 'error' || message.type() === 'warning') site.complaints.push(message.text());
-    });
-    page.on('pageerror', (error) => site.complaints.push(String(error)));
-    page.on('request', (request) => {
-      if (!request.url().startsWith(address) && !request.url().startsWith('blob:') && !request.url().startsWith('data:')) {
-        site.complaints.push(`a request to ${request.url()}`);
-      }
-    });
-    await page.goto(address + hash);
-    return site;
+    const visit = await Visit.open(browser, address, { colorScheme: scheme, timezoneId: 'Europe/Berlin' });
+    await visit.page.goto(address + hash);
+    return new Site(node, visit);
+  }
+
+  get page(): Page {
+    return this.visit.page;
+  }
+
+  get address(): string {
+    return this.visit.address;
+  }
+
+  get complaints(): string[] {
+    return this.visit.complaints;
+  }
+
+  set complaints(left: string[]) {
+    this.visit.complaints = left;
   }
 
   /** Logs in by the form. */
@@ -52,42 +43,27 @@ export class Site {
     await this.page.getByLabel('Password').fill('correct horse battery');
     await this.page.getByRole('button', { name: 'Log in' }).click();
     await this.page.getByRole('navigation').waitFor();
-    // The answer that one is not logged in yet is an error to the browser's console, and the only one allowed.
-    this.complaints = this.complaints.filter((text) => !text.includes('401'));
   }
 
   go(name: string): Promise<void> {
-    return this.page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
+    return this.visit.go(name);
   }
 
-  async shot(name: string): Promise<void> {
-    mkdirSync(SHOTS, { recursive: true });
-    await this.page.screenshot({ path: new URL(`${name}.png`, SHOTS).pathname });
+  shot(name: string): Promise<void> {
+    return this.visit.shot(fileURLToPath(new URL(`${name}.png`, SHOTS)));
   }
 
-  /** Runs axe over the page as it is: WCAG 2.2 A and AA. */
-  async accessible(): Promise<void> {
-    const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-    // Not as a script of the page: its policy would refuse that, as it should.
-    await this.page.evaluate(axe);
-    const results = await this.page.evaluate<AxeResults>(
-      "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })",
-    );
-    expect(results.violations.map(({ id, nodes }) => `${id}: ${nodes.map((n) => `${n.html} ${n.failureSummary ?? ''}`).join(' | ')}`)).toEqual([]);
+  accessible(): Promise<void> {
+    return this.visit.accessible();
   }
 
   /** Ends it; a page that complained fails. */
   async close(): Promise<void> {
-    await this.context.close();
-    this.node.close();
-    expect(this.complaints).toEqual([]);
+    try {
+      await this.visit.close();
+    } finally {
+      await this.visit.context.close();
+      this.node.close();
+    }
   }
-}
-
-/** The browser of the system. */
-export function launch(): Promise<Browser> {
-  return chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
 }
