@@ -53,9 +53,39 @@ pub(crate) fn pages(workspace: &Workspace) -> Result<Count> {
     script(workspace, "pages")
 }
 
+/// Runs the tests of its pages before the real program, which must have been built.
+pub(crate) fn node(workspace: &Workspace) -> Result<Count> {
+    let mut command = command(workspace, "node")?;
+    command.env("KEEPWATCH_BIN", workspace.program("keepwatch"));
+    take(command, "node")
+}
+
+/// Makes the pictures of the guide anew, by the same tests. No two are alike to the byte, so nothing else writes them.
+pub(crate) fn screenshots(workspace: &Workspace) -> Result<()> {
+    process::show(workspace.cargo().args(["build", "--release", "-p", "keepwatch"]))?;
+    process::show(npm(&workspace.root.join("ui"))?.args(["ci", "--no-progress"]))?;
+    let images = workspace.root.join("docs/guide/images");
+    let mut command = command(workspace, "node")?;
+    command.env("KEEPWATCH_BIN", workspace.program("keepwatch")).env("KEEPWATCH_SCREENSHOTS", &images);
+    if take(command, "node")?.failed > 0 {
+        bail!("not all pictures could be made");
+    }
+    println!("{}: look at each before it is committed", images.display());
+    Ok(())
+}
+
 fn script(workspace: &Workspace, script: &str) -> Result<Count> {
+    take(command(workspace, script)?, script)
+}
+
+fn command(workspace: &Workspace, script: &str) -> Result<Command> {
     let mut command = npm(&workspace.root.join("ui"))?;
     command.args(["run", "--silent", script]).env("NO_COLOR", "1");
+    Ok(command)
+}
+
+/// Runs a script of tests and counts them.
+fn take(mut command: Command, script: &str) -> Result<Count> {
     let finished = process::capture(&mut command, TESTS_LIMIT)?;
     let clean = finished.status.is_some_and(|status| status.success());
     if !clean {

@@ -39,6 +39,8 @@ enum Command {
     Tidy,
     /// Checks, builds and tests the web console, and compares it with what is committed.
     Console,
+    /// Makes the pictures of the guide anew, in a browser before the real program.
+    Screenshots,
     /// Lists what the tests need of this machine and what is missing.
     Needs,
     /// Measures the product beside its peers; the last line is one JSON object.
@@ -64,6 +66,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test | Command::Ci => test::run(&workspace),
         Command::Tidy => tidy::run(&workspace),
         Command::Console => console::run(&workspace),
+        Command::Screenshots => console::screenshots(&workspace),
         Command::Needs => needs::list(&workspace),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),

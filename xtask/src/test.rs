@@ -170,6 +170,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let count = report.step(program.stage, &program.name, || program.run(workspace, namespaces));
         report.take(&program.name, count);
     }
+    if console.is_some() {
+        let count = report.step(Stage::EndToEnd, "console before the program", || console::node(workspace));
+        report.take("console before the program", count);
+    }
     if !namespaces {
         println!("\nNOT RUN: tests that cut a cable or mount a disk; this kernel refuses us namespaces");
     }

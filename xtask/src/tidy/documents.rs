@@ -111,12 +111,17 @@ fn snake_case(name: &str) -> String {
     text
 }
 
+/// What a link begins and ends with: of Markdown, and of the pictures that are written in HTML for dark and for light.
+const LINKS: [(&str, char); 3] = [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')];
+
 /// The relative links of a Markdown text with their lines, without the part after `#`.
 fn links(text: &str) -> Vec<(usize, &str)> {
     let mut links = Vec::new();
     for (position, line) in text.lines().enumerate() {
-        for part in line.split("](").skip(1) {
-            let Some((target, _)) = part.split_once(')') else { continue };
+        let parts =
+            LINKS.iter().flat_map(|(begin, end)| line.split(begin).skip(1).map(move |part| (part, *end)));
+        for (part, end) in parts {
+            let Some((target, _)) = part.split_once(end) else { continue };
             let target = target.split('#').next().unwrap_or_default();
             if !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:") {
                 links.push((position + 1, target));
@@ -143,5 +148,7 @@ mod tests {
     fn only_links_into_the_repository_are_followed() {
         let text = "[a](docs/a.md#part) and [b](https://example.org/b)\n[c](#here) [d](../d.md)";
         assert_eq!(links(text), [(1, "docs/a.md"), (2, "../d.md")]);
+        let picture = "<source srcset=\"a.png\">\n<img src=\"b.png\" alt=\"B\">";
+        assert_eq!(links(picture), [(1, "a.png"), (2, "b.png")]);
     }
 }
