@@ -1,6 +1,6 @@
 //! A client of HTTP/1.1 (RFC 9112), as small as the tests allow: one connection for one request.
 
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -103,6 +103,21 @@ impl Http {
     /// The JSON at `path`; an error when the status is not 200.
     pub fn get(&self, path: &str) -> Result<Value> {
         self.request("GET", path, None)?.success().with_context(|| format!("GET {path}"))
+    }
+
+    /// Begins to fetch `path` over a connection of which kernels hold little, and reads no further than the headers.
+    pub fn begin(&self, path: &str) -> Result<Begun> {
+        let Place::Address(address) = &self.place else { bail!("downloads are tried over the network") };
+        let mut stream = connect_narrow(*address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let (host, shown) = (self.place.host(), self.shown.headers());
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{shown}\r\n")?;
+        let mut stream = BufReader::new(stream);
+        let answer = Answer::read_head(&mut stream).with_context(|| format!("GET {path}"))?;
+        if answer.status != 200 {
+            bail!("GET {path} was answered with {}", answer.status);
+        }
+        Ok(Begun { stream, answer })
     }
 
     /// Opens a WebSocket.
@@ -234,7 +249,7 @@ impl Answer {
         self.json().ok().and_then(|problem| problem["code"].as_str().map(str::to_owned)).unwrap_or_default()
     }
 
-    fn read(stream: &mut BufReader<Box<dyn Stream>>, head: bool) -> Result<Self> {
+    fn read_head(stream: &mut impl BufRead) -> Result<Self> {
         let mut line = String::new();
         stream.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -246,24 +261,49 @@ impl Answer {
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Self { status, headers, body: Vec::new() };
-        if head || status == 101 {
+        Ok(Self { status, headers, body: Vec::new() })
+    }
+
+    fn read(stream: &mut impl BufRead, head: bool) -> Result<Self> {
+        let mut answer = Self::read_head(stream)?;
+        if head || answer.status == 101 {
             return Ok(answer);
         }
-        if answer.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
-            read_chunks(stream, &mut answer.body)?;
+        answer.read_body(stream)?;
+        Ok(answer)
+    }
+
+    /// Reads the rest; an error when it is not whole.
+    fn read_body(&mut self, stream: &mut impl BufRead) -> Result<()> {
+        if self.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+            read_chunks(stream, &mut self.body)?;
         } else {
-            stream.read_to_end(&mut answer.body)?;
-            let announced = answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
-            if announced.is_some_and(|announced| announced != answer.body.len()) {
-                bail!("{} bytes came, {announced:?} were announced", answer.body.len());
+            stream.read_to_end(&mut self.body)?;
+            let announced = self.header("content-length").and_then(|length| length.parse::<usize>().ok());
+            if announced.is_some_and(|announced| announced != self.body.len()) {
+                bail!("{} bytes came, {announced:?} were announced", self.body.len());
             }
         }
-        Ok(answer)
+        Ok(())
     }
 }
 
-fn read_chunks(stream: &mut BufReader<Box<dyn Stream>>, body: &mut Vec<u8>) -> Result<()> {
+/// A download that began.
+#[derive(Debug)]
+pub struct Begun {
+    stream: BufReader<TcpStream>,
+    answer: Answer,
+}
+
+impl Begun {
+    /// Takes the rest; an error when it broke off.
+    pub fn finish(mut self) -> Result<Answer> {
+        self.answer.read_body(&mut self.stream)?;
+        Ok(self.answer)
+    }
+}
+
+fn read_chunks(stream: &mut impl BufRead, body: &mut Vec<u8>) -> Result<()> {
     let mut line = String::new();
     loop {
         line.clear();
