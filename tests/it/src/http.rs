@@ -76,6 +76,14 @@ impl Http {
         Self { place: self.place.clone(), shown: Shown::Cookie(cookie.to_owned()) }
     }
 
+    /// The token that it shows as a program.
+    pub fn token(&self) -> Option<&str> {
+        match &self.shown {
+            Shown::Bearer(token) => Some(token),
+            Shown::Nothing | Shown::Cookie(_) => None,
+        }
+    }
+
     /// Where it is.
     pub const fn place(&self) -> &Place {
         &self.place
@@ -103,6 +111,20 @@ impl Http {
     /// The JSON at `path`; an error when the status is not 200.
     pub fn get(&self, path: &str) -> Result<Value> {
         self.request("GET", path, None)?.success().with_context(|| format!("GET {path}"))
+    }
+
+    /// Sends `bytes` as they are, and returns all that comes until the server ends the connection.
+    pub fn raw(&self, bytes: &[u8]) -> Result<String> {
+        let mut stream = self.place.connect()?;
+        // Who refuses need not read to the end; what was answered is what counts.
+        let _ = stream.write_all(bytes);
+        let mut answered = Vec::new();
+        match stream.read_to_end(&mut answered) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(String::from_utf8_lossy(&answered).into_owned())
     }
 
     /// Begins to fetch `path` over a connection of which kernels hold little, and reads no further than the headers.

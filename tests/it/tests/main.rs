@@ -18,6 +18,7 @@ mod live;
 mod onvif;
 mod paths;
 mod pictures;
+mod refused;
 mod revoked;
 mod rights;
 mod rights_rtsp;
