@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use keepwatch_model::{StreamId, WallTime};
+use keepwatch_model::WallTime;
 use keepwatch_onvif::discovery::{AddressRange, PORT, RangeError, Unreachable};
 use keepwatch_web::{Action, Caller, FieldError, Problem};
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ pub(super) struct Tried {
 pub(super) struct TriedStream {
     /// `main` or `sub`.
     #[schema(value_type = super::words::StreamName)]
-    stream: StreamId,
+    stream: String,
     /// What would be recorded, the video first.
     #[schema(example = json!(["h264 1920x1080 25 fps", "aac 16000 Hz"]))]
     tracks: Vec<String>,
@@ -128,7 +128,7 @@ pub(super) struct TriedStream {
 
 impl From<ProbedStream> for TriedStream {
     fn from(probed: ProbedStream) -> Self {
-        Self { stream: probed.id, tracks: probed.tracks, left_out: probed.left_out }
+        Self { stream: probed.id.to_string(), tracks: probed.tracks, left_out: probed.left_out }
     }
 }
 
