@@ -7,6 +7,7 @@ mod codecs;
 mod crash;
 mod demo;
 mod disks;
+mod edits;
 mod exports;
 mod faults;
 mod foreign_camera;
