@@ -88,9 +88,13 @@ async fn list(caller: Caller, Query(query): Query<AuditQuery>) -> Result<Json<Pa
         Some("newest") => true,
         Some(_) => return Err(Problem::bad_request("order_invalid", "order must be newest or oldest")),
     };
+    let (from, to) = (query.from.unwrap_or(WallTime::MIN), query.to.unwrap_or(WallTime::MAX));
+    if from >= to {
+        return Err(Problem::bad_request("window_empty", "to must be later than from"));
+    }
     let wanted = Wanted {
-        from: query.from.unwrap_or(WallTime::MIN),
-        to: query.to.unwrap_or(WallTime::MAX),
+        from,
+        to,
         cursor: query.cursor,
         newest_first,
         limit: query.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX),
