@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     fn hash() -> String {
-        super::super::users::hash("correct horse").unwrap()
+        super::super::hashing::hash("correct horse").unwrap()
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod brakes;
 mod credential;
 mod file;
 mod gate;
+mod hashing;
 mod identity;
 mod login;
 mod right;

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use keepwatch_model::WallTime;
 
 use super::credential::invent_code;
 use super::file::UserFile;
+use super::hashing::{hash, matches};
 use super::{AuthError, Grants, PASSWORD_BYTES_MAX, Role};
 use crate::Problem;
 use crate::hash::Hash256;
@@ -124,7 +124,7 @@ impl Users {
     pub(super) fn check(&self, user: &str, password: &str) -> Option<Checked> {
         let known = self.with(|book| book.users.get(user).map(|user| user.password.clone()));
         let stored = known.as_deref().unwrap_or(&self.nobody);
-        let matches = Argon2::default().verify_password(password.as_bytes(), stored).is_ok();
+        let matches = matches(password, stored);
         known.filter(|_| matches).map(|hash| Checked { hash })
     }
 
@@ -204,14 +204,6 @@ impl Book {
 
 fn first(password: String, now: WallTime) -> User {
     User { grants: Grants::everywhere(Role::Administrator), password, created: Some(now) }
-}
-
-/// The PHC string of a password. Takes some 20 ms of a core and 19 MiB.
-pub(super) fn hash(password: &str) -> Result<String, AuthError> {
-    Argon2::default()
-        .hash_password(password.as_bytes())
-        .map(|hash| hash.to_string())
-        .map_err(|error| AuthError::Hash { what: error.to_string() })
 }
 
 /// As [`hash`], for a request.
