@@ -1,7 +1,7 @@
 //! A client of HTTP/1.1 (RFC 9112), as small as the tests allow: one connection for one request.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::WebSocket;
-use crate::websocket::connect_narrow;
+use crate::connect::{connect_from, connect_narrow};
 
 /// How long an answer may take; exports of a minute come within one.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,16 +115,15 @@ impl Http {
 
     /// Sends `bytes` as they are, and returns all that comes until the server ends the connection.
     pub fn raw(&self, bytes: &[u8]) -> Result<String> {
-        let mut stream = self.place.connect()?;
-        // Who refuses need not read to the end; what was answered is what counts.
-        let _ = stream.write_all(bytes);
-        let mut answered = Vec::new();
-        match stream.read_to_end(&mut answered) {
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(String::from_utf8_lossy(&answered).into_owned())
+        exchange(self.place.connect()?, bytes)
+    }
+
+    /// The same from `source`, an address of the loopback interface.
+    pub fn raw_from(&self, source: Ipv4Addr, bytes: &[u8]) -> Result<String> {
+        let Place::Address(address) = &self.place else { bail!("a socket has no addresses") };
+        let stream = connect_from(source, *address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        exchange(stream, bytes)
     }
 
     /// Begins to fetch `path` over a connection of which kernels hold little, and reads no further than the headers.
@@ -211,6 +210,18 @@ impl Http {
         let head = method == "HEAD";
         Answer::read(&mut BufReader::new(stream), head).with_context(|| format!("{method} {path}"))
     }
+}
+
+fn exchange(mut stream: impl Read + Write, bytes: &[u8]) -> Result<String> {
+    // Who refuses need not read to the end; what was answered is what counts.
+    let _ = stream.write_all(bytes);
+    let mut answered = Vec::new();
+    match stream.read_to_end(&mut answered) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(String::from_utf8_lossy(&answered).into_owned())
 }
 
 impl Shown {

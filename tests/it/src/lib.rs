@@ -6,6 +6,7 @@
 
 mod bar;
 mod cameras;
+mod connect;
 mod description;
 mod http;
 mod movie;

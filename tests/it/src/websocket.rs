@@ -1,8 +1,7 @@
 //! A client of WebSockets (RFC 6455), as small as the tests allow.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -48,6 +47,32 @@ impl WebSocket {
     /// Sends a text.
     pub fn send(&mut self, text: &str) -> Result<()> {
         self.send_frame(0x81, text.as_bytes())
+    }
+
+    /// Sends `bytes` as they are, as far as the server takes them within `limit`.
+    pub fn send_raw(&mut self, bytes: &[u8], limit: Duration) -> Result<()> {
+        let stream = self.stream.get_mut();
+        stream.set_write_timeout(Some(limit))?;
+        // Who ends the connection, or takes no more, has done what is looked for.
+        let _ = stream.write_all(bytes);
+        Ok(())
+    }
+
+    /// Reads until the server ends the connection, whatever it says before; an error when it goes on for `limit`.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        let mut heap = [0; 65_536];
+        while Instant::now() < end {
+            self.stream.get_ref().set_read_timeout(Some(Duration::from_millis(200)))?;
+            match self.stream.read(&mut heap) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                // A reset is an end, too.
+                Err(_) => return Ok(()),
+            }
+        }
+        bail!("the connection goes on")
     }
 
     /// Says that it lives, unasked (RFC 6455 §5.5.3).
@@ -126,35 +151,4 @@ impl WebSocket {
         self.stream.get_mut().write_all(&frame)?;
         Ok(())
     }
-}
-
-/// Connects to an IPv4 address so that kernels hold little of what is not read: what the server's holds follows from the
-/// size of segments, which is 64 KiB on a loopback interface unless the client asks for less.
-pub(crate) fn connect_narrow(address: SocketAddr) -> Result<TcpStream> {
-    const SEGMENT_BYTES: libc::c_int = 536;
-    const RECEIVE_BYTES: libc::c_int = 4_096;
-    let SocketAddr::V4(address) = address else { bail!("{address} is none of IPv4") };
-    let there = libc::sockaddr_in {
-        sin_family: libc::sa_family_t::try_from(libc::AF_INET)?,
-        sin_port: address.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
-        sin_zero: [0; 8],
-    };
-    #[expect(unsafe_code, reason = "options that must be set before the connection is made")]
-    // SAFETY: the descriptor is new and owned at once; options and address are plain values of the lengths told.
-    let (socket, results) = unsafe {
-        let raw = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
-        ensure!(raw >= 0, "{}", std::io::Error::last_os_error());
-        let socket = OwnedFd::from_raw_fd(raw);
-        let length = libc::socklen_t::try_from(size_of::<libc::c_int>())?;
-        let set = |level, name, value: libc::c_int| {
-            libc::setsockopt(raw, level, name, (&raw const value).cast(), length)
-        };
-        let segment = set(libc::IPPROTO_TCP, libc::TCP_MAXSEG, SEGMENT_BYTES);
-        let receive = set(libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BYTES);
-        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_in>())?;
-        (socket, [segment, receive, libc::connect(raw, (&raw const there).cast(), length)])
-    };
-    ensure!(results == [0; 3], "{results:?}: {}", std::io::Error::last_os_error());
-    Ok(TcpStream::from(socket))
 }

@@ -1,6 +1,7 @@
 //! Proof: the real binary against real input. One program, so that it is linked once.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod abuse;
 mod cable;
 mod check;
 mod codecs;
@@ -13,6 +14,7 @@ mod faults;
 mod foreign_camera;
 mod foreign_replay;
 mod frames;
+mod garbage;
 mod http;
 mod https;
 mod live;
