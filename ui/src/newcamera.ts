@@ -1,6 +1,6 @@
 /** Making settings of a camera from what a person chose or a scan found. */
 
-import type { CameraConfig, ScanItem } from './api/types';
+import type { CameraConfig, CameraDraft, ScanItem } from './api/types';
 
 /** Longest id that a node takes. */
 const ID_CHARS_MAX = 31;
@@ -20,13 +20,13 @@ export function keyOf(item: ScanItem): string {
 
 /** What a found device is called: what it calls itself, else its model, else its address. */
 export function nameOf(item: ScanItem): string {
-  return item.name?.trim() || item.model?.trim() || item.address;
+  return item.name.trim() || item.model.trim() || item.address;
 }
 
 /** Settings for a found device; a login of two empty texts is none. */
-export function configFor(item: ScanItem, login: { user: string; password: string }, taken: ReadonlySet<string>): CameraConfig {
+export function configFor(item: ScanItem, login: { user: string; password: string }, taken: ReadonlySet<string>): CameraDraft & { id: string } {
   const name = nameOf(item);
-  const config: CameraConfig = { id: idFor(name, taken), name, onvif: item.onvif ?? `http://${item.address}` };
+  const config: CameraDraft & { id: string } = { id: idFor(name, taken), name, onvif: item.onvif };
   if (login.user !== '') {
     config.user = login.user;
     config.password = login.password;
@@ -40,8 +40,8 @@ export function addressesOf(text: string): string[] {
 }
 
 /** Settings without what is empty or read only, as a node takes them. */
-export function forNode(config: CameraConfig): CameraConfig {
-  const { has_password: _, editable: __, ...rest } = config;
+export function forNode(config: CameraDraft & Partial<Pick<CameraConfig, 'has_password' | 'editable' | 'revision'>>): CameraDraft {
+  const { has_password: _, editable: __, revision: ___, ...rest } = config;
   const kept = Object.entries(rest).filter(([, value]) => value !== undefined && value !== '' && !(Array.isArray(value) && value.length === 0));
-  return Object.fromEntries(kept) as unknown as CameraConfig;
+  return Object.fromEntries(kept) as CameraDraft;
 }

@@ -9,7 +9,7 @@ import { type Grants, ROLES, type Role } from './api/types';
 const rank = (role: Role | null | undefined): number => (role ? ROLES.indexOf(role) : -1);
 
 /** Whether the role everywhere is at least `role`. */
-export function may(grants: Grants, role: Role): boolean {
+export function may(grants: Pick<Grants, 'role'>, role: Role): boolean {
   return rank(grants.role) >= rank(role);
 }
 

@@ -33,13 +33,13 @@ describe('a camera that was found', () => {
   });
 
   it('is added with the login only where there is one', () => {
-    const item = { address: '192.0.2.1', onvif: 'http://192.0.2.1', name: null, model: 'X-1', added: false };
+    const item = { id: 'd1', address: '192.0.2.1', onvif: 'http://192.0.2.1', name: '', model: 'X-1', added: false };
     expect(configFor(item, { user: '', password: '' }, new Set())).toEqual({ id: 'x-1', name: 'X-1', onvif: 'http://192.0.2.1' });
     expect(configFor(item, { user: 'u', password: 'p' }, new Set())).toMatchObject({ user: 'u', password: 'p' });
   });
 
   it('is sent without what is empty or only read, but with what is meant to be removed', () => {
-    expect(forNode({ id: 'a', name: '', schedule: [], password: null, has_password: true, editable: true, audio: false }))
+    expect(forNode({ id: 'a', name: '', schedule: [], password: null, has_password: true, editable: true, revision: 3, audio: false }))
       .toEqual({ id: 'a', password: null, audio: false });
   });
 

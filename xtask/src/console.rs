@@ -3,6 +3,8 @@
 //! The program embeds `ui/dist`, so that cargo alone builds it; this is where a `dist` that does not fit the sources is
 //! found. Packages come from the registry as `ui/package-lock.json` names them, by their hashes, and run no scripts.
 
+pub(crate) mod schema;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,8 @@ const TESTS_LIMIT: Duration = Duration::from_secs(240);
 /// All of it, for somebody who changes the console.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     build(workspace)?;
+    process::show(workspace.cargo().args(["build", "--release", "--package", "keepwatch"]))?;
+    schema::check(workspace)?;
     let (modules, pages) = (test(workspace)?, pages(workspace)?);
     let failed = modules.failed + pages.failed;
     println!("{} passed, {failed} failed", modules.passed + pages.passed);

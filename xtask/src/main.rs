@@ -41,6 +41,8 @@ enum Command {
     Console,
     /// Makes the pictures of the guide anew, in a browser before the real program.
     Screenshots,
+    /// Writes the console's types of the API anew, from what the program says of itself.
+    Schema,
     /// Lists what the tests need of this machine and what is missing.
     Needs,
     /// Measures the product beside its peers; the last line is one JSON object.
@@ -67,6 +69,7 @@ fn run(command: Command) -> Result<()> {
         Command::Tidy => tidy::run(&workspace),
         Command::Console => console::run(&workspace),
         Command::Screenshots => console::screenshots(&workspace),
+        Command::Schema => console::schema::write(&workspace),
         Command::Needs => needs::list(&workspace),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),

@@ -160,6 +160,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     });
     // Without its packages there is nothing to run them with.
     if console.is_some() {
+        report.step(Stage::Build, "console types", || console::schema::check(workspace));
         let count = report.step(Stage::Unit, "console", || console::test(workspace));
         report.take("console", count);
         let count = report.step(Stage::Unit, "console pages", || console::pages(workspace));

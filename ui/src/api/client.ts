@@ -7,7 +7,7 @@
 
 import { formatTime } from '../time';
 import type {
-  Camera, CameraConfig, CameraTest, CoverageItem, ExportJob, ExportOrder, FrameItem, Page, ProblemDocument,
+  Camera, CameraConfig, CameraDraft, CameraTest, CoverageItem, ExportJob, ExportOrder, FrameItem, NewToken, Page, ProblemDocument,
   Role, Session, SessionItem, SetGrants, StreamName, Token, User,
 } from './types';
 
@@ -136,17 +136,17 @@ export const api = {
   changeUser: (name: string, change: SetGrants & { password?: string }) => json<User>('PUT', ['users', name], {}, change),
   removeUser: (name: string) => json<void>('DELETE', ['users', name]),
   tokens: () => all<Token>(['tokens']),
-  addToken: (token: { name: string; expires: string | null; role: Role | null; cameras: Record<string, Role> | null }) => json<Token>('POST', ['tokens'], {}, token),
+  addToken: (token: { name: string; expires: string | null; role: Role | null; cameras: Record<string, Role> | null }) => json<NewToken>('POST', ['tokens'], {}, token),
   removeToken: (id: string) => json<void>('DELETE', ['tokens', id]),
   sessions: () => all<SessionItem>(['sessions']),
   endSession: (id: string) => json<void>('DELETE', ['sessions', id]),
 
   cameras: () => all<Camera>(['cameras']),
   cameraConfig: (id: string) => json<CameraConfig>('GET', ['cameras', id, 'config']),
-  addCamera: (config: CameraConfig) => json<CameraConfig>('POST', ['cameras'], {}, config),
-  changeCamera: (id: string, config: CameraConfig) => json<CameraConfig>('PUT', ['cameras', id], {}, config),
+  addCamera: (config: CameraDraft) => json<CameraConfig>('POST', ['cameras'], {}, config),
+  changeCamera: (id: string, config: CameraDraft) => json<CameraConfig>('PUT', ['cameras', id], {}, config),
   removeCamera: (id: string) => json<{ detail?: string } | undefined>('DELETE', ['cameras', id]),
-  testCamera: (config: CameraConfig, signal?: AbortSignal) =>
+  testCamera: (config: CameraDraft, signal?: AbortSignal) =>
     json<CameraTest>('POST', ['cameras', 'test'], {}, config, signal),
   startScan: (addresses: string[]) =>
     json<{ id: string }>('POST', ['scans'], {}, addresses.length > 0 ? { addresses } : {}),

@@ -84,7 +84,7 @@ export class NodeFootage implements Footage {
     // What is told of the camera is told of its main stream.
     if (stream !== 'main') return true;
     const items = await api.coverage(this.camera, { from, to }, 1, signal);
-    return items.some((item) => item.held === undefined || item.held > 0);
+    return items.some((item) => (item.held ?? 1) > 0);
   }
 
   async heldAfter(at: number, signal: AbortSignal): Promise<number | null> {

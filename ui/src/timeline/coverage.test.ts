@@ -6,7 +6,8 @@ import { LETTERS } from './draw';
 import type { View } from './view';
 
 const item = (from: number, to: number, part: Partial<CoverageItem> = {}): CoverageItem => ({
-  from: formatTime(from), to: formatTime(to), state: 'held', origin: 'primary', backfill: null, reason: null, detail: null, ...part,
+  from: formatTime(from), to: formatTime(to), state: 'held', origin: 'primary', backfill: null, reason: null, detail: null,
+  recorder: null, replaces: null, ...part,
 });
 
 describe('a stretch', () => {
@@ -26,7 +27,7 @@ describe('a stretch', () => {
   });
 
   it('of the same look and reason is one with its neighbour; of another reason it is not', () => {
-    const gap = { state: 'gap' as const, origin: null, reason: 'connection_lost' };
+    const gap = { state: 'gap' as const, origin: null, reason: 'connection_lost' as const };
     const row = stretches([item(0, 10), item(10, 20), item(20, 30, gap), item(30, 40, { ...gap, reason: 'camera_silent' }), item(50, 50)]);
     expect(row.map(({ from, to, kind }) => [from, to, kind])).toEqual([[0, 20, 'primary'], [20, 30, 'gap'], [30, 40, 'gap']]);
   });
@@ -43,7 +44,7 @@ describe('a stretch', () => {
 
 it('a row begins where it first says more than that the camera was not known', () => {
   const before = item(0, 10, { state: 'unknown', origin: null, reason: 'not_configured' });
-  const absent = { state: 'unknown' as const, origin: null, reason: 'disk_absent' };
+  const absent = { state: 'unknown' as const, origin: null, reason: 'disk_absent' as const };
   expect(begins(stretches([before, item(10, 20)]))).toBe(10);
   expect(begins(stretches([before, item(10, 20, { state: 'gap', origin: null, reason: 'camera_silent' }), item(20, 30)]))).toBe(10);
   expect(begins(stretches([before, item(10, 20, absent)]))).toBe(10);

@@ -35,7 +35,7 @@ export interface FakeCamera {
   live?: 'waiting' | 'unplayable';
   /** It sends Motion JPEG. */
   jpeg?: boolean;
-  lost?: { reason: string; detail: string; since: number };
+  lost?: { reason: NonNullable<Camera['reason']>; detail: string; since: number };
   ofFile?: boolean;
 }
 
@@ -45,7 +45,7 @@ export interface FakeGap {
   from: number;
   to: number;
   state: CoverageItem['state'];
-  reason: string | null;
+  reason: CoverageItem['reason'];
   origin?: CoverageItem['origin'];
 }
 
@@ -225,7 +225,7 @@ export class FakeNode {
         return { value: body, status: 201 };
       case 'POST scans':
         this.#scan = {
-          id: 'scan1', running: false, since: formatTime(Date.now() - 10_000), failed: [],
+          id: 'scan1', running: false, since: formatTime(Date.now() - 10_000), ended: formatTime(Date.now()), asked: 0, all: 0, others: 0, failed: [],
           unreachable: [{ address: 'fe80::7', interface: 'eth0' }], items: this.scanned,
         };
         this.#tellAll(['scans', 'scan1'], this.#scan);
@@ -233,7 +233,7 @@ export class FakeNode {
       case 'POST exports': {
         const job: ExportJob = {
           id: `e${this.exports.length + 1}`, state: 'running', progress: 0.41, bytes_done: 87_000_000, bytes_total: 212_000_000, seconds_left: 38,
-          cameras: body['cameras'] as string[], from: String(body['from']), to: String(body['to']), by: 'admin', created: formatTime(Date.now()),
+          cameras: body['cameras'] as string[], from: String(body['from']), to: String(body['to']), by: 'admin', created: formatTime(Date.now()), stream: 'main', audio: true,
           expires: null, file: null, error: null,
         };
         this.exports.push(job);
@@ -266,7 +266,7 @@ export class FakeNode {
     return inside.slice(0, -1).map((begin, index) => {
       const end = inside[index + 1] as number;
       const gap = own.find((other) => begin >= other.from && begin < other.to);
-      const item = { from: formatTime(begin), to: formatTime(end), origin: null, backfill: null, detail: null };
+      const item = { from: formatTime(begin), to: formatTime(end), origin: null, backfill: null, detail: null, recorder: null, replaces: null };
       if (begin >= now) return { ...item, state: 'unknown', reason: 'not_yet' };
       if (begin < this.footage_from) return { ...item, state: 'unknown', reason: 'not_configured' };
       if (gap) return { ...item, state: gap.state, reason: gap.reason, origin: gap.origin ?? null };
@@ -434,11 +434,12 @@ export class FakeNode {
     const state = {
       recording: lost === undefined, durable_until: formatTime(lost?.since ?? Date.now()), connection: lost ? ('waiting' as const) : ('recording' as const),
       since: formatTime(lost?.since ?? Date.now() - 60_000), reason: lost?.reason ?? null, detail: lost?.detail ?? null, frames: 1000, lost_packets: 0,
+      bad_packets: 0, durable_bytes: 0, sessions: 1,
     };
     const names: StreamName[] = camera.sub ? ['main', 'sub'] : ['main'];
     return {
-      id, name: camera.name, ...state, clock_offset_ms: 0, editable: !camera.ofFile,
-      streams: names.map((stream) => ({ stream, ...state, tracks: ['h264', 'aac'] })),
+      id, name: camera.name, ...state, clock_offset_ms: 0, events: null, events_detail: null, editable: !camera.ofFile,
+      streams: names.map((stream) => ({ stream, ...state, tracks: ['h264', 'aac'], left_out: [], certificate: null, transport: 'tcp', clock_offset_ms: 0 })),
     };
   }
 }

@@ -166,9 +166,9 @@ describe.each(['dark', 'light'] as const)('%s', (scheme) => {
   it('scans, logs in to all found cameras at once, edits and removes', async () => {
     const fake = node();
     fake.scanned = [
-      { address: '192.0.2.21', onvif: 'http://192.0.2.21', name: 'Lobby', model: 'X-1', added: false },
-      { address: '192.0.2.22', onvif: 'http://192.0.2.22', name: 'Lobby', model: 'X-1', added: false },
-      { address: '192.0.2.10', onvif: 'http://192.0.2.10', name: 'North gate', model: 'X-2', added: true },
+      { id: 'd', address: '192.0.2.21', onvif: 'http://192.0.2.21', name: 'Lobby', model: 'X-1', added: false },
+      { id: 'd', address: '192.0.2.22', onvif: 'http://192.0.2.22', name: 'Lobby', model: 'X-1', added: false },
+      { id: 'd', address: '192.0.2.10', onvif: 'http://192.0.2.10', name: 'North gate', model: 'X-2', added: true },
     ];
     const site = await Site.open(browser, fake, scheme);
     const { page } = site;

@@ -3,6 +3,8 @@
 //! What all routes have in common is added at one place: problem documents, logins, and who may ask, which is taken from
 //! the table of routes.
 
+mod fields;
+
 use std::sync::LazyLock;
 
 use axum::body::Bytes;
@@ -161,6 +163,7 @@ fn users(role: Role) -> String {
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
     document.merge(keepwatch_web::openapi());
+    fields::require(&mut document);
     Common.modify(&mut document);
     document
 }

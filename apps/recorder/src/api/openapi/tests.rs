@@ -64,6 +64,24 @@ fn every_operation_has_a_name_an_answer_and_a_rule() {
     }
 }
 
+/// A generated client would have to ask for each whether it is there.
+#[test]
+fn the_fields_of_answers_are_always_there_but_for_a_few_that_exist() {
+    let document = described();
+    let schemas = &document["components"]["schemas"];
+    for (name, field) in fields::LEFT_OUT {
+        assert!(schemas[name]["properties"][field].is_object(), "{name} has no field {field}");
+    }
+    let required = |name: &str| -> Vec<&str> {
+        schemas[name]["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
+    };
+    assert!(required("CoverageItem").contains(&"reason") && !required("CoverageItem").contains(&"held"));
+    assert!(required("Page_Camera").contains(&"next"));
+    assert!(!required("ExportBody").contains(&"stream"), "who sends it may leave it out");
+    let camera = schemas["Camera"]["allOf"][1]["required"].as_array().unwrap();
+    assert!(camera.contains(&"clock_offset_ms".into()), "{camera:?}");
+}
+
 /// The words of the description are those that are written.
 #[test]
 fn words_are_those_of_the_model() {
