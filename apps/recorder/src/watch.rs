@@ -24,7 +24,7 @@ pub(crate) use self::frames::list_frames;
 pub(crate) use self::playback::{
     Frames, KEY_WINDOW_TICKS_MAX, Playback, PlaybackError, WINDOW_TICKS_MAX, Wanted,
 };
-pub(crate) use self::viewer::{MESSAGE_BYTES_MAX, UNSENT_BYTES_MAX, Viewer, Viewing};
+pub(crate) use self::viewer::{MESSAGE_BYTES_MAX, READ_BYTES, UNSENT_BYTES_MAX, Viewer, Viewing};
 
 /// Live viewers at a time: 200 pages of four cameras each, and some.
 pub(crate) const VIEWERS_MAX: usize = 1_024;

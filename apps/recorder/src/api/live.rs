@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::query;
 use crate::Node;
-use crate::watch::{MESSAGE_BYTES_MAX, UNSENT_BYTES_MAX, VIEWERS_MAX, Viewer, Viewing};
+use crate::watch::{MESSAGE_BYTES_MAX, READ_BYTES, UNSENT_BYTES_MAX, VIEWERS_MAX, Viewer, Viewing};
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -77,6 +77,7 @@ pub(super) async fn live(
     Ok(upgrade
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
+        .read_buffer_size(READ_BYTES)
         .max_write_buffer_size(UNSENT_BYTES_MAX)
         .on_upgrade(move |socket| viewer.run(socket)))
 }

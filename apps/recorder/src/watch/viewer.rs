@@ -36,6 +36,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const SILENT: Duration = Duration::from_secs(12);
 /// Largest message of a client: a list of codecs.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1_024;
+/// What is read of a client at once: it says next to nothing, and each viewer keeps a buffer of this size.
+pub(crate) const READ_BYTES: usize = 4 << 10;
 /// Most that waits to be sent: two pieces of the largest kind.
 pub(crate) const UNSENT_BYTES_MAX: usize = 64 << 20;
 
