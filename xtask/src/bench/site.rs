@@ -1,7 +1,8 @@
 //! A load process and a recorder, as separate processes over loopback.
 
+use std::cell::OnceCell;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -65,14 +66,6 @@ impl Load {
         Self::spawn(command)
     }
 
-    /// `cameras` virtual cameras that take their pictures as they send them, and stamp them with the time.
-    pub(super) fn live(workspace: &Workspace, cameras: usize) -> Result<Self> {
-        let mut command = Command::new(workspace.program("keepwatch"));
-        command.args(["lab", "cameras", "--until-input-closes", "--count", &cameras.to_string()]);
-        command.args(["--listen", "127.0.0.1:0"]);
-        Self::spawn(command)
-    }
-
     fn spawn(mut command: Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut group = Group::spawn(&mut command)?;
@@ -95,6 +88,8 @@ impl Load {
 
 /// Who may watch the cameras of a recorder.
 pub(super) const VIEWER: &str = "bench";
+/// The password of the administrator.
+pub(super) const ADMIN_PASSWORD: &str = "only for this bench";
 /// The file with the password.
 const PASSWORD_FILE: &str = "viewer.password";
 
@@ -107,6 +102,8 @@ pub(super) struct Site {
 /// A running recorder.
 pub(super) struct Recorder {
     group: Group,
+    lines: Lines,
+    address: OnceCell<String>,
     program: PathBuf,
     data: PathBuf,
 }
@@ -139,12 +136,14 @@ impl Site {
     /// Starts the recorder.
     pub(super) fn start(&self) -> Result<Recorder> {
         let mut command = Command::new(&self.program);
-        command.arg("run").arg("--config").arg(self.folder.path().join("keepwatch.toml"));
-        command.env("KEEPWATCH_ADMIN_PASSWORD", "only for this bench").env("RUST_LOG", "warn");
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["run", "--ready-line", "--config"]).arg(self.folder.path().join("keepwatch.toml"));
+        command.env("KEEPWATCH_ADMIN_PASSWORD", ADMIN_PASSWORD).env("RUST_LOG", "warn");
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(process::log_file(&self.folder.path().join("log"))?);
         let data = self.folder.path().join("data");
-        Ok(Recorder { group: Group::spawn(&mut command)?, program: self.program.clone(), data })
+        let mut group = Group::spawn(&mut command)?;
+        let lines = Lines::of(&mut group)?;
+        Ok(Recorder { group, lines, address: OnceCell::new(), program: self.program.clone(), data })
     }
 
     /// The file with the password of [`VIEWER`].
@@ -182,9 +181,14 @@ impl Recorder {
         self.group.id()
     }
 
-    /// The directory of its data.
-    pub(super) fn data(&self) -> &Path {
-        &self.data
+    /// Waits until it serves HTTPS; returns where.
+    pub(super) fn address(&self) -> Result<&str> {
+        if let Some(address) = self.address.get() {
+            return Ok(address);
+        }
+        let ready: Value = serde_json::from_str(&self.lines.next(PATIENCE)?)?;
+        let address = ready["listening"][0].as_str().context("it says where it listens")?;
+        Ok(self.address.get_or_init(|| address.to_owned()))
     }
 
     /// Its status as it tells it over its socket.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 /// Processor time and memory of some processes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +33,13 @@ impl Usage {
         }
         Ok(sum)
     }
+}
+
+/// Processes that ran or waited to run during the last minute, on average.
+pub(crate) fn load_average() -> Result<Value> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    let minute = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+    Ok(minute.map_or(Value::Null, Value::from))
 }
 
 /// `sysconf(_SC_CLK_TCK)` on every Linux this runs on.
