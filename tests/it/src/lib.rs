@@ -15,7 +15,9 @@ mod node;
 mod peer;
 mod program;
 mod rtsp;
+mod scene;
 mod site;
+mod watched;
 mod websocket;
 
 pub use bar::read_bar;
@@ -28,5 +30,7 @@ pub use node::{CoverageLine, Node};
 pub use peer::{GstCamera, GstOptions};
 pub use program::{Output, Program, processes_with, run, wait_until};
 pub use rtsp::{Rtsp, Said};
+pub use scene::Scene;
 pub use site::Site;
+pub use watched::Watched;
 pub use websocket::{Received, WebSocket};

@@ -22,11 +22,17 @@ fn refused(site: &Site) -> String {
 
 /// Records one camera until a few seconds of it are on disk, and ends in order; returns the window.
 fn record(node: Node) -> Span {
-    let from = node.first_label("cam1").unwrap();
-    let to = from.plus(3 * TICKS_PER_SECOND);
-    node.wait_durable("cam1", to, Duration::from_secs(15)).unwrap();
+    let span = held(&node, "cam1");
     node.end().unwrap();
-    Span::new(from, to).unwrap()
+    span
+}
+
+/// Waits until the first three seconds of a camera are on disk, and returns them.
+fn held(node: &Node, id: &str) -> Span {
+    let from = node.first_label(id).unwrap();
+    let span = Span::new(from, from.plus(3 * TICKS_PER_SECOND)).unwrap();
+    node.wait_durable(id, span.to, Duration::from_secs(15)).unwrap();
+    span
 }
 
 #[test]
@@ -51,10 +57,8 @@ fn a_disk_of_another_recorder_is_recorded_on_only_when_that_is_confirmed() {
     let checked = site.run(["check", "keepwatch.toml"]).unwrap().success().unwrap();
     assert!(checked.contains("can be used"), "{checked}");
     let node = Node::start(&site).unwrap();
-    let lines = node.coverage("cam1", Some(span)).unwrap();
-    assert!(lines.iter().all(|line| line.state == "held"), "{lines:?}");
-    let movie = Movie::read(&node.export(&site, "cam1", span, "cam1.mp4").unwrap()).unwrap();
-    assert!((74..=76).contains(&movie.shown), "{} frames of 3 s", movie.shown);
+    assert_states(&node.coverage("cam1", Some(span)).unwrap(), &[("held", None)]);
+    assert_whole(&site, &node, span);
     node.end().unwrap();
     site.run(["verify", "--data", "other data"]).unwrap().success().unwrap();
     // The first recorder knew a disk here, so it starts and waits for it.
@@ -93,8 +97,7 @@ fn a_new_disk_in_the_place_of_one_that_died_is_used_only_when_that_is_confirmed(
     reconfigure(&site, "take_over = true\n", "");
     let node = Node::start_in(&site, &mounts).unwrap();
     assert_eq!(disk(&node, "footage")["state"], "online");
-    let lines = node.coverage("cam1", Some(span)).unwrap();
-    assert!(lines.iter().all(|line| line.state == "held"), "{lines:?}");
+    assert_states(&node.coverage("cam1", Some(span)).unwrap(), &[("held", None)]);
     node.end().unwrap();
 }
 
@@ -109,16 +112,7 @@ fn what_a_disk_holds_that_is_taken_away_is_unknown_and_held_again_when_it_return
     let away = site.path().join("away");
     reconfigure(&site, "[[disk]]\n", "[[disk]]\npath = \"second\"\nsize = \"256 MiB\"\n\n[[disk]]\n");
     let node = Node::start(&site).unwrap();
-    let spans: Vec<Span> = cameras
-        .ids()
-        .iter()
-        .map(|id| {
-            let from = node.first_label(id).unwrap();
-            let span = Span::new(from, from.plus(3 * TICKS_PER_SECOND)).unwrap();
-            node.wait_durable(id, span.to, Duration::from_secs(15)).unwrap();
-            span
-        })
-        .collect();
+    let spans: Vec<Span> = cameras.ids().iter().map(|id| held(&node, id)).collect();
     let states = |node: &Node| -> Vec<Vec<CoverageLine>> {
         let ids = cameras.ids().iter().zip(&spans);
         ids.map(|(id, span)| node.coverage(id, Some(*span)).unwrap()).collect()
@@ -126,12 +120,7 @@ fn what_a_disk_holds_that_is_taken_away_is_unknown_and_held_again_when_it_return
 
     // Taken away while the node runs: one camera was recorded there, and goes on elsewhere.
     take(&second, &away);
-    wait_until(
-        "disk that is gone",
-        PATIENCE,
-        || Ok((disk(&node, "second")["state"] == "gone").then_some(())),
-    )
-    .unwrap();
+    wait_disk(&node, "second", "gone");
     let without = states(&node);
     let unknown = without.iter().filter(|lines| lines.iter().any(|line| line.state == "unknown")).count();
     assert_eq!(unknown, 1, "two disks share two cameras: {without:?}");
@@ -151,10 +140,7 @@ fn what_a_disk_holds_that_is_taken_away_is_unknown_and_held_again_when_it_return
     assert_eq!(states(&node), without);
     std::fs::remove_dir(&second).unwrap();
     std::fs::rename(&away, &second).unwrap();
-    wait_until("disk that is back", PATIENCE, || {
-        Ok((disk(&node, "second")["state"] == "online").then_some(()))
-    })
-    .unwrap();
+    wait_disk(&node, "second", "online");
     for lines in states(&node) {
         assert_states(&lines, &[("held", None)]);
     }
@@ -178,16 +164,13 @@ fn a_file_system_that_refuses_direct_writes_is_recorded_on_through_the_page_cach
     let told =
         |event: &serde_json::Value| event["text"].as_str().is_some_and(|text| text.contains("page cache"));
     assert!(events.iter().any(told), "{events:?}");
-    let from = node.first_label("cam1").unwrap();
-    node.wait_durable("cam1", from.plus(3 * TICKS_PER_SECOND), Duration::from_secs(15)).unwrap();
+    let span = held(&node, "cam1");
     let acknowledged = node.durable_until("cam1").unwrap().unwrap();
     node.program().kill().unwrap();
     drop(node);
     let node = Node::start_in(&site, &mounts).unwrap();
     assert!(node.durable_until("cam1").unwrap().unwrap() >= acknowledged);
-    let span = Span::new(from, from.plus(3 * TICKS_PER_SECOND)).unwrap();
-    let movie = Movie::read(&node.export(&site, "cam1", span, "cam1.mp4").unwrap()).unwrap();
-    assert!((74..=76).contains(&movie.shown), "{} frames of 3 s", movie.shown);
+    assert_whole(&site, &node, span);
     node.end().unwrap();
     let verify = site.command(["verify", "--data", "data"]);
     let report = run(&mut mounts.command(&verify), PATIENCE).unwrap().success().unwrap();
@@ -278,6 +261,19 @@ fn disk(node: &Node, name: &str) -> serde_json::Value {
     let status = node.http().get("/api/v1/status").unwrap();
     let disks = status["disks"].as_array().unwrap();
     disks.iter().find(|disk| disk["path"].as_str().unwrap().ends_with(name)).unwrap().clone()
+}
+
+/// Waits until a disk stands so.
+fn wait_disk(node: &Node, name: &str, state: &str) {
+    let look = || Ok((disk(node, name)["state"] == state).then_some(()));
+    wait_until(&format!("disk that is {state}"), PATIENCE, look).unwrap();
+}
+
+/// Checks that an export of three seconds has their frames.
+#[track_caller]
+fn assert_whole(site: &Site, node: &Node, span: Span) {
+    let movie = Movie::read(&node.export(site, "cam1", span, "cam1.mp4").unwrap()).unwrap();
+    assert!((74..=76).contains(&movie.shown), "{} frames of 3 s", movie.shown);
 }
 
 /// Takes the contents of a directory away, as when a file system is unmounted.

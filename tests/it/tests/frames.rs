@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keepwatch_it::{Cameras, Movie, Node, Site, wait_until};
+use keepwatch_it::{Cameras, Movie, Node, Scene, Site, wait_until};
 use keepwatch_model::{Span, TICKS_PER_SECOND};
 use serde_json::json;
 
@@ -24,10 +24,7 @@ fn holes(numbers: &[u64]) -> Vec<(u64, u64)> {
 #[test]
 fn the_gaps_of_the_ledger_are_the_frames_that_are_missing() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 2, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    let from = node.first_label("cam1").unwrap();
+    let Scene { site, cameras, node, from } = Scene::start(2).unwrap();
     let second = |second: i64| from.plus(second * TICKS_PER_SECOND);
     let patience = Duration::from_secs(40);
     for at in [20, 40] {
@@ -73,10 +70,7 @@ fn the_gaps_of_the_ledger_are_the_frames_that_are_missing() {
 #[test]
 fn changed_parameters_and_jumping_timestamps_lose_no_frame() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 1, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    let from = node.first_label("cam1").unwrap();
+    let Scene { site, cameras, node, from } = Scene::start(1).unwrap();
     let second = |second: i64| from.plus(second * TICKS_PER_SECOND);
     let faults = [
         json!({"camera": "cam1", "fault": "parameters", "set": "alternate"}),

@@ -1,10 +1,9 @@
 //! What the page watches: live over a WebSocket and the past in windows, proved by the numbers of the frames.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use keepwatch_it::{Cameras, Movie, Node, Picture, Received, Site, WebSocket, wait_until};
+use keepwatch_it::{Cameras, Movie, Node, Picture, Received, Scene, Site, Watched, wait_until};
 use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
 use serde_json::{Value, json};
 
@@ -13,52 +12,6 @@ use crate::{alone, shared};
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Ticks from one frame to the next.
 const FRAME: i64 = TICKS_PER_SECOND / Cameras::RATE;
-
-fn now() -> WallTime {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    WallTime::from_unix_nanos(i128::try_from(since.as_nanos()).unwrap())
-}
-
-/// What a page was sent.
-#[derive(Default)]
-struct Watched {
-    texts: Vec<Value>,
-    file: Vec<u8>,
-    /// Where each message begins in the file, and when it came.
-    came: Vec<(u64, WallTime)>,
-}
-
-impl Watched {
-    /// Takes what comes for so long.
-    fn take(&mut self, socket: &mut WebSocket, length: Duration) {
-        let end = Instant::now() + length;
-        while let Some(received) = socket.receive(end.saturating_duration_since(Instant::now())).unwrap() {
-            match received {
-                Received::Text(text) => self.texts.push(text),
-                Received::Binary(bytes) => {
-                    self.came.push((u64::try_from(self.file.len()).unwrap(), now()));
-                    self.file.extend(bytes);
-                }
-                Received::Close(code, reason) => panic!("closed with {code}: {reason}"),
-            }
-        }
-    }
-
-    fn told(&self, kind: &str) -> Vec<&Value> {
-        self.texts.iter().filter(|text| text["type"] == kind).collect()
-    }
-
-    fn save(&self, site: &Site, name: &str) -> PathBuf {
-        let path = site.path().join(name);
-        std::fs::write(&path, &self.file).unwrap();
-        path
-    }
-
-    /// When the message came that holds a picture.
-    fn arrival(&self, picture: &Picture) -> WallTime {
-        self.came.iter().rfind(|(offset, _)| *offset <= picture.offset_bytes).unwrap().1
-    }
-}
 
 fn label(text: &Value) -> WallTime {
     text.as_str().unwrap().parse().unwrap()
@@ -86,10 +39,7 @@ fn frame_labels(node: &Node, window: Span) -> Vec<WallTime> {
 #[test]
 fn live_begins_at_once_loses_nothing_and_is_half_a_second_late_at_most() {
     let _machine = alone();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 1, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    let from = node.first_label("cam1").unwrap();
+    let Scene { site, cameras: _cameras, node, from } = Scene::start(1).unwrap();
     node.wait_durable("cam1", from.plus(5 * TICKS_PER_SECOND), PATIENCE).unwrap();
 
     let opened = Instant::now();
@@ -97,7 +47,7 @@ fn live_begins_at_once_loses_nothing_and_is_half_a_second_late_at_most() {
     socket.send(&json!({"playable": ["avc1", "mp4a", "flac"]}).to_string()).unwrap();
     let mut watched = Watched::default();
     while watched.came.len() < 2 {
-        watched.take(&mut socket, Duration::from_millis(20));
+        watched.take(&mut socket, Duration::from_millis(20)).unwrap();
         assert!(
             opened.elapsed() < Duration::from_secs(2),
             "the first picture has not come: {:?}",
@@ -105,23 +55,23 @@ fn live_begins_at_once_loses_nothing_and_is_half_a_second_late_at_most() {
         );
     }
     let first_after = opened.elapsed();
-    watched.take(&mut socket, Duration::from_secs(4));
+    watched.take(&mut socket, Duration::from_secs(4)).unwrap();
     let mut later = node.http().websocket("/api/v1/cameras/cam1/live?stream=main&audio=false").unwrap();
     let mut joined = Watched::default();
-    joined.take(&mut later, Duration::from_secs(2));
-    watched.take(&mut socket, Duration::from_millis(500));
+    joined.take(&mut later, Duration::from_secs(2)).unwrap();
+    watched.take(&mut socket, Duration::from_millis(500)).unwrap();
 
     let init = watched.told("init");
     assert_eq!(init.len(), 1, "{:?}", watched.texts);
     assert!(init[0]["mime"].as_str().unwrap().starts_with("video/mp4; codecs=\"avc1."), "{init:?}");
     assert_eq!((&init[0]["codec"], &init[0]["stream"]), (&json!("h264"), &json!("main")));
     assert!(watched.told("skipped").is_empty() && watched.told("time").len() >= 3, "{:?}", watched.texts);
-    let movie = Movie::read(&watched.save(&site, "live.mp4")).unwrap();
+    let movie = Movie::read(&watched.save(&site, "live.mp4").unwrap()).unwrap();
     let seen = numbers(&movie.pictures);
     assert!(seen.len() > 100, "{}", seen.len());
     assert_eq!(usize::try_from(movie.shown).unwrap(), seen.len(), "each is decoded, from the first on");
     assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + 1), "none missing, none twice: {seen:?}");
-    let again = numbers(&Movie::pictures(&joined.save(&site, "joined.mp4")).unwrap());
+    let again = numbers(&Movie::pictures(&joined.save(&site, "joined.mp4").unwrap()).unwrap());
     assert!(again.windows(2).all(|pair| pair[1] == pair[0] + 1) && again.len() >= 50, "{again:?}");
     assert!(seen.contains(&again[0]), "the later one begins with what was shown already");
 
@@ -138,7 +88,7 @@ fn live_begins_at_once_loses_nothing_and_is_half_a_second_late_at_most() {
     }
 
     // Those that were there before it began are old; of the others the delay is the way from camera to page.
-    let late = |picture: &Picture| watched.arrival(picture).ticks_since(picture.capture.unwrap());
+    let late = |picture: &Picture| watched.arrival(picture).unwrap().ticks_since(picture.capture.unwrap());
     let mut delays: Vec<i64> = movie.pictures.iter().skip(50).map(late).collect();
     delays.sort_unstable();
     let milliseconds = |place: usize| delays[place] / (TICKS_PER_SECOND / 1_000);
@@ -152,13 +102,10 @@ fn live_begins_at_once_loses_nothing_and_is_half_a_second_late_at_most() {
 #[test]
 fn a_slow_client_goes_on_at_a_key_frame_and_is_told_what_it_missed() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 1, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    node.first_label("cam1").unwrap();
+    let Scene { site, cameras: _cameras, node, .. } = Scene::start(1).unwrap();
     let mut socket = node.http().narrow_websocket("/api/v1/cameras/cam1/live").unwrap();
     let mut watched = Watched::default();
-    watched.take(&mut socket, Duration::from_secs(1));
+    watched.take(&mut socket, Duration::from_secs(1)).unwrap();
     // It lives, but reads nothing while 36 s are recorded: more than the 1.5 MB that the server's kernel takes for it.
     let mut until = node.durable_until("cam1").unwrap().unwrap();
     for _ in 0..4 {
@@ -167,12 +114,12 @@ fn a_slow_client_goes_on_at_a_key_frame_and_is_told_what_it_missed() {
         node.wait_durable("cam1", until, PATIENCE).unwrap();
     }
     let skipped = wait_until("something was skipped", PATIENCE, || {
-        watched.take(&mut socket, Duration::from_millis(200));
+        watched.take(&mut socket, Duration::from_millis(200)).unwrap();
         Ok(watched.told("skipped").first().map(|skipped| (*skipped).clone()))
     })
     .unwrap();
-    watched.take(&mut socket, Duration::from_secs(3));
-    let pictures = Movie::pictures(&watched.save(&site, "slow.mp4")).unwrap();
+    watched.take(&mut socket, Duration::from_secs(3)).unwrap();
+    let pictures = Movie::pictures(&watched.save(&site, "slow.mp4").unwrap()).unwrap();
     let seen = numbers(&pictures);
     assert!(seen.is_sorted());
     let missing: u64 = seen.windows(2).map(|pair| pair[1] - pair[0] - 1).sum();
@@ -187,23 +134,20 @@ fn a_slow_client_goes_on_at_a_key_frame_and_is_told_what_it_missed() {
 #[test]
 fn a_camera_that_goes_away_and_comes_back_is_shown_without_a_hole() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 1, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    node.first_label("cam1").unwrap();
+    let Scene { site, cameras, node, .. } = Scene::start(1).unwrap();
     let mut socket = node.http().websocket("/api/v1/cameras/cam1/live").unwrap();
     let mut watched = Watched::default();
-    watched.take(&mut socket, Duration::from_secs(2));
+    watched.take(&mut socket, Duration::from_secs(2)).unwrap();
     let before = watched.came.len();
     cameras.command(&json!({"camera": "cam1", "fault": "drop"})).unwrap();
     wait_until("pictures come again", PATIENCE, || {
-        watched.take(&mut socket, Duration::from_millis(200));
+        watched.take(&mut socket, Duration::from_millis(200)).unwrap();
         Ok((watched.told("init").len() > 1 && watched.came.len() > before + 10).then_some(()))
     })
     .unwrap();
-    watched.take(&mut socket, Duration::from_secs(2));
+    watched.take(&mut socket, Duration::from_secs(2)).unwrap();
     // Both initialisations stand in the file; a demuxer takes the second for what it is, the same tracks again.
-    let pictures = Movie::pictures(&watched.save(&site, "seam.mp4")).unwrap();
+    let pictures = Movie::pictures(&watched.save(&site, "seam.mp4").unwrap()).unwrap();
     let times: Vec<i64> = pictures.iter().map(|picture| picture.pts).collect();
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert!(longest < TICKS_PER_SECOND, "media time has a hole of {longest} ticks");
@@ -216,9 +160,7 @@ fn a_camera_that_goes_away_and_comes_back_is_shown_without_a_hole() {
 #[test]
 fn the_live_socket_is_closed_to_strangers_and_to_who_says_too_much() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 1, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
+    let Scene { site: _site, cameras: _cameras, node, .. } = Scene::start(1).unwrap();
     let stranger = keepwatch_it::Http::new(node.http().place().clone());
     for path in ["/api/v1/cameras/cam1/live", "/api/v1/cameras/cam1/media.mp4", "/api/v1/cameras/cam1/frames"]
     {
@@ -269,10 +211,7 @@ fn window(site: &Site, node: &Node, query: &str, name: &str) -> Option<Window> {
 #[test]
 fn windows_of_footage_join_over_a_seam_and_hold_what_an_export_holds() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 1, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    let from = node.first_label("cam1").unwrap();
+    let Scene { site, cameras, node, from } = Scene::start(1).unwrap();
     let second = |second: i64| from.plus(second * TICKS_PER_SECOND);
     node.wait_durable("cam1", second(6), PATIENCE).unwrap();
     cameras.command(&json!({"camera": "cam1", "fault": "drop"})).unwrap();
