@@ -15,7 +15,7 @@ use keepwatch_model::{CameraId, CodecKind, Span, StreamId, TICKS_PER_SECOND, Tra
 use keepwatch_store::{ReadError, Record, RecordIndex, RecordRef, RecordTrack, Store};
 
 use super::sound::Sound;
-use crate::footage::{FootageError, bytes_of, read_index, records_from_key};
+use crate::footage::{FootageError, MARGIN_TICKS, bytes_of, read_index, records_from_key};
 
 /// Longest window of all frames.
 pub(crate) const WINDOW_TICKS_MAX: i64 = 600 * TICKS_PER_SECOND;
@@ -204,8 +204,10 @@ impl Playback {
         if let Some(init) = self.init.take() {
             return Some(init);
         }
+        // A record's labels begin with its first picture. Where pictures are reordered, some behind it are shown before that.
+        let early = if self.times.lead() > 0 { MARGIN_TICKS } else { 0 };
         while let Some(record) = self.records.pop_front() {
-            if record.info.label.from >= self.window.to {
+            if record.info.label.from >= self.window.to.plus(early) {
                 self.records.clear();
                 return None;
             }

@@ -116,7 +116,8 @@ impl Site {
             run: self.run,
             run_start: false,
             continuation: first % 25 != 0,
-            label: Span { from: self.label(first), to: self.label(end) },
+            // As a recorder does it: up to the picture that begins the next record.
+            label: Span { from: self.label(first + order(0)), to: self.label(end + order(0)) },
             track_labels,
             camera_time: None,
             tracks: tracks(self.level).into(),
@@ -321,6 +322,21 @@ fn reordered_pictures_are_shown_at_their_labels() {
         pictures.iter().map(|(number, label, _)| (*number, *label)).collect::<Vec<_>>(),
         site.written.iter().map(|(number, label)| (*number, *label)).collect::<Vec<_>>()
     );
+}
+
+/// The labels of a record begin with its first picture, and pictures behind it may be shown before that.
+#[test]
+fn a_window_that_ends_among_reordered_pictures_holds_all_that_are_shown_before_its_end() {
+    let mut site = Site::new();
+    let placed = |place: i64, places: [i64; 3]| place / 3 * 3 + places[usize::try_from(place % 3).unwrap()];
+    site.record_in(25, |place| if place == 0 { 0 } else { 1 + placed(place - 1, [2, 0, 1]) });
+    site.record_in(24, |place| placed(place, [2, 0, 1]));
+    for number in 20..40 {
+        let played = site.play(site.wanted(START, site.label(number).plus(1)));
+        let held: Vec<i64> = played.pictures().iter().map(|(number, ..)| *number).collect();
+        let missing: Vec<i64> = (0..=number).filter(|number| !held.contains(number)).collect();
+        assert!(missing.is_empty(), "{missing:?} of a window up to {number}");
+    }
 }
 
 #[test]
