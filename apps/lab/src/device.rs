@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use keepwatch_media::auth::Credentials;
 use keepwatch_model::{CodecKind, Span, TICKS_PER_SECOND, WallTime};
 use keepwatch_onvif::device::Backend;
@@ -15,12 +16,14 @@ use keepwatch_onvif::notification::{Notification, Operation};
 use tokio::sync::broadcast;
 use tokio::time::sleep_until;
 
+use crate::Caption;
 use crate::camera::Camera;
 use crate::card::{Card, track_token};
 use crate::documents::{EYE, MOTION_TOPIC, motion_change_after, moves_at};
 use crate::encoder::EncoderSettings;
 use crate::fault::CardState;
 use crate::feed::Variant;
+use crate::jpeg::JpegEncoder;
 use crate::site::{Login, NUMBERS_PER_CAMERA};
 
 /// Notifications that a slow client may be behind: minutes of motion.
@@ -140,6 +143,19 @@ impl CameraDevice {
         }
     }
 
+    /// What the camera shows at this moment, drawn for whoever asks: large whatever the profile.
+    fn draw(&self, profile: &str) -> Result<Bytes, Refusal> {
+        if !matches!(profile, MAIN | SUB) {
+            return Err(Refusal::NotFound(format!("there is no profile {profile:?}")));
+        }
+        let at = self.camera.clock.now();
+        let counter = self.camera.timeline.number_from(at.plus(-self.camera.delay_ticks));
+        let name = self.camera.id.as_str();
+        let drawn = JpegEncoder::new(self.facts.encoder)
+            .and_then(|mut encoder| encoder.encode(Caption { name, at, counter }));
+        drawn.map(|picture| picture.data).map_err(|error| Refusal::Failed(error.to_string()))
+    }
+
     /// Whether the newest section still grows.
     fn grows(&self) -> bool {
         self.camera.control.condition().card.takes_footage()
@@ -239,6 +255,14 @@ impl Backend for CameraDevice {
             SUB => self.uri("/sub", transport, host),
             _ => Err(Refusal::NotFound(format!("there is no profile {profile:?}"))),
         }
+    }
+
+    fn has_snapshots(&self) -> bool {
+        true
+    }
+
+    fn snapshot(&self, profile: &str) -> Answer<'_, Bytes> {
+        Box::pin(std::future::ready(self.draw(profile)))
     }
 
     fn has_recordings(&self) -> bool {

@@ -19,6 +19,7 @@ mod scans;
 mod settings;
 mod socket;
 mod status;
+mod trial;
 mod words;
 
 pub use openapi::openapi;
@@ -46,7 +47,7 @@ fn table() -> Routes<Node> {
         .get("/api/v1/openapi.json", Access::User, openapi::document)
         .get("/api/v1/cameras", Access::User, cameras::list)
         .post("/api/v1/cameras", ADMINISTRATOR, settings::add)
-        .post("/api/v1/cameras/test", ADMINISTRATOR, scans::test)
+        .post("/api/v1/cameras/test", ADMINISTRATOR, trial::test)
         .get("/api/v1/cameras/{id}", Access::Camera(Role::Viewer), cameras::one)
         .put("/api/v1/cameras/{id}", ADMINISTRATOR, settings::change)
         .delete("/api/v1/cameras/{id}", ADMINISTRATOR, settings::remove)

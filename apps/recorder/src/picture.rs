@@ -1,8 +1,8 @@
 //! Single pictures: the newest of a camera, or the one that shows an instant of the past, as JPEG files.
 //!
 //! What is stored is decoded in processes of their own (`io/picture`). Motion JPEG is delivered as it is stored. Of H.264
-//! whose pictures are reordered only key frames are shown, with their own time; of H.265 none, and the sub stream is asked
-//! instead.
+//! whose pictures are reordered only key frames are shown, with their own time; of H.265 none: the sub stream is asked
+//! instead, and for the newest picture the camera itself.
 
 mod find;
 
@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keepwatch_media::jpeg;
-use keepwatch_model::{CameraId, MonoTime, StreamId, WallTime};
+use keepwatch_model::{CameraId, CodecKind, MonoTime, StreamId, WallTime};
 use keepwatch_picture::{Coding, PictureError, Pictures, Request, WorkerCommand};
 use keepwatch_store::ReadError;
 use tokio::sync::OnceCell;
 
+use self::find::with_parameter_sets;
 pub(crate) use self::find::{Found, Means, Search, find};
 use crate::Node;
+use crate::camera::KeyPicture;
 use crate::footage::FootageError;
 
 /// Argument with which the program starts itself as a worker.
@@ -40,8 +42,11 @@ pub(crate) enum ShowError {
         source: ReadError,
     },
     /// What is stored is no JPEG file.
-    #[error("what is stored there is no whole JPEG file")]
+    #[error("what came from the camera is no whole JPEG file")]
     Jpeg,
+    /// Of a coding that is not decoded here.
+    #[error("footage of H.265 is not decoded here")]
+    Coding,
     /// It cannot be decoded.
     #[error(transparent)]
     Decode(#[from] PictureError),
@@ -106,21 +111,52 @@ impl Desk {
             tracing::error!(%error, "reading a picture ended badly");
             ShowError::Interrupted
         })??;
-        let coding = match means {
+        let file = match means {
             Means::AsStored => {
                 let file = units.into_iter().next_back().unwrap_or_default();
-                let size = whole_jpeg(&file).ok_or(ShowError::Jpeg)?;
-                if width == 0 || size.0 <= width {
-                    return Ok(Shown { label, stream, file: file.into() });
-                }
-                let request = Request { coding: Coding::Jpeg, width, units: vec![file] };
-                let made = self.pictures.make(user, request).await?;
-                return Ok(Shown { label, stream, file: made.file.into() });
+                self.show_file(user, file.into(), width).await?
             }
-            Means::Decoded => Coding::H264,
+            Means::Decoded => self.make(user, Request { coding: Coding::H264, width, units }).await?,
         };
-        let made = self.pictures.make(user, Request { coding, width, units }).await?;
-        Ok(Shown { label, stream, file: made.file.into() })
+        Ok(Shown { label, stream, file })
+    }
+
+    /// A picture that decoding can start at, and that is not stored.
+    pub(crate) async fn show_key(
+        &self,
+        user: &str,
+        key: KeyPicture,
+        width: u16,
+    ) -> Result<bytes::Bytes, ShowError> {
+        let KeyPicture { config, data } = key;
+        match config.kind {
+            CodecKind::Jpeg => self.show_file(user, data.into(), width).await,
+            CodecKind::H264 => {
+                let units = vec![with_parameter_sets(&config, data)];
+                self.make(user, Request { coding: Coding::H264, width, units }).await
+            }
+            CodecKind::H265 | CodecKind::Pcmu | CodecKind::Pcma | CodecKind::Aac | CodecKind::Metadata => {
+                Err(ShowError::Coding)
+            }
+        }
+    }
+
+    /// A JPEG file as it is, or scaled down where it is wider.
+    pub(crate) async fn show_file(
+        &self,
+        user: &str,
+        file: bytes::Bytes,
+        width: u16,
+    ) -> Result<bytes::Bytes, ShowError> {
+        let size = whole_jpeg(&file).ok_or(ShowError::Jpeg)?;
+        if width == 0 || size.0 <= width {
+            return Ok(file);
+        }
+        self.make(user, Request { coding: Coding::Jpeg, width, units: vec![file.into()] }).await
+    }
+
+    async fn make(&self, user: &str, request: Request) -> Result<bytes::Bytes, ShowError> {
+        Ok(self.pictures.make(user, request).await?.file.into())
     }
 
     /// The newest picture, which all who ask within a second share; `make` makes it.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use keepwatch_it::{Answer, Cameras, Http, Movie, Node, Site, run, wait_until};
+use keepwatch_it::{Answer, Cameras, Http, Movie, Node, Received, Site, run, wait_until};
 use keepwatch_model::{Span, TICKS_PER_SECOND};
 use serde_json::{Value, json};
 
@@ -75,7 +75,17 @@ fn an_archive_has_the_exact_frames_of_every_camera_over_a_gap_and_proves_itself(
         node.wait_durable(camera, second(9), Duration::from_secs(40)).unwrap();
     }
     let span = Span::new(second(1), second(9)).unwrap();
+    let mut status = node.http().websocket("/api/v1/status").unwrap();
     let job = make(&node, &order(&["cam1", "cam2"], span));
+    let path = json!(["exports", job["id"]]);
+    let told = wait_until("the end of the job over the status socket", PATIENCE, || {
+        let told = match status.receive(Duration::from_secs(1))? {
+            Some(Received::Text(told)) => told,
+            Some(Received::Binary(_) | Received::Close(..)) | None => return Ok(None),
+        };
+        Ok((told["path"] == path && told["value"]["state"] == "done").then(|| told["value"].clone()))
+    });
+    assert_eq!(told.unwrap(), job);
     assert_eq!((&job["progress"], &job["by"], &job["error"]), (&json!(1.0), &json!("admin"), &Value::Null));
     let archive = fetch(&site, &node, &job, "export.zip");
 

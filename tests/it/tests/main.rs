@@ -3,6 +3,7 @@
 
 mod abuse;
 mod cable;
+mod changes;
 mod check;
 mod codecs;
 mod crash;
@@ -22,12 +23,14 @@ mod onvif;
 mod paths;
 mod pictures;
 mod refused;
+mod reordered;
 mod revoked;
 mod rights;
 mod rights_rtsp;
 mod scan;
 mod store;
 mod time;
+mod trial;
 mod watch;
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};

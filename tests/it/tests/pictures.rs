@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use keepwatch_it::{Answer, Cameras, Node, Site, read_bar};
+use keepwatch_it::{Answer, Cameras, Node, Scene, Site, read_bar, wait_until};
 use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
 use serde_json::json;
 
-use crate::shared;
+use crate::{reconfigure, shared};
 
 /// Ticks from one frame to the next.
 const FRAME: i64 = TICKS_PER_SECOND / Cameras::RATE;
@@ -33,10 +33,7 @@ fn first_counter(site: &Site, node: &Node, camera: &str, label: WallTime) -> u32
 #[test]
 fn each_instant_shows_its_frame_and_a_gap_shows_none_but_its_reason() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 1, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    let from = node.first_label("cam1").unwrap();
+    let Scene { site, cameras, node, from } = Scene::start(1).unwrap();
     let second = |second: i64| from.plus(second * TICKS_PER_SECOND);
     node.wait_durable("cam1", second(4), Duration::from_secs(30)).unwrap();
     cameras.command(&json!({"camera": "cam1", "fault": "drop"})).unwrap();
@@ -85,11 +82,8 @@ fn each_instant_shows_its_frame_and_a_gap_shows_none_but_its_reason() {
 #[test]
 fn motion_jpeg_is_shown_as_stored_and_h265_says_what_to_do() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras =
-        Cameras::start_with(&site, 2, "127.0.0.1", &["--codec", "jpeg,h265", "--audio", "none"]).unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    let from = node.first_label("cam1").unwrap();
+    let scene = Scene::start_with(2, &["--codec", "jpeg,h265", "--audio", "none"]).unwrap();
+    let Scene { site, cameras: _cameras, node, from } = scene;
     node.wait_durable("cam1", from.plus(3 * TICKS_PER_SECOND), Duration::from_secs(30)).unwrap();
     let at = |frame: i64| ask(&node, "cam1", &format!("?at={}", from.plus(frame * FRAME + FRAME / 2)));
     let first = counter(&site, &at(0), 640);
@@ -105,5 +99,86 @@ fn motion_jpeg_is_shown_as_stored_and_h265_says_what_to_do() {
     let problem = answer.json().unwrap();
     assert_eq!((answer.status, problem["code"].as_str()), (415, Some("codec_undecodable")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("sub stream"), "{problem}");
+    node.end().unwrap();
+}
+
+#[test]
+fn of_a_camera_with_h265_the_sub_stream_shows_the_instant() {
+    let _machine = shared();
+    let site = Site::new().unwrap();
+    let cameras = Cameras::start_with(&site, 1, "127.0.0.1", &["--codec", "h265"]).unwrap();
+    Node::configure(&site, "127.0.0.1:0", &[("cam1", cameras.url("cam1"))]).unwrap();
+    reconfigure(&site, "url = ", &format!("sub_url = \"{}/sub\"\nurl = ", cameras.url("cam1")));
+    let node = Node::start(&site).unwrap();
+    let from = node.first_label("cam1").unwrap();
+    let at = from.plus(4 * TICKS_PER_SECOND + FRAME / 2);
+    wait_until("footage of the sub stream", Duration::from_secs(30), || {
+        let held = node.camera("cam1")?["streams"][1]["durable_until"].as_str().map(str::parse::<WallTime>);
+        Ok(held.transpose()?.filter(|held| *held > at.plus(TICKS_PER_SECOND)).map(drop))
+    })
+    .unwrap();
+    let first = {
+        let span = Span::new(at, at.plus(TICKS_PER_SECOND)).unwrap();
+        read_bar(&node.export_stream(&site, "cam1", "sub", span, "sub.mp4").unwrap(), 320).unwrap()
+    };
+    for frame in [1, 2, 13, 24] {
+        let answer = ask(&node, "cam1", &format!("?at={}", at.plus(frame * FRAME)));
+        assert_eq!(answer.header("keepwatch-stream"), Some("sub"));
+        // The export begins with the first frame behind the instant.
+        assert_eq!(counter(&site, &answer, 320) + 1, first + u32::try_from(frame).unwrap(), "{frame}");
+    }
+    let newest = ask(&node, "cam1", "");
+    assert_eq!((newest.status, newest.header("keepwatch-stream")), (200, Some("sub")));
+    // Whoever asks for the main stream itself is told, and nothing is made up.
+    let main = ask(&node, "cam1", &format!("?at={at}&stream=main"));
+    assert!([200, 415].contains(&main.status), "{}", String::from_utf8_lossy(&main.body));
+    node.end().unwrap();
+}
+
+#[test]
+fn a_camera_with_h265_alone_shows_the_picture_that_it_makes_itself_as_the_newest() {
+    let _machine = shared();
+    let site = Site::new().unwrap();
+    std::fs::write(site.path().join("camera.password"), "correct horse\n").unwrap();
+    let login = ["--user", "viewer", "--password-file", "camera.password"];
+    let device = ["--codec", "h265", "--onvif", "127.0.0.1:0"];
+    let cameras = Cameras::start_with(&site, 1, "127.0.0.1", &[&device[..], &login].concat()).unwrap();
+    Node::configure(&site, "127.0.0.1:0", &[("cam1", cameras.devices()[0].clone())]).unwrap();
+    let with_login = "user = \"viewer\"\npassword_file = \"camera.password\"\nonvif = ";
+    reconfigure(&site, "url = ", with_login);
+    let node = Node::start(&site).unwrap();
+    let from = node.first_label("cam1").unwrap();
+    let newest = || {
+        let answer = ask(&node, "cam1", "");
+        let shown = counter(&site, &answer, 640);
+        assert_eq!(answer.header("keepwatch-stream"), Some("main"));
+        (answer.header("keepwatch-label").unwrap().parse::<WallTime>().unwrap(), shown)
+    };
+    let (first_label, first) = newest();
+    assert!(first_label > from);
+    // A later one is of a later frame, as much as time has passed.
+    let (label, shown) = wait_until("a later picture", Duration::from_secs(10), || {
+        let (label, shown) = newest();
+        Ok((shown > first).then_some((label, shown)))
+    })
+    .unwrap();
+    let frames = label.ticks_since(first_label) / FRAME;
+    assert!((i64::from(shown - first) - frames).abs() <= 10, "{first} to {shown} in {frames} frames");
+    assert!(ask(&node, "cam1", "?width=160").body.len() < ask(&node, "cam1", "").body.len());
+    // Of the past it cannot make any.
+    let past = ask(&node, "cam1", &format!("?at={}", from.plus(FRAME / 2)));
+    assert_eq!((past.status, past.json().unwrap()["code"].as_str()), (415, Some("codec_undecodable")));
+
+    // Tried, it shows the same; a wrong login is the camera's own words.
+    let tried =
+        json!({"id": "other", "onvif": cameras.devices()[0], "user": "viewer", "password": "correct horse"});
+    let tried = node.http().request("POST", "/api/v1/cameras/test", Some(&tried)).unwrap().success().unwrap();
+    assert_eq!(tried["streams"][0]["tracks"][0], "h265 320x180 25 fps", "{tried}");
+    assert!(tried["picture"].as_str().unwrap().starts_with("data:image/jpeg;base64,/9j/"), "{tried}");
+    let wrong = json!({"id": "other", "onvif": cameras.devices()[0], "user": "viewer", "password": "wrong"});
+    let refused = node.http().request("POST", "/api/v1/cameras/test", Some(&wrong)).unwrap();
+    let problem = refused.json().unwrap();
+    assert_eq!((refused.status, problem["code"].as_str()), (422, Some("camera_unusable")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("login"), "{problem}");
     node.end().unwrap();
 }

@@ -58,7 +58,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Tries a camera without recording it. Takes at most 10 s.
+         * Tries a camera without recording it. Takes at most 30 s, mostly two.
          * @description For users who are at least administrator everywhere.
          */
         post: operations["testCamera"];
@@ -1963,12 +1963,14 @@ export interface components {
          * @enum {string}
          */
         Transport: "auto" | "tcp" | "udp";
-        /** @description What a camera that was tried offers. */
+        /** @description What a camera that was tried sends. */
         Tried: {
             /** @description The certificate that it showed; `null` without TLS. */
             certificate: string | null;
-            /** @description A picture as a `data:` address; `null` when there is none. */
+            /** @description A picture of it as a `data:` address of a JPEG file; `null` when there is none. */
             picture: string | null;
+            /** @description Why there is no picture. */
+            picture_detail: string | null;
             /** @description Always true: one that is not is a problem that says what the camera said. */
             reachable: boolean;
             /** @description Its streams, the main one first. */
@@ -1978,10 +1980,12 @@ export interface components {
         TriedStream: {
             /** @description What is wanted and offered and cannot be recorded, with the reason. */
             left_out: string[];
+            /** @description What is offered and would be recorded, and of which nothing came. */
+            silent: string[];
             /** @description `main` or `sub`. */
             stream: components["schemas"]["StreamName"];
             /**
-             * @description What would be recorded, the video first.
+             * @description What came and would be recorded, the video first.
              * @example [
              *       "h264 1920x1080 25 fps",
              *       "aac 16000 Hz"

@@ -306,10 +306,12 @@ export const en = {
     scheduleHelp: 'One entry a line, such as mon-fri 07:00-19:00. Empty: always.',
     more: 'More',
     test: 'Test',
-    testing: 'Testing, at most 10 s …',
-    testOk: 'The camera answers.',
+    testing: 'Testing, a few seconds …',
+    testOk: 'The camera sends:',
+    testSilent: (what: string) => `Offered, but nothing came: ${what}`,
+    testLeftOut: (what: string) => `Cannot be recorded: ${what}`,
     testPicture: 'Picture of the camera',
-    testNoPicture: 'It sent no picture that can be shown.',
+    testNoPicture: (why: string) => `No picture of it can be shown. ${why}`,
   },
 
   users: {

@@ -217,7 +217,8 @@ export class FakeNode {
         return { value: { id, name: this.#camera(id)?.name, onvif: 'http://192.0.2.10', user: 'recorder', has_password: true, transport: 'auto', audio: true, metadata: false, events: true, sub: true, retention: null, schedule: null, editable: true } };
       case 'POST cameras/*':
         if (body['password'] !== 'camera') return { problem: 422, code: 'camera_refused', detail: 'the camera refused the login' };
-        return { value: { reachable: true, streams: [{ stream: 'main', tracks: ['h264 640x360 25 fps'] }], certificate: null, picture: null } };
+        return { value: { reachable: true, streams: [{ stream: 'main', tracks: ['h264 640x360 25 fps'], silent: ['aac 16000 Hz'], left_out: [] }], certificate: null,
+          picture: `data:image/jpeg;base64,${(this.#jpeg ??= jpeg()).toString('base64')}`, picture_detail: null } };
       case 'POST cameras':
         this.added.push(body);
         this.cameras.push({ id: String(body['id']), name: String(body['name']) });

@@ -195,6 +195,12 @@ describe.each(['dark', 'light'] as const)('%s', (scheme) => {
     expect(await page.getByRole('button', { name: 'Edit: North gate' }).isDisabled()).toBe(true);
     await page.getByRole('button', { name: 'Edit: Dock 2' }).click();
     await page.getByRole('heading', { name: 'Edit Dock 2' }).waitFor();
+    await page.getByRole('textbox', { name: 'Password' }).fill('camera');
+    await page.getByRole('button', { name: 'Test' }).click();
+    await page.getByText('Offered, but nothing came: aac 16000 Hz').waitFor();
+    const picture = page.getByRole('img', { name: 'Picture of the camera' });
+    await picture.waitFor();
+    expect(await picture.evaluate((image: HTMLImageElement) => image.decode().then(() => image.naturalWidth))).toBeGreaterThan(0);
     await site.shot(`edit-${scheme}`);
     await site.accessible();
     await page.keyboard.press('Escape');

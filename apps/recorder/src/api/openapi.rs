@@ -19,7 +19,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::{
     cameras, coverage, events, export, exports, live, media, picture, protections, scans, settings, socket,
-    status,
+    status, trial,
 };
 
 /// An error (RFC 9457).
@@ -67,7 +67,7 @@ struct FieldError {
         settings::add,
         settings::change,
         settings::remove,
-        scans::test,
+        trial::test,
         coverage::coverage,
         export::export,
         live::live,

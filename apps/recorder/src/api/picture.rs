@@ -74,7 +74,7 @@ pub(super) async fn picture(
             caller.identity.require_at(&id, Role::Operator)?;
             let at = query::parse("at", at)?;
             caller.viewed(Action::PlaybackViewed, camera.id);
-            let found = search(&node, &camera, &stream, at).await?;
+            let found = search(&node, &camera, &stream, at).await?.ok_or_else(|| undecodable(""))?;
             let tag = format!("\"{}-{}-{}-{width}\"", camera.id, found.stream, found.label.ticks());
             // Footage is never changed, so a picture of the past stays what it is.
             let known = headers.get(IF_NONE_MATCH).and_then(|held| held.to_str().ok());
@@ -100,34 +100,45 @@ async fn newest(
     let Some(held) = held.filter(|held| now.ticks_since(*held) < NEWEST_AGE_TICKS) else {
         return Err(missing(camera, stream, now));
     };
-    let found = search(node, camera, stream, held.plus(-1)).await?;
+    let Some(found) = search(node, camera, stream, held.plus(-1)).await? else {
+        return of_camera(node, camera, user, width).await;
+    };
     node.pictures().show(node, user, found, width).await.map_err(|error| problem(&error))
 }
 
-/// The picture of `at`, of the sub stream where that of the main one cannot be decoded.
+/// The picture that the camera makes itself.
+async fn of_camera(node: &Node, camera: &CameraState, user: &str, width: u16) -> Result<Shown, Problem> {
+    let made = camera.snapshot(|| node.clock().wall()).await.ok_or_else(|| undecodable(""))?;
+    let made =
+        made.map_err(|why| undecodable(&format!("; the camera's own picture cannot be had: {why}")))?;
+    let file = node.pictures().show_file(user, made.file, width).await.map_err(|error| problem(&error))?;
+    Ok(Shown { label: made.at, stream: StreamId::MAIN, file })
+}
+
+/// That pictures of this coding cannot be decoded, `and` what else was tried.
+fn undecodable(and: &str) -> Problem {
+    let detail = format!(
+        "footage of H.265 is not decoded here; record a sub stream in H.264 beside it, or play it in a browser that decodes H.265{and}"
+    );
+    let title = "The picture cannot be decoded";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "codec_undecodable", title, detail)
+}
+
+/// The picture of `at`, of the sub stream where that of the main one cannot be decoded; `None` when neither can.
 async fn search(
     node: &Node,
     camera: &Arc<CameraState>,
     stream: &Arc<StreamState>,
     at: WallTime,
-) -> Result<Found, Problem> {
-    let Some(found) = search_one(node, camera, stream, at).await? else {
-        let sub =
-            camera.stream(StreamId::SUB).filter(|sub| stream.id == StreamId::MAIN && sub.id != stream.id);
-        if let Some(sub) = sub
-            && let Ok(Some(found)) = search_one(node, camera, sub, at).await
-        {
-            return Ok(found);
-        }
-        let detail = "footage of H.265 is not decoded here; record a sub stream in H.264 beside it, or play it in a browser that decodes H.265";
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "codec_undecodable",
-            "The picture cannot be decoded",
-            detail,
-        ));
-    };
-    Ok(found)
+) -> Result<Option<Found>, Problem> {
+    let found = search_one(node, camera, stream, at).await?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    let sub = camera.stream(StreamId::SUB).filter(|sub| stream.id == StreamId::MAIN && sub.id != stream.id);
+    let Some(sub) = sub else { return Ok(None) };
+    // A hole in the sub stream is no answer to a question about the main one.
+    Ok(search_one(node, camera, sub, at).await.ok().flatten())
 }
 
 /// The same of one stream; `None` when it is of a coding that is not decoded.
@@ -201,6 +212,7 @@ fn problem(error: &ShowError) -> Problem {
         ShowError::Find(_) | ShowError::Read { .. } => {
             Problem::conflict("footage_unreadable", error.to_string())
         }
+        ShowError::Coding => undecodable(""),
         ShowError::Jpeg => Problem::conflict("footage_unsuitable", error.to_string()),
         ShowError::Interrupted => Problem::internal(error.to_string()),
         ShowError::Decode(error) => match error {

@@ -1,4 +1,4 @@
-//! Cameras that are not configured yet: looked for in the network, and tried before they are added.
+//! Looking for cameras in the network.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,12 +10,9 @@ use keepwatch_model::WallTime;
 use keepwatch_onvif::discovery::{AddressRange, PORT, RangeError, Unreachable};
 use keepwatch_web::{Action, Caller, FieldError, Problem};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::settings::{self, CameraBody};
 use crate::Node;
-use crate::camera::{ProbedStream, probe};
 use crate::config::{CameraConfig, CameraSource};
 use crate::scan::{self, ScanState};
 
@@ -98,68 +95,6 @@ pub(super) struct FoundCamera {
     model: String,
     /// Whether a camera at this host is configured already.
     added: bool,
-}
-
-/// What a camera that was tried offers.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Tried {
-    /// Always true: one that is not is a problem that says what the camera said.
-    reachable: bool,
-    /// Its streams, the main one first.
-    streams: Vec<TriedStream>,
-    /// The certificate that it showed; `null` without TLS.
-    certificate: Option<String>,
-    /// A picture as a `data:` address; `null` when there is none.
-    picture: Option<String>,
-}
-
-/// A stream of a camera that was tried.
-#[derive(Serialize, ToSchema)]
-pub(super) struct TriedStream {
-    /// `main` or `sub`.
-    #[schema(value_type = super::words::StreamName)]
-    stream: String,
-    /// What would be recorded, the video first.
-    #[schema(example = json!(["h264 1920x1080 25 fps", "aac 16000 Hz"]))]
-    tracks: Vec<String>,
-    /// What is wanted and offered and cannot be recorded, with the reason.
-    left_out: Vec<String>,
-}
-
-impl From<ProbedStream> for TriedStream {
-    fn from(probed: ProbedStream) -> Self {
-        Self { stream: probed.id.to_string(), tracks: probed.tracks, left_out: probed.left_out }
-    }
-}
-
-/// Tries a camera without recording it. Takes at most 10 s.
-#[utoipa::path(post, path = "/api/v1/cameras/test", operation_id = "testCamera", tag = "cameras",
-    request_body = CameraBody, responses((status = 200, body = Tried)))]
-pub(super) async fn test(
-    State(node): State<Node>,
-    caller: Caller,
-    Json(body): Json<Map<String, Value>>,
-) -> Result<Json<Tried>, Problem> {
-    caller.require_audit()?;
-    let wish = settings::read(&body)?;
-    let config = node.camera_to_try(&wish).map_err(settings::problem)?;
-    let _place = node.probe_place().ok_or_else(|| {
-        Problem::unavailable("tests_busy", "other cameras are being tried; wait for one to end")
-            .retry_after(Duration::from_secs(5))
-    })?;
-    // Before it is done: a login that is tried out is on record, whatever comes of it.
-    caller.enter(Action::CameraTested, format!("camera:{}", config.id), "").durable().await?;
-    let streams = probe(&config).await.map_err(|why| {
-        let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Problem::new(status, "camera_unusable", "The camera cannot be recorded like this", why)
-    })?;
-    let certificate = streams.iter().find_map(|stream| stream.certificate);
-    Ok(Json(Tried {
-        reachable: true,
-        certificate: certificate.map(|certificate| certificate.to_string()),
-        streams: streams.into_iter().map(TriedStream::from).collect(),
-        picture: None,
-    }))
 }
 
 /// Looks for cameras in the network. One scan runs at a time.

@@ -108,17 +108,7 @@ async fn dial(
         read_interval: stream.hub().read_interval().clone(),
         ..ClientConfig::new(url)
     };
-    let opened = match config.transport {
-        MediaTransport::Tcp => open(&client, Transport::TcpInterleaved, &config, stream).await,
-        MediaTransport::Udp => open(&client, Transport::Udp, &config, stream).await,
-        // Every dial begins with TCP: UDP that a firewall swallows is silent, and TCP may do by then.
-        MediaTransport::Auto => match open(&client, Transport::TcpInterleaved, &config, stream).await {
-            Err(Refusal::Client(ClientError::TransportRefused { .. })) => {
-                open(&client, Transport::Udp, &config, stream).await
-            }
-            opened => opened,
-        },
-    };
+    let opened = open_any(&client, &config, stream.id).await;
     match opened {
         Ok((session, tracks, learned)) => {
             learn(context, stream, learned);
@@ -135,8 +125,27 @@ async fn dial(
     }
 }
 
+/// Opens a session as `config` says that media travels.
+pub(super) async fn open_any(
+    client: &ClientConfig,
+    config: &CameraConfig,
+    stream: StreamId,
+) -> Result<(client::Session, Vec<TrackConfig>, Learned), Refusal> {
+    match config.transport {
+        MediaTransport::Tcp => open(client, Transport::TcpInterleaved, config, stream).await,
+        MediaTransport::Udp => open(client, Transport::Udp, config, stream).await,
+        // Every dial begins with TCP: UDP that a firewall swallows is silent, and TCP may do by then.
+        MediaTransport::Auto => match open(client, Transport::TcpInterleaved, config, stream).await {
+            Err(Refusal::Client(ClientError::TransportRefused { .. })) => {
+                open(client, Transport::Udp, config, stream).await
+            }
+            opened => opened,
+        },
+    }
+}
+
 /// Why a session could not be opened.
-enum Refusal {
+pub(super) enum Refusal {
     Client(ClientError),
     NoVideo(NoVideo),
 }
@@ -160,12 +169,12 @@ async fn open(
     client: &ClientConfig,
     transport: Transport,
     config: &CameraConfig,
-    stream: &StreamState,
+    stream: StreamId,
 ) -> Result<(client::Session, Vec<TrackConfig>, Learned), Refusal> {
     let client = ClientConfig { transport, ..client.clone() };
     let described = client::connect(&client).await?;
     let offered = &described.presentation().tracks;
-    let choice = Choice::of(offered, Wanted::of(config, stream.id)).map_err(Refusal::NoVideo)?;
+    let choice = Choice::of(offered, Wanted::of(config, stream)).map_err(Refusal::NoVideo)?;
     let tracks: Vec<TrackConfig> =
         choice.tracks.iter().filter_map(|track| offered.get(*track)?.config.clone().ok()).collect();
     let learned = Learned {

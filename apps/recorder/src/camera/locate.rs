@@ -38,6 +38,8 @@ struct Known {
     /// The configuration that was asked by.
     asked: Option<CameraConfig>,
     addresses: BTreeMap<StreamId, Url>,
+    /// Where the camera gives single pictures; asked only where those of its footage cannot be decoded.
+    snapshot: Option<Url>,
     /// Whether the camera has answered with this login.
     answered: bool,
     /// When it last refused the login, and in which words.
@@ -99,6 +101,13 @@ impl Locator {
         }
     }
 
+    /// Where the camera that `config` describes gives single pictures; `None` when it is not known, or is being asked.
+    pub(super) fn snapshot(&self, config: &CameraConfig) -> Option<Url> {
+        let known = self.known.try_lock().ok()?;
+        let asked = known.asked.as_ref()?;
+        known.snapshot.clone().filter(|_| !asked_differently(asked, config))
+    }
+
     /// The address of `stream` is right: footage came from there, or it is only the login that did not do.
     pub(super) fn trust(&self, stream: StreamId) {
         self.doubted().remove(&stream);
@@ -152,8 +161,9 @@ impl Known {
             Err((GapReason::ConnectionLost, detail))
         });
         match asked {
-            Ok((addresses, clock_offset_ticks)) => {
+            Ok(Asked { addresses, snapshot, clock_offset_ticks }) => {
                 self.addresses = addresses;
+                self.snapshot = snapshot;
                 self.answered = true;
                 self.refused = None;
                 Ok(clock_offset_ticks)
@@ -192,7 +202,14 @@ pub(super) fn device_options(config: &CameraConfig) -> Option<Options> {
     Some(options)
 }
 
-async fn ask(config: &CameraConfig) -> Result<(BTreeMap<StreamId, Url>, Option<i64>), Failure> {
+/// What a camera answered.
+struct Asked {
+    addresses: BTreeMap<StreamId, Url>,
+    snapshot: Option<Url>,
+    clock_offset_ticks: Option<i64>,
+}
+
+async fn ask(config: &CameraConfig) -> Result<Asked, Failure> {
     let fail = |error: ClientError| (reason(&error), error.to_string());
     let Some(options) = device_options(config) else {
         return Err((GapReason::StreamUnusable, "the camera has no ONVIF address".to_owned()));
@@ -216,7 +233,17 @@ async fn ask(config: &CameraConfig) -> Result<(BTreeMap<StreamId, Url>, Option<i
             Err(error) => tracing::debug!(camera = %config.id, %error, "no address of the sub stream"),
         }
     }
-    Ok((addresses, device.clock_offset_ticks()))
+    let snapshot = match &main.video {
+        // Its pictures are not decoded here, so that the camera's own are worth a question.
+        Some(video) if video.codec == VideoCodec::H265 => {
+            let asked = device.snapshot_uri(main).await;
+            asked
+                .inspect_err(|error| tracing::debug!(camera = %config.id, %error, "no address of pictures"))
+                .ok()
+        }
+        Some(_) | None => None,
+    };
+    Ok(Asked { addresses, snapshot, clock_offset_ticks: device.clock_offset_ticks() })
 }
 
 /// The profile of the highest resolution, and the lowest of the others that show the same scene in less detail. JPEG only
@@ -259,6 +286,7 @@ fn reason(error: &ClientError) -> GapReason {
         | ClientError::Tls(_)
         | ClientError::Certificate { .. }
         | ClientError::Http { .. }
+        | ClientError::Status { .. }
         | ClientError::Redirected(_)
         | ClientError::Refused { .. }
         | ClientError::LoginNeeded(_)

@@ -10,6 +10,7 @@ use keepwatch_recording::offset::OffsetWatch;
 use super::context::Context;
 use super::listen::Listening;
 use super::locate::Locator;
+use super::snapshot::{Snapshot, Snapshots};
 use super::stream::{StreamState, clock_offset_event};
 use crate::config::CameraConfig;
 
@@ -30,6 +31,7 @@ pub struct CameraState {
     main: Arc<StreamState>,
     /// Where its streams are, if it says so itself.
     locator: Locator,
+    snapshots: Snapshots,
     device: Mutex<DeviceStatus>,
     /// Set once it is recorded or something of it is held, and kept from then on.
     sub: OnceLock<Arc<StreamState>>,
@@ -41,6 +43,7 @@ impl CameraState {
             id: config.id,
             main: Arc::new(StreamState::new(config.id, StreamId::MAIN, main, now)),
             locator: Locator::default(),
+            snapshots: Snapshots::default(),
             device: Mutex::default(),
             sub: OnceLock::new(),
             config: RwLock::new(Arc::new(config)),
@@ -87,6 +90,13 @@ impl CameraState {
 
     pub(crate) fn locator(&self) -> &Locator {
         &self.locator
+    }
+
+    /// The picture that it makes itself, or why there is none; `None` when it is not known to make any.
+    pub(crate) async fn snapshot(&self, now: impl Fn() -> WallTime) -> Option<Result<Snapshot, String>> {
+        let config = self.config();
+        let place = self.locator.snapshot(&config)?;
+        Some(self.snapshots.take(&config, place, now).await)
     }
 
     /// How far its clock is ahead of the recorder's, in 90 kHz ticks: by the sender reports of its main stream, else as

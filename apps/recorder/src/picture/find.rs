@@ -152,15 +152,20 @@ impl Found {
             units.extend(samples.clone().map(|sample| record.sample(*track, sample).to_vec()));
         }
         if let (Means::Decoded, Some(first)) = (self.means, units.first_mut()) {
-            let mut with_sets = Vec::new();
-            if let Ok(sets) = h264::DecoderConfig::parse(&self.config.config) {
-                sets.sps.iter().chain(&sets.pps).for_each(|unit| nal::write_unit(&mut with_sets, unit));
-            }
-            with_sets.append(first);
-            *first = with_sets;
+            *first = with_parameter_sets(&self.config, std::mem::take(first));
         }
         Ok(units)
     }
+}
+
+/// A picture of H.264 behind the parameter sets of its track.
+pub(super) fn with_parameter_sets(config: &TrackConfig, mut picture: Vec<u8>) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Ok(sets) = h264::DecoderConfig::parse(&config.config) {
+        sets.sps.iter().chain(&sets.pps).for_each(|unit| nal::write_unit(&mut out, unit));
+    }
+    out.append(&mut picture);
+    out
 }
 
 #[cfg(test)]

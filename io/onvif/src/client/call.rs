@@ -147,6 +147,59 @@ impl Caller {
         Err(self.locked_out(call.name))
     }
 
+    /// Fetches what stands at `place`, at most `bytes_max` of it, with the login of HTTP that the device wants.
+    pub(super) async fn fetch(
+        &self,
+        call: &'static str,
+        place: &Url,
+        time: Duration,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, ClientError> {
+        // A part of a device that serves pictures is often another program than its services, with nonces of its own.
+        let mut manner = Manner::Open;
+        let mut place = place.clone();
+        let mut redirections = 0;
+        for _ in 0..REQUESTS_MAX {
+            let authorization = self.credentials.as_ref().and_then(|credentials| {
+                let client_nonce = uuid().replace('-', "");
+                manner.authorization(credentials, "GET", &place, &client_nonce)
+            });
+            let ask = Ask {
+                call,
+                place: &place,
+                method: "GET",
+                content_type: String::new(),
+                body: String::new(),
+                authorization,
+                answer_bytes_max: bytes_max,
+            };
+            let late = |_| ClientError::TimedOut { call, after: time };
+            let reply = timeout(time, http::exchange(ask, &self.tls)).await.map_err(late)??;
+            if let Some(next) = redirection(&reply, &place)? {
+                redirections += 1;
+                if redirections > REDIRECTIONS_MAX {
+                    return Err(ClientError::Redirected(next.to_string()));
+                }
+                place = next;
+                continue;
+            }
+            match reply.status {
+                200 => return Ok(reply.body),
+                401 => {}
+                status => return Err(ClientError::Status { call, status }),
+            }
+            let challenge = Challenge::strongest(reply.challenges.iter().map(String::as_str));
+            let may_tell = place.scheme() == "https" && self.tls.is_pinned();
+            if matches!(&challenge, Some(Challenge::Basic { .. })) && !may_tell && self.credentials.is_some()
+            {
+                return Err(ClientError::PasswordInTheClear);
+            }
+            let next = challenge.and_then(|challenge| manner.challenged(challenge, false));
+            manner = next.filter(|_| self.credentials.is_some()).ok_or_else(|| self.locked_out(call))?;
+        }
+        Err(self.locked_out(call))
+    }
+
     async fn request(
         &self,
         call: &Call<'_>,

@@ -70,6 +70,14 @@ pub enum ClientError {
         /// What is wrong with the body.
         answer: SoapError,
     },
+    /// The device answers with an error of HTTP where no SOAP is due.
+    #[error("{call} was answered with HTTP status {status}")]
+    Status {
+        /// What was asked.
+        call: &'static str,
+        /// HTTP status.
+        status: u16,
+    },
     /// The device sends us to another host, to which the login must not be sent.
     #[error("the camera redirects to {0:?}; configure that address if it is right")]
     Redirected(String),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keepwatch_model::Span;
 
 use super::fake::{Fake, HOUR, admin, at};
-use crate::client::{Device, Options, StreamTransport};
+use crate::client::{ClientError, Device, Options, StreamTransport, fetch_picture};
 use crate::device::DeviceServer;
 
 #[tokio::test]
@@ -48,5 +48,35 @@ async fn our_client_finds_streams_states_and_every_section_of_our_device() {
     assert_eq!(video.sections.spans(), expected);
     let uri = device.replay_uri("rec0001").await.unwrap();
     assert_eq!(uri.as_str(), "rtsp://127.0.0.1:554/replay/rec0001");
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn our_client_fetches_a_picture_with_the_login_that_is_asked_for_and_from_nowhere_else() {
+    let server = DeviceServer::bind("127.0.0.1:0".parse().unwrap(), Arc::new(Fake::new())).await.unwrap();
+    let address: url::Url = format!("http://{}", server.address()).parse().unwrap();
+    let login = |user: String, password: String| Options::new(address.clone()).with_login(user, password);
+    let options = login(admin().user, admin().password);
+    let device = Device::connect(options.clone()).await.unwrap();
+    let profiles = device.profiles().await.unwrap();
+    let place = device.snapshot_uri(&profiles[2]).await.unwrap();
+    assert_eq!(place.host_str(), Some("127.0.0.1"));
+    assert_eq!(fetch_picture(&options, &place).await.unwrap(), b"\xFF\xD8\xFF\xD9");
+
+    let refused = fetch_picture(&login(admin().user, "wrong".to_owned()), &place).await.unwrap_err();
+    assert!(matches!(refused, ClientError::LoginRefused { .. }) && refused.is_login(), "{refused}");
+    let needed = fetch_picture(&Options::new(address.clone()), &place).await.unwrap_err();
+    assert!(matches!(needed, ClientError::LoginNeeded(_)), "{needed}");
+    let nothing = place.join("nothing").unwrap();
+    let missing = fetch_picture(&options, &nothing).await.unwrap_err();
+    assert!(matches!(missing, ClientError::Status { status: 404, .. }), "{missing}");
+    // The login goes to the configured host alone, and nowhere in the clear where that has TLS.
+    let elsewhere = format!("http://localhost:{}/", server.address().port()).parse().unwrap();
+    let secure =
+        Options { address: format!("https://{}", server.address()).parse().unwrap(), ..options.clone() };
+    for (options, place) in [(&options, &elsewhere), (&secure, &place)] {
+        let told = fetch_picture(options, place).await.unwrap_err();
+        assert!(matches!(told, ClientError::Redirected(_)), "{told}");
+    }
     server.shutdown().await;
 }
