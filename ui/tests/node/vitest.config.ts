@@ -6,7 +6,7 @@ export default defineConfig({
     include: ['tests/node/**/*.test.ts'],
     // One browser, and software decoding: one thing at a time.
     fileParallelism: false,
-    testTimeout: 60_000,
+    testTimeout: 90_000,
     hookTimeout: 60_000,
   },
 });
