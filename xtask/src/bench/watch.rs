@@ -24,6 +24,8 @@ const GROUP_MS: f64 = 2_000.0;
 /// What is to be reached.
 const DELAY_P95_MS_MAX: f64 = 500.0;
 const PLAYBACK_P95_MS_MAX: f64 = 300.0;
+/// Days of prepared footage.
+const DAYS: u64 = 30;
 /// Bytes of the container that holds a day of the prepared footage, and more; and one of its islands.
 const DAY_BYTES: u64 = 320 << 20;
 const ISLAND_BYTES: u64 = 24 << 20;
@@ -38,7 +40,6 @@ struct Effort {
     seconds: u32,
     /// How often a camera is opened, and footage played.
     rounds: u32,
-    days: u64,
 }
 
 pub(super) fn run(workspace: &Workspace, quick: bool) -> Result<Report> {
@@ -49,9 +50,9 @@ pub(super) fn run(workspace: &Workspace, quick: bool) -> Result<Report> {
         process::show(&mut build)?;
     }
     let effort = if quick {
-        Effort { repetitions: 1, seconds: 8, rounds: 20, days: 2 }
+        Effort { repetitions: 1, seconds: 8, rounds: 20 }
     } else {
-        Effort { repetitions: 3, seconds: 20, rounds: 100, days: 30 }
+        Effort { repetitions: 3, seconds: 20, rounds: 100 }
     };
     for cameras in CAMERAS {
         report.add(delay(workspace, cameras, &effort)?);
@@ -179,13 +180,13 @@ fn viewers(workspace: &Workspace, effort: &Effort) -> Result<Case> {
 /// How soon footage of a month begins to play, while a camera is recorded.
 fn playback(workspace: &Workspace, effort: &Effort) -> Result<Case> {
     let busy = load_average()?;
-    let Effort { days, rounds, .. } = *effort;
-    let bytes = DAY_BYTES * days + ISLAND_BYTES * ISLANDS;
+    let rounds = effort.rounds;
+    let bytes = DAY_BYTES * DAYS + ISLAND_BYTES * ISLANDS;
     let load = Load::start(workspace, 1)?;
     let site = Site::new(workspace, &load, Carrier::Tcp, &format!("{} MiB", bytes >> 20))?;
     let mut fill = Command::new(workspace.example("fill_footage"));
     fill.args([site.data(), site.disk()]);
-    fill.args([bytes.to_string(), days.to_string(), ISLANDS.to_string()]);
+    fill.args([bytes.to_string(), DAYS.to_string(), ISLANDS.to_string()]);
     let filled = process::capture(&mut fill, EXAMPLE_LIMIT)?;
     let filled: Value = serde_json::from_str(process::last_line(&filled.output).unwrap_or_default())
         .with_context(|| filled.output.clone())?;
@@ -203,7 +204,7 @@ fn playback(workspace: &Workspace, effort: &Effort) -> Result<Case> {
     recorder.end()?;
     load.end()?;
     let figures = figures([
-        ("days", json!(days)),
+        ("days", json!(DAYS)),
         ("records", filled["records"].clone()),
         ("rounds", json!(rounds)),
         ("first_byte_p50_ms", middle(&runs, "byte_p50_ms")),
@@ -215,7 +216,7 @@ fn playback(workspace: &Workspace, effort: &Effort) -> Result<Case> {
     ]);
     let reach =
         vec![("first_byte_p95_ms", PLAYBACK_P95_MS_MAX), ("first_picture_p95_ms", PLAYBACK_P95_MS_MAX)];
-    Ok(Case::new(format!("playback, anywhere in {days} days"), figures, reach))
+    Ok(Case::new(format!("playback, anywhere in {DAYS} days"), figures, reach))
 }
 
 /// Lets so many viewers watch each camera; adds what the node took meanwhile to what they saw.
