@@ -53,8 +53,9 @@ impl Stage {
             // Twelve for the recorder, and at most five for all that came with ONVIF, replay and TLS.
             Self::Build => Some(Duration::from_secs((12 + 5) * 60)),
             Self::Unit => Some(Duration::from_secs(8 * 60)),
-            // Five for the recorder; five for faults in every coding, foreign replay, live pictures and exports.
-            Self::EndToEnd => Some(Duration::from_secs((5 + 5) * 60)),
+            // Five for the recorder; five for faults in every coding, foreign replay, live pictures and exports; five for what
+            // is asked from outside, and for the console before the program.
+            Self::EndToEnd => Some(Duration::from_secs((5 + 5 + 5) * 60)),
         }
     }
 }
