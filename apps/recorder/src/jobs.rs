@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepwatch_model::{CameraId, Span, StreamId, TICKS_PER_SECOND, WallTime};
 use keepwatch_store::StoreError;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::job::{Job, JobState, Order, Seen};
 use crate::Node;
@@ -28,6 +28,8 @@ const PENDING_MAX: usize = 20;
 const LISTED_MAX: usize = 200;
 /// Cameras of a job.
 pub(crate) const CAMERAS_MAX: usize = 64;
+/// Archives that are fetched at a time: each keeps some pieces in memory for a slow client.
+pub(crate) const FETCHES_MAX: usize = 64;
 /// How long an archive is kept.
 const KEPT_TICKS: i64 = 24 * 3_600 * TICKS_PER_SECOND;
 /// Most bytes of all archives unless it is set otherwise; less where a tenth of the disk is less.
@@ -74,6 +76,7 @@ pub(crate) struct Jobs {
     bytes_max: Option<u64>,
     list: Mutex<List>,
     running: Arc<Semaphore>,
+    fetches: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +99,7 @@ impl Jobs {
             bytes_max,
             list: Mutex::new(List { jobs, ending: false }),
             running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
         }
     }
 
@@ -107,6 +111,11 @@ impl Jobs {
     /// One job.
     pub(crate) fn find(&self, id: u64) -> Option<Arc<Job>> {
         self.list().jobs.get(&id).cloned()
+    }
+
+    /// A place among those that fetch archives; `None` when all are taken.
+    pub(crate) fn fetch_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.fetches).try_acquire_owned().ok()
     }
 
     /// Where a job's archive is once it is made.

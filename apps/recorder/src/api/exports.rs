@@ -21,19 +21,19 @@ use axum::response::Response;
 use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 use keepwatch_web::{Action, Caller, Identity, Page, Problem, Right, Role};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::ToSchema;
 
 use super::export::Pieces;
 use super::query;
 use crate::Node;
 use crate::export::EXPORT_TICKS_MAX;
-use crate::jobs::{CAMERAS_MAX, Job, JobState, Order, Refusal, Seen};
+use crate::jobs::{CAMERAS_MAX, FETCHES_MAX, Job, JobState, Order, Refusal, Seen};
 
 /// Bytes that are read and sent at a time.
-const PIECE_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: usize = 128 * 1024;
 /// Pieces that wait for a slow client.
-const PIECES_MAX: usize = 4;
+const PIECES_MAX: usize = 2;
 /// A client that takes nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -240,6 +240,10 @@ pub(super) async fn file(
         let detail = "the export is not made; GET /api/v1/exports tells how far it is";
         return Err(Problem::conflict("export_unfinished", detail));
     }
+    let place = node.jobs().fetch_place().ok_or_else(|| {
+        let detail = format!("{FETCHES_MAX} archives are being fetched; wait for one to end");
+        Problem::unavailable("fetches_busy", detail).retry_after(Duration::from_secs(10))
+    })?;
     let path = node.jobs().archive(&job);
     let opened = query::blocking(move || {
         let file = File::open(path)?;
@@ -256,22 +260,23 @@ pub(super) async fn file(
         let detail = format!("the archive has {length} bytes");
         Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_invalid", title, detail)
     })?;
-    if range.is_none_or(|(from, _)| from == 0) {
-        for camera in &job.order().cameras {
-            let detail = format!("export {} fetched", job.id());
-            let entered = caller.enter(Action::FootageExported, format!("camera:{camera}"), detail);
-            entered.durable().await?;
-        }
+    let (from, to) = range.unwrap_or((0, length));
+    let content_range = format!("bytes {from}-{}/{length}", to.saturating_sub(1));
+    // Whatever the part: who has all but the first byte has the footage.
+    let part = if range.is_some() { format!(", {content_range}") } else { String::new() };
+    for camera in &job.order().cameras {
+        let detail = format!("export {} fetched{part}", job.id());
+        let entered = caller.enter(Action::FootageExported, format!("camera:{camera}"), detail);
+        entered.durable().await?;
     }
     let rights: Vec<Right> =
         job.order().cameras.iter().map(|camera| caller.right().at(camera.as_str(), Role::Operator)).collect();
-    let (from, to) = range.unwrap_or((0, length));
     let text = |text: String| {
         HeaderValue::try_from(text).map_err(|_| Problem::internal("the answer has no header form"))
     };
     let disposition = text(format!("attachment; filename=\"{}\"", job.file_name()))?;
-    let (tag, content_range) = (text(tag)?, text(format!("bytes {from}-{}/{length}", to.saturating_sub(1)))?);
-    let mut response = Response::new(body(file, (from, to), rights));
+    let (tag, content_range) = (text(tag)?, text(content_range)?);
+    let mut response = Response::new(body(file, (from, to), rights, place));
     if range.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         response.headers_mut().insert(CONTENT_RANGE, content_range);
@@ -307,10 +312,11 @@ fn wanted(headers: &HeaderMap, tag: &str, length: u64) -> Result<Option<(u64, u6
 }
 
 /// The bytes of a file as a response, as long as all `rights` are held.
-fn body(file: File, (mut at, to): (u64, u64), rights: Vec<Right>) -> Body {
+fn body(file: File, (mut at, to): (u64, u64), rights: Vec<Right>, place: OwnedSemaphorePermit) -> Body {
     let (pieces, received) = mpsc::channel(PIECES_MAX);
     let file = Arc::new(file);
     tokio::spawn(async move {
+        let _place = place;
         while at < to {
             // A client that takes nothing is not read for.
             let Ok(Ok(room)) = tokio::time::timeout(PATIENCE, pieces.reserve()).await else { return };

@@ -1,10 +1,13 @@
 //! Who may what, for every route of the table there is: a route without a rule cannot be made, and a rule that is not kept
 //! is found here.
 
+mod exports;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Method, Request};
+use axum::http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use keepwatch_model::{EventCode, Span, Subject, WallTime};
 use keepwatch_web::{
@@ -47,7 +50,13 @@ impl Answer {
 impl Site {
     /// A node with the cameras `gate` and `yard`, for which nobody answers.
     async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// The same, with what `before` puts into its data directory.
+    async fn start_with(before: impl FnOnce(&Path)) -> Self {
         let data = tempfile::tempdir().unwrap();
+        before(data.path());
         std::fs::create_dir(data.path().join("disk")).unwrap();
         let url: url::Url = "rtsp://127.0.0.1:9/1".parse().unwrap();
         let camera = |id: &str| CameraConfig::new(id.parse().unwrap(), url.clone());
@@ -81,21 +90,34 @@ impl Site {
     }
 
     async fn ask(&self, method: &Method, path: &str, token: Option<&str>, body: &Value) -> Answer {
+        let headers: Vec<(&str, String)> =
+            token.iter().map(|token| ("Authorization", format!("Bearer {token}"))).collect();
+        let response = self.send(method, path, &headers, body).await;
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null), text }
+    }
+
+    /// Asks, and leaves the body of the answer to be taken.
+    async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &Value,
+    ) -> Response<Body> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .extension(Peer::Network("192.0.2.7:1".parse().unwrap()))
             .extension(Channel::Tls)
             .header("Content-Type", "application/json");
-        if let Some(token) = token {
-            request = request.header("Authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         let request = request.body(Body::from(body.to_string())).unwrap();
-        let response = self.application.router().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null), text }
+        self.application.router().oneshot(request).await.unwrap()
     }
 
     async fn get(&self, path: &str, token: &str) -> Value {
