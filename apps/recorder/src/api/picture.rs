@@ -108,7 +108,8 @@ async fn newest(
 
 /// The picture that the camera makes itself.
 async fn of_camera(node: &Node, camera: &CameraState, user: &str, width: u16) -> Result<Shown, Problem> {
-    let made = camera.snapshot(|| node.clock().wall()).await.ok_or_else(|| undecodable(""))?;
+    let clock = node.clock();
+    let made = camera.snapshot(move || clock.wall()).await.ok_or_else(|| undecodable(""))?;
     let made =
         made.map_err(|why| undecodable(&format!("; the camera's own picture cannot be had: {why}")))?;
     let file = node.pictures().show_file(user, made.file, width).await.map_err(|error| problem(&error))?;

@@ -93,7 +93,10 @@ impl CameraState {
     }
 
     /// The picture that it makes itself, or why there is none; `None` when it is not known to make any.
-    pub(crate) async fn snapshot(&self, now: impl Fn() -> WallTime) -> Option<Result<Snapshot, String>> {
+    pub(crate) async fn snapshot(
+        &self,
+        now: impl Fn() -> WallTime + Send + 'static,
+    ) -> Option<Result<Snapshot, String>> {
         let config = self.config();
         let place = self.locator.snapshot(&config)?;
         Some(self.snapshots.take(&config, place, now).await)
