@@ -2,11 +2,10 @@
 //!
 //! It asks and changes nothing. Computers and printers answer, too; they are counted and not printed. What it prints came from strangers: control characters are gone, and texts are quoted.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keepwatch_onvif::discovery::{self, Findings, Found, ScanProgress};
-use keepwatch_recorder::scan::suggested_id;
+use keepwatch_recorder::scan::SuggestedIds;
 use serde_json::{Value, json};
 
 use crate::cli::ScanOptions;
@@ -68,7 +67,7 @@ pub(crate) async fn scan(options: ScanOptions) -> anyhow::Result<Outcome> {
 
 /// What was found, for people: each camera with what it takes to record it.
 fn report(findings: &Findings) -> Vec<String> {
-    let mut ids = BTreeSet::new();
+    let mut ids = SuggestedIds::default();
     let mut lines = Vec::new();
     for device in &findings.devices {
         let name = if device.name.is_empty() { "a camera without a name" } else { &device.name };
@@ -77,7 +76,7 @@ fn report(findings: &Findings) -> Vec<String> {
             "# {name}, {hardware}, {}",
             device.endpoint.chars().filter(|c| !c.is_control()).collect::<String>()
         ));
-        lines.extend(snippet(device, &suggested_id(device, &mut ids)));
+        lines.extend(snippet(device, &ids.suggest(device)));
         lines.push(String::new());
     }
     lines.pop();

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::Node;
 use crate::config::{CameraConfig, CameraSource};
-use crate::scan::{self, ScanState};
+use crate::scan::{self, ScanState, SuggestedIds};
 
 /// Most ranges of one scan: together as many addresses as are asked in five minutes.
 const RANGES_MAX: usize = 16;
@@ -179,12 +179,12 @@ pub(super) fn still(state: &ScanState) -> impl Serialize {
 /// How a scan stands.
 pub(super) fn show(node: &Node, state: ScanState) -> Scan {
     let cameras = node.cameras();
-    let mut taken: BTreeSet<String> = cameras.iter().map(|camera| camera.id.to_string()).collect();
+    let mut ids = SuggestedIds::beside(cameras.iter().map(|camera| camera.id.to_string()).collect());
     let configured: BTreeSet<String> = cameras.iter().flat_map(|camera| hosts(&camera.config())).collect();
     let items = state.found.iter().map(|found| {
         let address = found.address.host_str().unwrap_or_default().to_owned();
         FoundCamera {
-            id: scan::suggested_id(found, &mut taken),
+            id: ids.suggest(found),
             onvif: found.address.to_string(),
             name: found.name.clone(),
             model: found.hardware.clone(),
