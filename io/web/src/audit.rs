@@ -17,6 +17,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use keepwatch_model::CameraId;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -36,6 +37,9 @@ const DIRECTORY: &str = "audit";
 
 /// Entries that may wait for the disk: seconds of the most that logins and changes can make.
 const WAITING_MAX: usize = 1024;
+
+/// After how long a log that could not be written is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Reads a line of the audit log, which somebody may have changed, for the fuzz target: what comes back is an entry whose
 /// hash is that of the line.
@@ -117,6 +121,8 @@ struct State {
     head: Head,
     /// Why the last entries could not be written; `None` when they were.
     failure: Option<String>,
+    /// How often it changed whether entries can be written: what was entered before a change may be lost.
+    turns: u64,
 }
 
 impl fmt::Debug for Audit {
@@ -128,10 +134,19 @@ impl fmt::Debug for Audit {
 impl Audit {
     /// Opens the log in the data directory `data`, and makes it where there is none. Blocks.
     pub fn open(data: &Path, clock: Arc<dyn Clock>) -> Result<(Self, AuditOpened), AuditError> {
+        Self::open_retrying(data, clock, RETRY_PAUSE)
+    }
+
+    /// The same, with another pause before a log that could not be written is tried again.
+    fn open_retrying(
+        data: &Path,
+        clock: Arc<dyn Clock>,
+        pause: Duration,
+    ) -> Result<(Self, AuditOpened), AuditError> {
         let directory = data.join(DIRECTORY);
         let (writer, opened) = Writer::open(&directory)?;
         let (orders, received) = mpsc::channel(WAITING_MAX);
-        let state = writer.start(received).map_err(AuditError::Thread)?;
+        let state = writer.start(received, pause).map_err(AuditError::Thread)?;
         let (viewed, refusals) = (Mutex::default(), Mutex::default());
         let shared = Shared { directory, orders, state, clock, viewed, refusals };
         Ok((Self { shared: Arc::new(shared) }, opened))
@@ -164,10 +179,13 @@ impl Audit {
         self.send(Draft::new(at, user, via, &peer.to_string(), action.as_str(), &object, &detail))
     }
 
-    /// Enters that `identity` looks at a camera, the first time in an hour for each user, camera and `action`.
+    /// Enters that `identity` looks at a camera, the first time in an hour for each user, camera and `action`; once more when
+    /// the log could not be written meanwhile.
     pub fn viewed(&self, identity: &Identity, peer: &Peer, action: Action, camera: CameraId) {
         let at = self.shared.clock.wall();
+        let turns = self.shared.state.borrow().turns;
         let mut viewed = self.shared.viewed.lock().unwrap_or_else(PoisonError::into_inner);
+        viewed.forget_before(turns);
         if viewed.is_first(&identity.user, action, camera, at) {
             // Nobody waits for it: a picture that is shown changes nothing.
             drop(self.enter(identity, peer, action, format!("camera:{camera}"), ""));

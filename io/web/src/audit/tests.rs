@@ -195,6 +195,41 @@ async fn a_log_that_cannot_be_written_says_so_and_loses_nothing_that_was_confirm
 }
 
 #[tokio::test]
+async fn a_log_that_can_be_written_again_is_so_by_itself_and_views_are_entered_anew() {
+    let site = Site::new();
+    let pause = Duration::from_millis(20);
+    let (audit, _) = Audit::open_retrying(site.data.path(), Arc::clone(&site.world) as _, pause).unwrap();
+    enter(&audit, "a").await;
+    let mut changes = audit.changes();
+    let elsewhere = site.data.path().join("elsewhere");
+    fs::rename(site.data.path().join(DIRECTORY), &elsewhere).unwrap();
+    site.pass(10 * DAY);
+    let peer = Peer::Process { uid: 0, administrator: true };
+    let view = || {
+        let camera = "gate".parse().unwrap();
+        audit.viewed(&peer.administrator().unwrap(), &peer, Action::LiveViewed, camera);
+    };
+    view();
+    let patience = Duration::from_secs(20);
+    while audit.failure().is_none() {
+        tokio::time::timeout(patience, changes.next()).await.expect("it is noticed");
+    }
+    assert!(audit.require_working().is_err());
+    view();
+    audit.flush().await;
+    fs::rename(&elsewhere, site.data.path().join(DIRECTORY)).unwrap();
+    while audit.failure().is_some() {
+        tokio::time::timeout(patience, changes.next()).await.expect("it is tried again");
+    }
+    assert!(audit.require_working().is_ok());
+    view();
+    view();
+    audit.flush().await;
+    let report = site.verify(&[(WallTime::MIN, audit.head())]);
+    assert_eq!((report.entries, report.fault, report.unfinished_bytes), (2, None, 0));
+}
+
+#[tokio::test]
 async fn entries_of_many_at_once_are_one_chain() {
     let site = Site::new();
     let (audit, _) = site.open();

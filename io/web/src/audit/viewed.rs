@@ -13,10 +13,20 @@ const VIEWS_MAX: usize = 8192;
 #[derive(Debug, Default)]
 pub(super) struct Viewed {
     hour: i64,
+    /// The change of the log's state up to which they were forgotten.
+    turn: u64,
     views: BTreeSet<(String, Action, CameraId)>,
 }
 
 impl Viewed {
+    /// Forgets what was noted before the log failed or worked again for the `turn`-th time: it may not be on record.
+    pub(super) fn forget_before(&mut self, turn: u64) {
+        if turn != self.turn {
+            self.turn = turn;
+            self.views.clear();
+        }
+    }
+
     /// Whether this is the first such view in the hour of `at`; the next one is not.
     pub(super) fn is_first(&mut self, user: &str, action: Action, camera: CameraId, at: WallTime) -> bool {
         let hour = at.ticks().div_euclid(3600 * TICKS_PER_SECOND);
@@ -43,6 +53,10 @@ mod tests {
         assert!(viewed.is_first("a", Action::PlaybackViewed, gate, at(3599)));
         assert!(viewed.is_first("a", Action::LiveViewed, yard, at(3599)));
         assert!(viewed.is_first("a", Action::LiveViewed, gate, at(3600)));
+        viewed.forget_before(1);
+        assert!(viewed.is_first("a", Action::LiveViewed, gate, at(3600)));
+        viewed.forget_before(1);
+        assert!(!viewed.is_first("a", Action::LiveViewed, gate, at(3600)));
         for number in 0..2 * VIEWS_MAX {
             viewed.is_first(&format!("user{number}"), Action::LiveViewed, gate, at(3600));
         }

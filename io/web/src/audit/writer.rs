@@ -5,10 +5,13 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
-use super::entry::{Draft, Entry};
+use super::entry::{Draft, Entry, LINE_BYTES_MAX};
 use super::files::{Line, Month, months, read_lines};
 use super::{AuditError, AuditOpened, Head, State};
 
@@ -29,6 +32,16 @@ pub(super) struct Writer {
     head: Head,
     /// The file that is written to; `None` before the first entry.
     file: Option<Open>,
+    /// What could not be written; `None` when all was.
+    broken: Option<Broken>,
+}
+
+/// A log that cannot be written.
+struct Broken {
+    /// The month that the last entries were of.
+    month: Month,
+    /// When it is tried again.
+    retry: Instant,
 }
 
 /// An open file.
@@ -76,22 +89,44 @@ impl Writer {
             }
             None => None,
         };
-        Ok((Self { directory: directory.to_owned(), head, file }, opened))
+        Ok((Self { directory: directory.to_owned(), head, file, broken: None }, opened))
     }
 
-    /// Runs it on a thread of its own until nobody can send orders any more.
-    pub(super) fn start(mut self, mut orders: mpsc::Receiver<Order>) -> io::Result<watch::Receiver<State>> {
-        let (state, watched) = watch::channel(State { head: self.head, failure: None });
+    /// Runs it on a thread of its own until nobody can send orders any more. A log that cannot be written is tried again
+    /// after each `pause`: while it is thought broken, nobody may do what would have an entry try it.
+    pub(super) fn start(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        pause: Duration,
+    ) -> io::Result<watch::Receiver<State>> {
+        let (state, watched) = watch::channel(State { head: self.head, failure: None, turns: 0 });
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || {
+            let runtime = Builder::new_current_thread().enable_time().build();
+            let runtime = runtime.expect("timers alone ask nothing of the system");
             let mut batch = Vec::new();
-            while orders.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
-                self.work(&mut batch, &state);
+            loop {
+                let retry = self.broken.as_ref().map(|broken| broken.retry);
+                let received = runtime.block_on(async {
+                    let receive = orders.recv_many(&mut batch, BATCH_MAX);
+                    match retry {
+                        Some(retry) => timeout_at(retry, receive).await.ok(),
+                        None => Some(receive.await),
+                    }
+                });
+                match received {
+                    Some(0) => return,
+                    Some(_) => self.work(&mut batch, pause, &state),
+                    None => {}
+                }
+                if self.broken.as_ref().is_some_and(|broken| broken.retry <= Instant::now()) {
+                    self.retry(pause, &state);
+                }
             }
         })?;
         Ok(watched)
     }
 
-    fn work(&mut self, batch: &mut Vec<Order>, state: &watch::Sender<State>) {
+    fn work(&mut self, batch: &mut Vec<Order>, pause: Duration, state: &watch::Sender<State>) {
         let (mut drafts, mut waiting, mut flushes) = (Vec::new(), Vec::new(), Vec::new());
         for order in batch.drain(..) {
             match order {
@@ -103,11 +138,14 @@ impl Writer {
             }
         }
         if !drafts.is_empty() {
+            let latest = drafts.iter().map(|draft| Month::of(draft.at)).max();
             let result = self.write(drafts).map_err(|error| error.to_string());
             if let Err(why) = &result {
                 tracing::error!(why, "the audit log cannot be written");
             }
-            state.send_replace(State { head: self.head, failure: result.clone().err() });
+            let broken = |month| Broken { month, retry: Instant::now() + pause };
+            self.broken = latest.filter(|_| result.is_err()).map(broken);
+            self.tell(result.clone().err(), state);
             for done in waiting {
                 // Who does not wait is content.
                 let _ = done.send(result.clone());
@@ -116,6 +154,30 @@ impl Writer {
         for done in flushes {
             let _ = done.send(());
         }
+    }
+
+    /// Tries whether entries can be written again, without one.
+    fn retry(&mut self, pause: Duration, state: &watch::Sender<State>) {
+        let Some(Broken { month, .. }) = self.broken.take() else { return };
+        match self.file_of(month.clone()).and_then(Open::try_out) {
+            Ok(()) => {
+                tracing::info!("the audit log can be written again");
+                self.tell(None, state);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the audit log still cannot be written");
+                self.broken = Some(Broken { month, retry: Instant::now() + pause });
+            }
+        }
+    }
+
+    fn tell(&self, failure: Option<String>, state: &watch::Sender<State>) {
+        state.send_modify(|state| {
+            if state.failure.is_some() != failure.is_some() {
+                state.turns = state.turns.wrapping_add(1);
+            }
+            (state.head, state.failure) = (self.head, failure);
+        });
     }
 
     /// Writes and flushes all of `drafts`, or none of them.
@@ -166,6 +228,18 @@ impl Open {
         Ok(())
     }
 
+    /// Writes as much as the longest line and takes it back: a file that can be opened may stand on a full disk. A crash
+    /// meanwhile leaves what counts as an unfinished line.
+    fn try_out(&mut self) -> io::Result<()> {
+        self.mend()?;
+        self.torn = true;
+        let tried =
+            self.file.write_all(" ".repeat(LINE_BYTES_MAX).as_bytes()).and_then(|()| self.file.sync_data());
+        // Also what went wrong takes room that others may need.
+        self.mend()?;
+        tried
+    }
+
     /// Removes what an attempt that broke off left behind the last whole line.
     fn mend(&mut self) -> io::Result<()> {
         if self.torn {
@@ -198,4 +272,22 @@ fn last_entry(path: &Path) -> io::Result<Found> {
         ControlFlow::Continue(())
     })?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trying_out_leaves_no_trace_and_notices_a_full_disk() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "a line\n").unwrap();
+        let month = || Month::of("2026-11-22T05:00:00Z".parse().unwrap());
+        let mut open = Open::at(file.path(), month()).unwrap();
+        open.try_out().unwrap();
+        open.append(b"another\n").unwrap();
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), "a line\nanother\n");
+        // Can be opened, takes nothing.
+        assert!(Open::at(Path::new("/dev/full"), month()).unwrap().try_out().is_err());
+    }
 }
