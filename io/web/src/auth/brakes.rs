@@ -86,10 +86,14 @@ impl Auth {
             );
             return Err(Problem::bad_request("credentials_too_long", detail));
         }
-        let Ok(_place) = self.shared.waiting.try_acquire() else { return Err(busy()) };
+        let Ok(place) = Arc::clone(&self.shared.waiting).try_acquire_owned() else { return Err(busy()) };
         let attempt = self.attempt(peer, user)?;
         let (shared, name) = (Arc::clone(&self.shared), user.to_owned());
-        let checked = self.costly(move || shared.users.check(&name, &password)).await?;
+        let check = move || {
+            let _place = place;
+            shared.users.check(&name, &password)
+        };
+        let checked = self.costly(check).await?;
         if checked.is_some() {
             attempt.forgive();
         }
@@ -101,7 +105,13 @@ impl Auth {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _check = self.shared.checks.acquire().await.expect("the semaphore is never closed");
+        let checks = Arc::clone(&self.shared.checks);
+        let check = checks.acquire_owned().await.expect("the semaphore is never closed");
+        // The work goes on also when nobody waits for it any more, and counts until it is done.
+        let work = move || {
+            let _check = check;
+            work()
+        };
         blocking(work).await
     }
 
@@ -111,7 +121,73 @@ impl Auth {
     }
 }
 
+#[cfg(test)]
+impl Auth {
+    /// Keeps all passwords from being checked until it is dropped.
+    pub(crate) async fn hold_checks(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = u32::try_from(super::CHECKS_MAX).unwrap();
+        Arc::clone(&self.shared.checks).acquire_many_owned(all).await.unwrap()
+    }
+
+    /// Passwords that are being checked, or wait for it.
+    pub(crate) fn passwords_under_way(&self) -> usize {
+        LOGINS_WAITING_MAX - self.shared.waiting.available_permits()
+    }
+}
+
 fn busy() -> Problem {
     Problem::unavailable("logins_busy", "too many logins at once; try again in a few seconds")
         .retry_after(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::super::CHECKS_MAX;
+    use super::*;
+    use crate::{Audit, AuthConfig, LoginRecord, LoginWatcher, SystemClock};
+
+    struct Nobody;
+
+    impl LoginWatcher for Nobody {
+        fn login(&self, _: &LoginRecord) {}
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_counts_until_it_is_done() {
+        let data = tempfile::tempdir().unwrap();
+        let clock: Arc<SystemClock> = Arc::default();
+        let (audit, _) = Audit::open(data.path(), Arc::clone(&clock) as _).unwrap();
+        let config = AuthConfig {
+            data: data.path().to_owned(),
+            admin_password: None,
+            watcher: Arc::new(Nobody),
+            clock,
+            audit,
+        };
+        let (auth, _) = Auth::open(config).unwrap();
+        let (began, mut begun) = tokio::sync::mpsc::channel(CHECKS_MAX);
+        let mut releases = Vec::new();
+        for _ in 0..CHECKS_MAX {
+            let (release, released) = mpsc::channel::<()>();
+            let (worker, began) = (auth.clone(), began.clone());
+            let waits = tokio::spawn(async move {
+                let work = move || {
+                    began.blocking_send(()).unwrap();
+                    let _ = released.recv();
+                };
+                worker.costly(work).await
+            });
+            begun.recv().await.unwrap();
+            waits.abort();
+            assert!(waits.await.unwrap_err().is_cancelled());
+            releases.push(release);
+        }
+        assert_eq!(auth.shared.checks.available_permits(), 0);
+        drop(releases);
+        let all = auth.hold_checks();
+        let _all =
+            tokio::time::timeout(Duration::from_secs(10), all).await.expect("all places are free again");
+    }
 }
