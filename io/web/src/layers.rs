@@ -1,5 +1,6 @@
 //! What every response passes: the body limit on the way in, problem documents and headers on the way out.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,9 +18,11 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep};
 
 use crate::Problem;
+use crate::origin::is_safe;
 use crate::problem::of_status;
 
 /// Largest body of a request: no request of the API carries media, and a whole configuration is a few KiB.
@@ -39,6 +42,38 @@ pub(crate) async fn limit_body(request: Request, next: Next) -> Response {
         return of_status(StatusCode::PAYLOAD_TOO_LARGE, "").into_response();
     }
     next.run(request.map(|body| Body::new(Timely::new(Limited::new(body, BODY_BYTES_MAX))))).await
+}
+
+/// Held by a request that is carried out, so that its connection keeps its place until then.
+#[derive(Clone, Debug)]
+pub(crate) struct UnderWay {
+    _held: mpsc::Sender<Infallible>,
+}
+
+impl UnderWay {
+    /// What the requests of a connection hold, and what tells by its end that none is under way.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Infallible>) {
+        let (held, over) = mpsc::channel(1);
+        (Self { _held: held }, over)
+    }
+}
+
+/// Carries out a request that may change something in a task of its own. The server drops what answers a client that
+/// hangs up: a change that has begun would lose its entry in the audit log, and what else belongs to it.
+pub(crate) async fn carry_out(mut request: Request, next: Next) -> Response {
+    let under_way = request.extensions_mut().remove::<UnderWay>();
+    if is_safe(request.method()) {
+        return next.run(request).await;
+    }
+    let task = tokio::spawn(async move {
+        let response = next.run(request).await;
+        drop(under_way);
+        response
+    });
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request ended badly");
+        Problem::internal("the request could not be carried out; the node's log says why").into_response()
+    })
 }
 
 /// A body that must be over in time: else a client that sends it drop by drop would keep its place for ever.
@@ -228,5 +263,17 @@ mod tests {
         let timely = Timely::new(Limited::new(Body::new(Begun(false)), BODY_BYTES_MAX));
         assert!(timely.collect().await.is_err());
         assert_eq!(begun.elapsed().as_secs(), BODY_PATIENCE.as_secs());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_ends_badly_is_answered() {
+        use axum::routing::post;
+        use tower::Service as _;
+
+        let broken = async || -> () { panic!("a fault of the handler") };
+        let mut app =
+            axum::Router::new().route("/", post(broken)).layer(axum::middleware::from_fn(carry_out));
+        let request = Request::post("/").body(Body::empty()).unwrap();
+        assert_eq!(app.call(request).await.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -170,6 +170,7 @@ impl Application {
         let router = router
             .fallback(no_route)
             .layer(from_fn(layers::limit_body))
+            .layer(from_fn(layers::carry_out))
             .layer(from_fn_with_state(gate, auth::gate))
             .layer(from_fn(layers::problems))
             .layer(from_fn(layers::security_headers));
@@ -182,6 +183,7 @@ impl Application {
         let nodes = routes
             .fallback(no_route)
             .layer(from_fn(layers::limit_body))
+            .layer(from_fn(layers::carry_out))
             .layer(from_fn(layers::problems))
             .layer(from_fn(layers::security_headers));
         Self { nodes, ..self }
@@ -217,7 +219,8 @@ impl Web {
         &self.addresses
     }
 
-    /// Takes no more connections, lets running requests finish for up to five seconds, and ends.
+    /// Takes no more connections, lets running requests finish for up to five seconds, also those whose client hung up,
+    /// and ends.
     pub async fn shutdown(self) {
         // Nobody listens any more when every listener task has failed.
         let _ = self.stop.send(());

@@ -29,6 +29,7 @@ use tracing::{debug, warn};
 use super::stall::Unstalled;
 use super::tally::Tally;
 use super::{Limits, plain};
+use crate::layers::UnderWay;
 use crate::socket::SocketFile;
 use crate::{Channel, Node, Peer, Place};
 
@@ -173,12 +174,15 @@ impl Shell {
     {
         let name = peer.to_string();
         let app = if node.is_some() { self.nodes } else { self.people };
+        let (under_way, mut over) = UnderWay::new();
+        let held = place.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             let extensions = request.extensions_mut();
             extensions.insert(peer.clone());
             extensions.insert(channel);
             extensions.insert(place.clone());
+            extensions.insert(under_way.clone());
             if let Some(node) = node {
                 extensions.insert(node);
             }
@@ -193,17 +197,23 @@ impl Shell {
             .serve_connection(TokioIo::new(Unstalled::new(stream, self.limits.stall_patience)), service)
             // A WebSocket leaves the server's care here (RFC 6455 §4.2.2): who takes it holds on to its `Place`, and ends it.
             .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            _ = self.stopped.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let ended = {
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                _ = self.stopped.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
         };
         if let Err(error) = ended {
             debug!(peer = name, %error, "a connection ended early");
         }
+        // What a client began goes on without it. Until it is over its place is taken: who hangs up begins no more than
+        // who waits.
+        let _ = over.recv().await;
+        drop(held);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod console;
+mod hangups;
 mod nodes;
 mod rights;
 mod tls;
