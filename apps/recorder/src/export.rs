@@ -283,8 +283,11 @@ impl Plan {
                 }
             }
         }
+        // Sound before the first picture would be a file that begins in the middle of a group of pictures: what comes
+        // next would be taken to go on from a key frame.
+        let begun = part.pictures.is_some() || !self.parts.is_empty();
         for (number, track) in index.tracks.iter().enumerate() {
-            if self.selection.sound && track.config.kind.is_audio() && part.sound.is_none() {
+            if begun && self.selection.sound && track.config.kind.is_audio() && part.sound.is_none() {
                 part.sound = self.sound_of(number, track)?;
             }
         }
@@ -295,7 +298,7 @@ impl Plan {
     }
 
     /// The pictures of `track` that belong into the file: the first ones from the last key frame at or before the
-    /// window, then all up to the last one that is shown.
+    /// window, then all up to the last one that is shown. The first part has pictures, always.
     fn pictures_of(&self, track: &RecordTrack) -> Range<usize> {
         let samples = &track.samples;
         let shown = |sample| {
@@ -379,6 +382,37 @@ fn bytes_in(record: &Record, track: usize, samples: Range<usize>) -> &[u8] {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::watch::footage_tests::{Site, camera};
+
+    #[test]
+    fn a_file_with_sound_begins_at_the_first_key_frame_where_the_footage_begins_between_two() {
+        let mut site = Site::new();
+        site.with_sound = true;
+        // What a full disk has left of a group of pictures that is longer than its records, and the next group.
+        site.next = 5;
+        let from = site.label(5);
+        [10, 10, 25, 25].into_iter().for_each(|frames| site.record(frames));
+        let window = Span { from, to: site.label(75) };
+        let export = Export::plan(&site.store, camera(), StreamId::MAIN, "", window).unwrap();
+        let parts: Vec<_> =
+            export.parts.iter().map(|part| (part.pictures.clone(), part.sound.is_some())).collect();
+        assert_eq!(parts, [(Some((0, 0..25)), true), (Some((0, 0..25)), true)]);
+        let (announced, mut written) = (export.file_bytes(), 0);
+        export
+            .write(|piece| {
+                written += u64::try_from(piece.len()).unwrap();
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(written, announced);
+
+        let window = Span { from, to: site.label(25) };
+        let nothing = Export::plan(&site.store, camera(), StreamId::MAIN, "", window);
+        assert!(
+            matches!(nothing, Err(ExportError::Footage(FootageError::Empty { .. }))),
+            "without a key frame nothing can be shown"
+        );
+    }
 
     /// Frames that the file of `window` would hold, the hidden ones included.
     pub(crate) fn frames_in(store: &Store, camera: CameraId, window: Span) -> usize {

@@ -21,6 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::cast::Casts;
 pub(crate) use self::frames::list_frames;
+#[cfg(test)]
+pub(crate) use self::playback::tests as footage_tests;
 pub(crate) use self::playback::{
     Frames, KEY_WINDOW_TICKS_MAX, Playback, PlaybackError, WINDOW_TICKS_MAX, Wanted,
 };

@@ -507,4 +507,4 @@ fn step(shown: &[i64]) -> i64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

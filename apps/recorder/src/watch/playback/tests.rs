@@ -20,7 +20,7 @@ const SECOND: i64 = TICKS_PER_SECOND;
 const START: WallTime = WallTime::from_ticks(160_000_000_000_000);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn camera() -> CameraId {
+pub(crate) fn camera() -> CameraId {
     "gate".parse().unwrap()
 }
 
@@ -38,8 +38,8 @@ impl StoreEvents for Ear {
 }
 
 /// A camera whose footage is written by hand: 25 pictures a second, numbered, and 20 ms packets of sound.
-struct Site {
-    store: Store,
+pub(crate) struct Site {
+    pub(crate) store: Store,
     writer: StreamWriter,
     durable: Receiver<()>,
     run: RunId,
@@ -47,8 +47,9 @@ struct Site {
     /// Added to the label of frame number times its duration.
     shift: i64,
     frame_bytes: usize,
-    with_sound: bool,
-    next: i64,
+    pub(crate) with_sound: bool,
+    /// Number of the next picture.
+    pub(crate) next: i64,
     /// Labels by number.
     written: BTreeMap<i64, WallTime>,
     _directory: TempDir,
@@ -65,7 +66,7 @@ fn tracks(level: u8) -> Vec<TrackConfig> {
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::sized(64 << 20)
     }
 
@@ -91,7 +92,7 @@ impl Site {
         }
     }
 
-    fn label(&self, number: i64) -> WallTime {
+    pub(crate) fn label(&self, number: i64) -> WallTime {
         START.plus(number * FRAME + self.shift)
     }
 
@@ -132,7 +133,7 @@ impl Site {
         self.next = end;
     }
 
-    fn record(&mut self, frames: i64) {
+    pub(crate) fn record(&mut self, frames: i64) {
         self.record_in(frames, |place| place);
     }
 
