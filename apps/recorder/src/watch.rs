@@ -4,6 +4,8 @@
 //! reads windows of footage. All reading of disks is within the few places that those who show footage share, so that
 //! recording comes first.
 
+#[cfg(test)]
+mod bench;
 mod cast;
 mod frames;
 mod muxer;

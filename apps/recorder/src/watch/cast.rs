@@ -51,6 +51,8 @@ pub(super) struct Casts {
 /// A stream that is shown; ends when dropped.
 #[derive(Debug)]
 pub(super) struct Cast {
+    /// What is shown: a camera that was removed and added again has another.
+    stream: Arc<StreamState>,
     shared: Arc<Shared>,
     task: AbortHandle,
 }
@@ -78,7 +80,8 @@ impl Casts {
         let key = CastKey { camera: stream.camera, stream: stream.id, with_sound };
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, cast| cast.strong_count() > 0);
-        if let Some(cast) = running.get(&key).and_then(Weak::upgrade) {
+        let same = |cast: &Arc<Cast>| Arc::ptr_eq(&cast.stream, stream);
+        if let Some(cast) = running.get(&key).and_then(Weak::upgrade).filter(same) {
             return cast;
         }
         let shared = Arc::new(Shared { show: Mutex::default(), news: watch::Sender::new(0) });
@@ -90,7 +93,7 @@ impl Casts {
             shared: Arc::clone(&shared),
         };
         let task = tokio::spawn(maker.run()).abort_handle();
-        let cast = Arc::new(Cast { shared, task });
+        let cast = Arc::new(Cast { stream: Arc::clone(stream), shared, task });
         running.insert(key, Arc::downgrade(&cast));
         cast
     }
@@ -298,3 +301,6 @@ fn read_group(
         Some(_) | None => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;
