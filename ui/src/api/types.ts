@@ -82,4 +82,5 @@ export type LiveMessage =
   | { type: 'skipped'; from: string; to: string; frames: number }
   | { type: 'waiting'; since: string; reason: string | null; detail: string | null }
   | { type: 'unplayable'; codec: string; detail: string | null }
-  | { type: 'time'; label: string; sent: string };
+  | { type: 'time'; label: string; sent: string }
+  | { type: 'alive'; now: string };

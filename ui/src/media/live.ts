@@ -16,7 +16,7 @@ import { Labels } from './labels';
 import { tracksOf } from './screen';
 import { EdgeStep, steer } from './steer';
 
-/** The node says the time once a second; a socket that is silent for longer is dialled anew. */
+/** The node says something once a second, whatever the camera does; a socket that is silent for longer is dialled anew. */
 const SILENCE_MS = 6000;
 /** Most bytes that wait for the browser: some seconds of one camera. More means that it does not keep up. */
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
@@ -149,12 +149,13 @@ export class Live {
       case 'init':
         this.#begin(message);
         return;
-      case 'time': {
-        const sent = parseTime(message.sent);
-        if (sent !== null) this.#clock = { sent, here: performance.now() };
+      case 'alive':
+        this.#sync(message.now);
+        return;
+      case 'time':
+        this.#sync(message.sent);
         this.#label = parseTime(message.label);
         return;
-      }
       case 'skipped':
         this.#skipped_until = performance.now() + SKIPPED_SHOWN_MS;
         this.#set({ skipped: this.#state.skipped + Math.max(0, message.frames) });
@@ -168,6 +169,12 @@ export class Live {
       case 'unplayable':
         this.#cannot(message.codec);
     }
+  }
+
+  /** Notes what the node's clock shows now. */
+  #sync(text: string): void {
+    const sent = parseTime(text);
+    if (sent !== null) this.#clock = { sent, here: performance.now() };
   }
 
   #begin(init: LiveMessage & { type: 'init' }): void {

@@ -381,11 +381,12 @@ export class FakeNode {
     const camera = this.cameras.find((other) => other.id === id);
     if (camera?.live === 'waiting') {
       line.text({ type: 'waiting', since: formatTime(camera.lost?.since ?? Date.now()), reason: camera.lost?.reason, detail: camera.lost?.detail });
-      this.#every(1000, line, () => line.text({ type: 'time', label: formatTime(Date.now()), sent: formatTime(Date.now()) }));
+      this.#every(1000, line, () => line.text({ type: 'alive', now: formatTime(Date.now()) }));
       return;
     }
     if (camera?.live === 'unplayable' && stream === 'main') {
       line.text({ type: 'unplayable', codec: 'h265', detail: null });
+      this.#every(1000, line, () => line.text({ type: 'alive', now: formatTime(Date.now()) }));
       return;
     }
     if (camera?.jpeg) {

@@ -42,9 +42,9 @@ struct Numbered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     next: u64,
-    /// Pictures of all pieces before `next`.
+    /// Pictures of all pieces before `next`, but for those that it passed over since it was last told of some.
     pictures: u64,
-    /// End of what it was given; `None` before the first piece.
+    /// End of what it was given, or told that it missed; `None` before the first piece.
     until: Option<WallTime>,
     /// Nothing before the next key frame is of use.
     awaits_key: bool,
@@ -117,11 +117,14 @@ impl Ring {
             let joined = self.join();
             let to = self.find(joined.next).map(|found| found.piece.from);
             let newest = self.pieces.back().map(|newest| newest.piece.to);
-            if let (Some(from), Some(to)) = (position.until, to.or(newest)) {
+            let mut until = position.until;
+            if let (Some(from), Some(to)) = (until, to.or(newest)) {
                 let frames = joined.pictures.saturating_sub(position.pictures);
-                taken.skipped = Some(Skipped { from, to: to.max(from), frames });
+                let to = to.max(from);
+                taken.skipped = Some(Skipped { from, to, frames });
+                until = Some(to);
             }
-            *position = Position { until: position.until, ..joined };
+            *position = Position { until, ..joined };
         }
         let first = self.pieces.front().map_or(self.next, |first| first.number);
         let skip = usize::try_from(position.next.saturating_sub(first)).unwrap_or(usize::MAX);
@@ -130,11 +133,18 @@ impl Ring {
                 break;
             }
             position.next = found.number + 1;
-            position.pictures = found.pictures_before.saturating_add(found.piece.frames);
-            if position.awaits_key && !found.piece.key {
-                continue;
+            if position.awaits_key {
+                if !found.piece.key {
+                    continue;
+                }
+                position.awaits_key = false;
+                let frames = found.pictures_before.saturating_sub(position.pictures);
+                if let Some(from) = position.until.filter(|_| frames > 0) {
+                    // It was told what it missed when it fell behind; this came since.
+                    taken.skipped = Some(Skipped { from, to: found.piece.from.max(from), frames });
+                }
             }
-            position.awaits_key = false;
+            position.pictures = found.pictures_before.saturating_add(found.piece.frames);
             position.until = Some(found.piece.to);
             taken.pieces.push(Arc::clone(&found.piece));
         }
@@ -218,6 +228,23 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_a_key_frame_is_told_all_that_it_missed() {
+        let mut ring = ring(2, 10);
+        let mut position = ring.join();
+        assert_eq!(from_of(&ring.take(&mut position)), [0, 1]);
+        (2..60).for_each(|number| ring.push(piece(number, false, 1 << 20)));
+        let at_once = ring.take(&mut position);
+        let skipped = at_once.skipped.unwrap();
+        assert!(at_once.pieces.is_empty(), "no key frame is held");
+        assert_eq!((skipped.frames, skipped.to.ticks_since(skipped.from)), (116, 58 * STEP));
+        (60..63).for_each(|number| ring.push(piece(number, number == 62, 10)));
+        let taken = ring.take(&mut position);
+        let rest = taken.skipped.unwrap();
+        assert_eq!((from_of(&taken), rest.frames, rest.from), (vec![62], 4, skipped.to));
+        assert_eq!(rest.to.ticks_since(rest.from), 2 * STEP);
+    }
+
+    #[test]
     fn the_ring_is_bounded_and_a_group_that_does_not_fit_is_waited_out() {
         let mut ring = Ring::default();
         (0..60).for_each(|number| ring.push(piece(number, number == 0, 1 << 20)));
@@ -227,7 +254,8 @@ mod tests {
         ring.push(piece(60, false, 1));
         assert!(ring.take(&mut position).pieces.is_empty());
         ring.push(piece(61, true, 1));
-        assert_eq!(from_of(&ring.take(&mut position)), [61]);
+        let taken = ring.take(&mut position);
+        assert_eq!((from_of(&taken), taken.skipped), (vec![61], None), "it has missed nothing yet");
         let long = self::ring(1_000, 10);
         assert!(long.pieces.len() < 50, "{}", long.pieces.len());
     }

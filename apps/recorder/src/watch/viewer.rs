@@ -88,6 +88,8 @@ enum Told<'a> {
     Unplayable { codec: &'a str, detail: String },
     /// Up to which label it was sent, and when.
     Time { label: WallTime, sent: WallTime },
+    /// That the node is there, in every second in which it has no time to tell: a page cannot see pings.
+    Alive { now: WallTime },
 }
 
 /// What a client may say.
@@ -193,14 +195,15 @@ impl Viewer {
         position: &mut Position,
     ) -> Result<bool, Ending> {
         let taken = cast.take(position);
+        // Also when nothing comes with it: where no key frame is held, the next may be far off.
+        if let Some(Skipped { from, to, frames }) = taken.skipped {
+            self.tell(socket, &Told::Skipped { from, to, frames }).await?;
+        }
         if taken.pieces.is_empty() {
             return Ok(false);
         }
         self.last_piece = Instant::now();
         self.waiting = None;
-        if let Some(Skipped { from, to, frames }) = taken.skipped {
-            self.tell(socket, &Told::Skipped { from, to, frames }).await?;
-        }
         for piece in taken.pieces {
             self.send_piece(socket, &piece).await?;
         }
@@ -266,15 +269,20 @@ impl Viewer {
             let codec = video.map_or("unknown", |track| codec_name(track.kind));
             self.tell_unplayable(socket, codec, detail).await?;
         }
-        if self.last_piece.elapsed() < 2 * LOOK
-            && self.unplayable.is_none()
-            && let Some(label) = self.until
-            && self.init.as_ref().is_some_and(|init| !init.bytes.is_empty())
-        {
-            let sent = self.viewing.clock.wall();
-            self.tell(socket, &Told::Time { label, sent }).await?;
-        }
+        self.tell_time(socket).await?;
         self.tell_waiting(socket).await
+    }
+
+    /// Tells the time, or at least that the node is there: a page gives up a socket that is silent.
+    async fn tell_time(&mut self, socket: &mut WebSocket) -> Result<(), Ending> {
+        let now = self.viewing.clock.wall();
+        let flows = self.last_piece.elapsed() < 2 * LOOK && self.unplayable.is_none();
+        let is_film = self.init.as_ref().is_some_and(|init| !init.bytes.is_empty());
+        let told = match self.until.filter(|_| flows && is_film) {
+            Some(label) => Told::Time { label, sent: now },
+            None => Told::Alive { now },
+        };
+        self.tell(socket, &told).await
     }
 
     /// Tells what nothing comes for, once for each cause.
@@ -363,3 +371,6 @@ impl Viewer {
 const RIGHT_LOST: (u16, &str) = (close_code::POLICY, "the right to watch this camera was lost");
 /// The node ends.
 const NODE_ENDS: (u16, &str) = (close_code::AWAY, "the node ends");
+
+#[cfg(test)]
+mod tests;
