@@ -210,6 +210,7 @@ fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
                 | StoreError::Format { path, .. }
                 | StoreError::SameDisk { path, .. } => place(path),
                 StoreError::InUse { .. }
+                | StoreError::ProtectionsFull { .. }
                 | StoreError::LaterIndex { .. }
                 | StoreError::Io { .. }
                 | StoreError::Index(_)

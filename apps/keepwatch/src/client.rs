@@ -70,6 +70,13 @@ struct Status {
     certificate: Option<String>,
     #[serde(default)]
     signing_key: Option<String>,
+    #[serde(default)]
+    settings: Settings,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Settings {
+    problem: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -114,7 +121,8 @@ pub(crate) async fn status(options: StatusOptions) -> anyhow::Result<Outcome> {
 
 fn well(status: &Status, cameras: &[Camera]) -> bool {
     let recorded = cameras.iter().all(|camera| camera.recording || camera.connection == "unwanted");
-    recorded && status.disks.iter().all(|disk| disk.state == "online" && !disk.slow)
+    let usable = status.settings.problem.is_none();
+    recorded && usable && status.disks.iter().all(|disk| disk.state == "online" && !disk.slow)
 }
 
 /// The state of a node for people.
@@ -131,6 +139,8 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
     ];
     lines.extend(status.certificate.as_ref().map(|shown| format!("certificate {}", printable(shown))));
     lines.extend(status.signing_key.as_ref().map(|shown| format!("signs exports with {}", printable(shown))));
+    let unusable = |problem| format!("what is edited in the console cannot all be used: {}", printable(problem));
+    lines.extend(status.settings.problem.as_deref().map(unusable));
     lines.push(String::new());
     let mut rows = vec![["CAMERA", "NAME", "RECORDING", "ON DISK UNTIL", "GAP SINCE"].map(str::to_owned)];
     for camera in cameras {

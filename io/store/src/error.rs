@@ -27,6 +27,12 @@ pub enum StoreError {
         /// Why it cannot be used.
         why: String,
     },
+    /// A camera has as many protections as there may be.
+    #[error("{camera} has {} protections, and there may be no more; lift some, or protect longer spans", crate::PROTECTIONS_MAX)]
+    ProtectionsFull {
+        /// Which.
+        camera: CameraId,
+    },
     /// Another process writes this store.
     #[error("{}: is in use by another process", path.display())]
     InUse {

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::{CameraId, EventCode, Span, Subject, WallTime};
-use keepwatch_store::{Protection, ProtectionId};
+use keepwatch_store::{Protection, ProtectionId, StoreError};
 use keepwatch_web::{Action, Caller, Page, Problem, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -91,7 +91,10 @@ pub(super) async fn protect(
         move || store.protect(camera.id, span, &note)
     })
     .await?
-    .map_err(|error| query::index_failed(&error))?;
+    .map_err(|error| match error {
+        StoreError::ProtectionsFull { .. } => Problem::conflict("protections_full", error.to_string()),
+        _ => query::index_failed(&error),
+    })?;
     let text = format!("{} protected footage from {} to {}", caller.identity.user, span.from, span.to);
     node.add_event(EventCode::FootageProtected, Subject::Camera(request.camera), text);
     let detail = format!("protection {}, {} to {}: {}", id.0, span.from, span.to, request.note);

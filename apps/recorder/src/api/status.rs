@@ -24,7 +24,7 @@ use crate::{CameraState, Connection, Node, Serving};
 /// Answered without a login: whether everything that should be recorded is.
 #[derive(Clone, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// Whether every camera that its schedule asks for is recorded.
+    /// Whether every camera that its schedule asks for is recorded, and all that is edited in the console can be used.
     #[schema(value_type = super::words::HealthState)]
     status: &'static str,
 }
@@ -162,6 +162,8 @@ pub(super) async fn health(State(node): State<Node>) -> Json<Health> {
     let well = node.cameras().iter().all(|camera| {
         camera.main().connection().0 == Connection::Unwanted || is_recording(&node, camera.main())
     });
+    // Cameras of settings that cannot be used are not even there to be looked at.
+    let well = well && node.settings_state().1.is_none();
     Json(Health { status: if well { "ok" } else { "degraded" } })
 }
 

@@ -1,5 +1,6 @@
 //! Protections against deletion: in the index, and in memory for the writer threads.
 
+use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
 use keepwatch_model::{CameraId, Span, WallTime};
@@ -9,25 +10,35 @@ use super::Index;
 use super::rows::camera;
 use crate::{Protection, ProtectionId, StoreError};
 
-/// All protections.
+/// Most protections of one camera. They are looked through for every extent that is to be overwritten.
+pub const PROTECTIONS_MAX: usize = 1_000;
+
+/// All protections, of each camera in the order of their numbers.
 #[derive(Debug, Default)]
-pub(crate) struct Protections(RwLock<Vec<Protection>>);
+pub(crate) struct Protections(RwLock<BTreeMap<CameraId, Vec<Protection>>>);
 
 impl Protections {
     /// Reads them from the index.
     pub(crate) fn load(index: &Index) -> Result<Self, StoreError> {
-        Ok(Self(RwLock::new(index.protections()?)))
+        let mut all: BTreeMap<CameraId, Vec<Protection>> = BTreeMap::new();
+        for protection in index.protections()? {
+            all.entry(protection.camera).or_default().push(protection);
+        }
+        Ok(Self(RwLock::new(all)))
     }
 
     /// Whether footage of `camera` somewhere in `span` is protected.
     pub(crate) fn hold(&self, camera: CameraId, span: Span) -> bool {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().any(|held| held.camera == camera && held.span.intersection(span).is_some())
+        all.get(&camera).is_some_and(|held| held.iter().any(|held| held.span.intersection(span).is_some()))
     }
 
-    /// A copy of all.
+    /// A copy of all, in the order of their numbers.
     pub(crate) fn all(&self) -> Vec<Protection> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut copy: Vec<Protection> = all.values().flatten().cloned().collect();
+        copy.sort_unstable_by_key(|held| held.id);
+        copy
     }
 
     /// Adds one; durable when it returns.
@@ -38,10 +49,15 @@ impl Protections {
         span: Span,
         note: &str,
     ) -> Result<ProtectionId, StoreError> {
+        let held = |all: &BTreeMap<CameraId, Vec<Protection>>| all.get(&camera).map_or(0, Vec::len);
+        // Those who add at the same time may pass together; there are not many of them.
+        if held(&self.0.read().unwrap_or_else(PoisonError::into_inner)) >= PROTECTIONS_MAX {
+            return Err(StoreError::ProtectionsFull { camera });
+        }
         // In force before it is durable: no footage goes while the database works.
         let id = index.protect(camera, span, note)?;
         let added = Protection { id, camera, span, note: note.to_owned() };
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(added);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(camera).or_default().push(added);
         index.checkpoint()?;
         Ok(id)
     }
@@ -49,7 +65,11 @@ impl Protections {
     /// Lifts one.
     pub(crate) fn lift(&self, index: &Index, id: ProtectionId) -> Result<bool, StoreError> {
         let lifted = index.unprotect(id)?;
-        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|held| held.id != id);
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, held| {
+            held.retain(|held| held.id != id);
+            !held.is_empty()
+        });
         Ok(lifted)
     }
 }

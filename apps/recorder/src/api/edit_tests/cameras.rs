@@ -150,6 +150,7 @@ async fn a_damaged_database_stops_no_camera_of_the_file() {
     let status = site.ask("GET", "/status", None).await.expect(200).body;
     let problem = status["settings"]["problem"].as_str().unwrap();
     assert!(problem.contains("config.db") && problem.contains("damaged"), "{problem}");
+    assert_eq!(site.ask("GET", "/health", None).await.expect(200).body["status"], "degraded");
     let refused = site.ask("POST", "/cameras", Some(yard(json!({})))).await.expect(503);
     assert_eq!(refused.body["code"], "settings_unusable");
     assert!(codes(&site).contains(&EventCode::SettingsUnusable));
