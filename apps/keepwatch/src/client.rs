@@ -139,7 +139,8 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
     ];
     lines.extend(status.certificate.as_ref().map(|shown| format!("certificate {}", printable(shown))));
     lines.extend(status.signing_key.as_ref().map(|shown| format!("signs exports with {}", printable(shown))));
-    let unusable = |problem| format!("what is edited in the console cannot all be used: {}", printable(problem));
+    let unusable =
+        |problem| format!("what is edited in the console cannot all be used: {}", printable(problem));
     lines.extend(status.settings.problem.as_deref().map(unusable));
     lines.push(String::new());
     let mut rows = vec![["CAMERA", "NAME", "RECORDING", "ON DISK UNTIL", "GAP SINCE"].map(str::to_owned)];

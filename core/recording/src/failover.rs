@@ -12,6 +12,7 @@ mod action;
 mod command;
 mod cover;
 mod event;
+mod machine;
 mod setup;
 mod standby;
 mod view;

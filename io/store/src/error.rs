@@ -28,7 +28,10 @@ pub enum StoreError {
         why: String,
     },
     /// A camera has as many protections as there may be.
-    #[error("{camera} has {} protections, and there may be no more; lift some, or protect longer spans", crate::PROTECTIONS_MAX)]
+    #[error(
+        "{camera} has {} protections, and there may be no more; lift some, or protect longer spans",
+        crate::PROTECTIONS_MAX
+    )]
     ProtectionsFull {
         /// Which.
         camera: CameraId,

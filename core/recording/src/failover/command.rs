@@ -31,6 +31,7 @@ impl Standby {
             Command::Choose(_, mode) => {
                 primary.mode = mode;
                 primary.waits = false;
+                primary.take_back();
                 out.extend([Action::Keep(role), Action::Tell(role, Told::ModeIs(mode))]);
             }
             Command::Failover(_) => self.fail_over(now, role, out)?,
@@ -71,7 +72,7 @@ impl Standby {
         if primary.cover.is_some() {
             return Err(Refusal::Running);
         }
-        primary.left = false;
+        primary.take_back();
         if !primary.watch.health.answers() {
             return if self.begin(now, role, Cause::Operator, out) { Ok(()) } else { Err(Refusal::Full) };
         }

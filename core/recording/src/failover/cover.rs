@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keepwatch_model::{CameraId, MonoTime, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{CameraId, MonoTime, Span, TICKS_PER_SECOND, WallTime};
 
 /// What both must hold of a camera before the standby rests: more than two clocks that agree disagree by, and more than a
 /// frame.
@@ -70,9 +70,11 @@ impl Covered {
         self.until.is_some()
     }
 
-    /// Whether footage that the primary holds from `held_from` on joins the standby's without a hole.
-    pub(super) fn overlaps(&self, held_from: WallTime) -> bool {
-        self.until.is_none_or(|until| until.ticks_since(held_from) >= OVERLAP_TICKS)
+    /// Whether what the primary holds and what the standby holds have enough in common. What the standby does not hold at all
+    /// it need not keep on recording once the primary does.
+    pub(super) fn overlaps(&self, held: Span) -> bool {
+        let until = self.until.map_or(held.to, |until| until.min(held.to));
+        until.ticks_since(held.from) >= OVERLAP_TICKS
     }
 
     /// The primary held footage of it before.
@@ -80,10 +82,9 @@ impl Covered {
         self.before.is_some()
     }
 
-    /// Whether the primary, which holds all from `held_from` on, held it all the time; what it did not hold before the failover
-    /// says nothing.
-    pub(super) fn never_stopped(&self, held_from: Option<WallTime>) -> bool {
-        self.before.is_none_or(|before| held_from.is_some_and(|from| from <= before))
+    /// Whether the primary, by what it holds now, held it all the time; what it did not hold before the failover says nothing.
+    pub(super) fn never_stopped(&self, held: Option<Span>) -> bool {
+        self.before.is_none_or(|before| held.is_some_and(|held| held.from <= before))
     }
 }
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keepwatch_model::{CameraId, Machine, MonoTime, RoleId, WallTime};
+use keepwatch_model::{CameraId, MonoTime, RoleId, WallTime};
 
 use super::action::{Action, Ended, Told};
 use super::cover::{Cause, Claim, Cover, Covered, Phase, Returning};
-use super::event::{Event, Missed, Report};
+use super::event::{Missed, Report};
 use super::setup::{Capacity, Demand, Mode, Registration, Setup, Version};
-use super::watch::{Camera, Health, Watch};
+use super::watch::{Camera, Watch};
 
 /// The coordination is asked again after so long, while it gave no answer or another standby covers.
-const CLAIM_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const CLAIM_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A primary on the *Monitoring* list.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ pub(super) struct Primary {
     pub(super) alone: BTreeMap<CameraId, Covered>,
     /// A failover is due, and there is no room for it.
     pub(super) waits: bool,
-    /// Another standby covers it.
-    pub(super) left: bool,
+    /// Another standby covers it, and the failover that was left to it was started so.
+    pub(super) left: Option<Cause>,
     /// Another recorder is about to take the role.
     pub(super) replacing: bool,
     /// When the coordination is to be asked again.
-    claim_at: Option<MonoTime>,
+    pub(super) claim_at: Option<MonoTime>,
 }
 
 impl Primary {
@@ -58,6 +58,30 @@ impl Primary {
     fn is_due(&self) -> bool {
         self.mode == Mode::Auto && self.cover.is_none() && self.watch.health.failed_since().is_some()
     }
+
+    /// The failover that was left to another standby is still to run.
+    fn wants_back(&self, cause: Cause) -> bool {
+        match cause {
+            Cause::Threshold => self.is_due(),
+            Cause::Operator | Cause::Restart => {
+                !self.watch.health.answers() || self.watch.health.failed_since().is_some()
+            }
+        }
+    }
+
+    /// It is no longer left to another standby.
+    pub(super) fn take_back(&mut self) {
+        if self.left.take().is_some() {
+            self.claim_at = None;
+        }
+    }
+
+    /// Whether the primary's footage and the standby's of a camera have enough in common, by an answer that stands.
+    fn can_rest(&self, camera: CameraId, covered: &Covered) -> bool {
+        let Some(known) = self.watch.cameras.get(&camera) else { return true };
+        let heard = self.watch.health.answers();
+        heard && (!known.is_wanted() || known.held().is_some_and(|held| covered.overlaps(held)))
+    }
 }
 
 /// A standby and its primaries.
@@ -76,9 +100,9 @@ impl Primary {
 pub struct Standby {
     version: Version,
     pub(super) setup: Setup,
-    capacity: Capacity,
+    pub(super) capacity: Capacity,
     pub(super) primaries: BTreeMap<RoleId, Primary>,
-    checks: u64,
+    pub(super) checks: u64,
 }
 
 impl Standby {
@@ -102,10 +126,19 @@ impl Standby {
         room
     }
 
-    /// Starts every failover that is due, as far as there is room: by priority, then in the order in which they failed.
+    /// Records what a running failover lacks, and starts every one that is due, as far as there is room: by priority, then in the
+    /// order in which they failed.
     pub(super) fn start_due(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+        let running = self
+            .primaries
+            .iter()
+            .filter(|(_, primary)| primary.cover.as_ref().is_some_and(|cover| cover.phase == Phase::Running));
+        let running: Vec<RoleId> = running.map(|(role, _)| *role).collect();
+        for role in running {
+            self.fill(role, out);
+        }
         let mut due: Vec<_> = (self.primaries.iter())
-            .filter(|(_, primary)| primary.is_due() && !primary.left)
+            .filter(|(_, primary)| primary.is_due() && primary.left.is_none())
             .map(|(role, primary)| (primary.priority, primary.watch.health.failed_since(), *role))
             .collect();
         due.sort_unstable();
@@ -113,17 +146,23 @@ impl Standby {
             if self.begin(now, role, Cause::Threshold, out) {
                 continue;
             }
-            if let Some(primary) = self.primaries.get_mut(&role).filter(|primary| !primary.waits) {
-                primary.waits = true;
-                out.push(Action::Tell(role, Told::Waits));
-            }
+            self.wait(role, out);
+        }
+    }
+
+    /// There is no room for a failover that is due.
+    fn wait(&mut self, role: RoleId, out: &mut Vec<Action>) {
+        if let Some(primary) = self.primaries.get_mut(&role).filter(|primary| !primary.waits) {
+            primary.waits = true;
+            out.push(Action::Tell(role, Told::Waits));
         }
     }
 
     /// Covers all cameras of a primary, if there is room for them. A primary that is larger than the standby is covered as far as
     /// that reaches when nothing else is.
     pub(super) fn begin(&mut self, now: MonoTime, role: RoleId, cause: Cause, out: &mut Vec<Action>) -> bool {
-        let free = self.primaries.values().all(|primary| primary.takes().next().is_none());
+        let mut others = self.primaries.iter().filter(|(other, _)| **other != role);
+        let free = others.all(|(_, primary)| primary.takes().next().is_none());
         let mut room = self.room();
         let Some(primary) = self.primaries.get_mut(&role) else { return false };
         let more = primary.uncovered();
@@ -131,7 +170,7 @@ impl Standby {
             return false;
         }
         primary.waits = false;
-        primary.left = false;
+        primary.left = None;
         primary.claim_at = Some(now + CLAIM_INTERVAL);
         let cameras = std::mem::take(&mut primary.alone);
         let (phase, claim) = (Phase::Running, Claim::Asked);
@@ -147,12 +186,16 @@ impl Standby {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         let more = primary.uncovered();
         let Some(cover) = &mut primary.cover else { return };
+        let covered = cover.cameras.len();
         for (camera, demand) in more {
             if room.take(demand) {
                 let before = primary.watch.cameras.get(&camera).and_then(Camera::held_until);
                 cover.cameras.insert(camera, Covered::new(before));
                 out.push(Action::Record { role, camera });
             }
+        }
+        if cover.cameras.len() > covered {
+            out.push(Action::Keep(role));
         }
     }
 
@@ -188,61 +231,65 @@ impl Standby {
     }
 
     /// Rests the cameras of a failover that is about to end, each as soon as the primary's footage overlaps; what the primary
-    /// does not record stays covered.
-    pub(super) fn give_back(&mut self, role: RoleId, out: &mut Vec<Action>) {
+    /// does not record stays covered. Whether any rests.
+    pub(super) fn give_back(&mut self, role: RoleId, out: &mut Vec<Action>) -> bool {
         let threshold = self.setup.auto_failover_threshold();
-        let Some(primary) = self.primaries.get_mut(&role) else { return };
-        let Some(Cover { phase: Phase::Returning(why), cameras, .. }) = &mut primary.cover else { return };
+        let Some(primary) = self.primaries.get_mut(&role) else { return false };
+        let Some(Cover { phase: Phase::Returning(why), cameras, .. }) = &primary.cover else { return false };
         let why = *why;
-        let known = &primary.watch.cameras;
-        cameras.retain(|camera, covered| {
-            let done = known.get(camera).is_none_or(|known| {
-                !known.is_wanted() || known.held_from().is_some_and(|from| covered.overlaps(from))
-            });
-            if done {
-                out.push(Action::Rest { role, camera: *camera });
-            }
-            !done
-        });
+        let done: Vec<CameraId> = (cameras.iter())
+            .filter(|(camera, covered)| primary.can_rest(**camera, covered))
+            .map(|(camera, _)| *camera)
+            .collect();
+        out.extend(done.iter().map(|camera| Action::Rest { role, camera: *camera }));
+        let Some(cover) = &mut primary.cover else { return false };
+        cover.cameras.retain(|camera, _| !done.contains(camera));
         // A camera that fails the primary for good must not hold up the end, unless it is all of them.
+        let known = &primary.watch.cameras;
         let kept = |camera| known.get(camera).is_some_and(|known| known.is_missing(threshold));
-        if cameras.keys().all(kept) && (cameras.len() < known.len() || known.is_empty()) {
-            primary.alone.append(cameras);
-            primary.cover = None;
-            primary.claim_at = None;
+        let all_kept = cover.cameras.len() >= known.len() && !known.is_empty();
+        if cover.cameras.keys().all(kept) && !all_kept {
             let ended = match why {
                 Returning::Failback => Ended::FailedBack,
                 Returning::Replaced => Ended::Replaced,
             };
-            out.extend([Action::Release(role), Action::Keep(role), Action::Tell(role, Told::Ended(ended))]);
-            let stays = primary.alone.keys().map(|camera| Action::Tell(role, Told::CameraCovered(*camera)));
-            out.extend(stays);
+            self.end(role, ended, out);
         }
+        !done.is_empty()
     }
 
-    /// Rests single cameras that the primary records again.
-    fn give_back_alone(&mut self, role: RoleId, out: &mut Vec<Action>) {
+    /// Ends a failover whose cameras are back, except those that it still has: they stay covered, alone.
+    fn end(&mut self, role: RoleId, ended: Ended, out: &mut Vec<Action>) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
-        let known = &primary.watch.cameras;
-        let before = primary.alone.len();
-        primary.alone.retain(|camera, covered| {
-            let done = known.get(camera).is_none_or(|known| {
-                !known.is_wanted() || known.held_from().is_some_and(|from| covered.overlaps(from))
-            });
-            if done {
-                out.extend([
-                    Action::Rest { role, camera: *camera },
-                    Action::Tell(role, Told::CameraReturned(*camera)),
-                ]);
-            }
-            !done
-        });
-        if primary.alone.len() < before {
+        let Some(mut cover) = primary.cover.take() else { return };
+        primary.claim_at = None;
+        out.extend([Action::Release(role), Action::Keep(role), Action::Tell(role, Told::Ended(ended))]);
+        let stays = cover.cameras.keys().map(|camera| Action::Tell(role, Told::CameraCovered(*camera)));
+        out.extend(stays);
+        primary.alone.append(&mut cover.cameras);
+    }
+
+    /// Rests single cameras that the primary records again. Whether any rests.
+    fn give_back_alone(&mut self, role: RoleId, out: &mut Vec<Action>) -> bool {
+        let Some(primary) = self.primaries.get_mut(&role) else { return false };
+        let done: Vec<CameraId> = (primary.alone.iter())
+            .filter(|(camera, covered)| primary.can_rest(**camera, covered))
+            .map(|(camera, _)| *camera)
+            .collect();
+        primary.alone.retain(|camera, _| !done.contains(camera));
+        for camera in &done {
+            out.extend([
+                Action::Rest { role, camera: *camera },
+                Action::Tell(role, Told::CameraReturned(*camera)),
+            ]);
+        }
+        if !done.is_empty() {
             out.push(Action::Keep(role));
         }
+        !done.is_empty()
     }
 
-    fn answered(&mut self, now: MonoTime, role: RoleId, report: &Report, out: &mut Vec<Action>) {
+    pub(super) fn answered(&mut self, now: MonoTime, role: RoleId, report: &Report, out: &mut Vec<Action>) {
         let threshold = self.setup.auto_failover_threshold();
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         // Another standby moved the role and this one hears of it here.
@@ -256,11 +303,17 @@ impl Standby {
             let told = if differs { Told::VersionDiffers } else { Told::VersionAgrees };
             out.push(Action::Tell(role, told));
         }
-        if primary.watch.answered(now, &report.cameras) {
+        let (returned, changed) = primary.watch.answered(now, &report.cameras);
+        if returned {
             out.push(Action::Tell(role, Told::Returned));
         }
-        primary.left &= primary.watch.health.failed_since().is_some();
-        primary.waits &= primary.watch.health.failed_since().is_some();
+        if changed {
+            out.push(Action::BackUp(role));
+        }
+        if primary.watch.health.failed_since().is_none() {
+            primary.take_back();
+            primary.waits = false;
+        }
         for (camera, known) in &mut primary.watch.cameras {
             if known.take_try(now, threshold) {
                 out.push(Action::Try { role, camera: *camera });
@@ -274,7 +327,7 @@ impl Standby {
     }
 
     /// Covers what a primary that answers does not record and the standby receives: all of it, or single cameras.
-    fn look(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
+    pub(super) fn look(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
         let threshold = self.setup.auto_failover_threshold();
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         if primary.watch.look(now, threshold) {
@@ -308,16 +361,22 @@ impl Standby {
         let never_failed = never_failed
             && cover.cameras.iter().all(|(camera, covered)| {
                 let Some(known) = known.get(camera) else { return true };
-                !known.is_wanted() || covered.never_stopped(known.held_from())
+                !known.is_wanted() || covered.never_stopped(known.held())
             });
         cover.never_failed = if never_failed { cover.never_failed.saturating_add(1) } else { 0 };
-        if cover.never_failed >= threshold {
-            self.rest(role, Ended::NeverFailed, out);
+        if cover.never_failed < threshold {
+            return;
         }
+        // What it does not record, and did not before, goes on.
+        let lacks = |camera: &CameraId| known.get(camera).is_some_and(Camera::is_lacking);
+        let rests: Vec<CameraId> = cover.cameras.keys().copied().filter(|camera| !lacks(camera)).collect();
+        cover.cameras.retain(|camera, _| !rests.contains(camera));
+        out.extend(rests.into_iter().map(|camera| Action::Rest { role, camera }));
+        self.end(role, Ended::NeverFailed, out);
     }
 
     /// A check of the primary failed.
-    fn missed(&mut self, now: MonoTime, role: RoleId, why: Missed, out: &mut Vec<Action>) {
+    pub(super) fn missed(&mut self, now: MonoTime, role: RoleId, why: Missed, out: &mut Vec<Action>) {
         let threshold = self.setup.auto_failover_threshold();
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         if let Some(cover) = &mut primary.cover {
@@ -340,14 +399,19 @@ impl Standby {
         self.fill(role, out);
     }
 
-    fn claimed(&mut self, now: MonoTime, role: RoleId, claim: Claim, out: &mut Vec<Action>) {
+    pub(super) fn claimed(&mut self, now: MonoTime, role: RoleId, claim: Claim, out: &mut Vec<Action>) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         if primary.cover.is_none() {
-            // It ended while the coordination was asked, or another standby covered: does it still, is it due here.
-            let begins = primary.left && primary.is_due() && self.begin(now, role, Cause::Threshold, out);
-            if !begins {
+            // It ended while the coordination was asked, or another standby covered, and does no more.
+            let wanted = primary.left.filter(|cause| primary.wants_back(*cause));
+            primary.take_back();
+            let begun = wanted.is_some_and(|cause| self.begin(now, role, cause, out));
+            if !begun {
                 if claim == Claim::Held {
                     out.push(Action::Release(role));
+                }
+                if wanted.is_some() {
+                    self.wait(role, out);
                 }
                 return;
             }
@@ -362,20 +426,33 @@ impl Standby {
     }
 
     /// Another standby covers the primary: this one rests, and is ready to take over from it.
-    fn held_by_other(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
+    pub(super) fn held_by_other(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
-        primary.claim_at = Some(now + CLAIM_INTERVAL);
+        if primary.left.is_some() {
+            primary.claim_at = Some(now + CLAIM_INTERVAL);
+        }
         let Some(cover) = primary.cover.take() else { return };
-        primary.left = true;
+        primary.left = Some(cover.cause);
+        primary.claim_at = Some(now + CLAIM_INTERVAL);
         let rests = cover.cameras.keys().map(|camera| Action::Rest { role, camera: *camera });
         out.extend(rests);
         out.extend([Action::Keep(role), Action::Tell(role, Told::LeftToOther)]);
         self.start_due(now, out);
     }
 
-    fn register(&mut self, now: MonoTime, registration: Registration, out: &mut Vec<Action>) {
+    pub(super) fn register(&mut self, now: MonoTime, registration: Registration, out: &mut Vec<Action>) {
         let Registration { role, epoch, mode, priority, cameras, covered } = registration;
-        let restarted = !covered.is_empty();
+        // Registered twice: what runs goes on as it does.
+        if let Some(known) = self.primaries.get_mut(&role) {
+            known.priority = priority;
+            known.epoch = known.epoch.max(epoch);
+            let runs = known.cover.is_some();
+            if !runs && known.alone.is_empty() {
+                known.mode = mode;
+            }
+            known.watch.backed_up(now, &cameras, runs);
+            return;
+        }
         let primary = Primary {
             epoch,
             mode,
@@ -384,156 +461,32 @@ impl Standby {
             cover: None,
             alone: BTreeMap::new(),
             waits: false,
-            left: false,
+            left: None,
             replacing: false,
             claim_at: None,
         };
-        // Registered twice: what runs goes on, only mode and priority change.
-        if let Some(known) = self.primaries.get_mut(&role) {
-            known.priority = priority;
-            known.epoch = known.epoch.max(epoch);
-            return;
-        }
         self.primaries.insert(role, primary);
-        if restarted {
+        if !covered.is_empty() {
             self.begin(now, role, Cause::Restart, out);
         }
     }
 
-    fn durable(&mut self, role: RoleId, camera: CameraId, until: WallTime, out: &mut Vec<Action>) {
-        let Some(primary) = self.primaries.get_mut(&role) else { return };
+    /// Footage of a covered camera is on disk. Whether that makes a camera rest.
+    pub(super) fn durable(
+        &mut self,
+        role: RoleId,
+        camera: CameraId,
+        until: WallTime,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let Some(primary) = self.primaries.get_mut(&role) else { return false };
         let covered = (primary.cover.as_mut())
             .and_then(|cover| cover.cameras.get_mut(&camera))
             .or_else(|| primary.alone.get_mut(&camera));
         // News of what rests already.
-        let Some(covered) = covered else { return };
+        let Some(covered) = covered else { return false };
         covered.durable(until);
-        self.give_back(role, out);
-        self.give_back_alone(role, out);
-    }
-}
-
-impl Machine for Standby {
-    type Event = Event;
-    type Action = Action;
-
-    fn handle(&mut self, now: MonoTime, event: Event, out: &mut Vec<Action>) {
-        match event {
-            Event::Answered { role, check, report } => {
-                let Some(primary) = self.primaries.get_mut(&role) else { return };
-                if !primary.watch.ends(check) {
-                    return;
-                }
-                if report.epoch < primary.epoch {
-                    self.missed(now, role, Missed::Superseded, out);
-                } else {
-                    self.answered(now, role, &report, out);
-                }
-            }
-            Event::Missed { role, check, why } => {
-                if self.primaries.get_mut(&role).is_some_and(|primary| primary.watch.ends(check)) {
-                    self.missed(now, role, why, out);
-                }
-            }
-            Event::BackedUp { role, cameras } => {
-                if let Some(primary) = self.primaries.get_mut(&role) {
-                    primary.watch.backed_up(now, &cameras);
-                }
-            }
-            Event::Tried { role, camera, received } => {
-                let Some(primary) = self.primaries.get_mut(&role) else { return };
-                if let Some(known) = primary.watch.cameras.get_mut(&camera) {
-                    known.tried(now, received);
-                }
-                self.look(now, role, out);
-                self.start_due(now, out);
-            }
-            Event::Durable { role, camera, until } => {
-                self.durable(role, camera, until, out);
-                self.start_due(now, out);
-            }
-            Event::Claimed { role } => self.claimed(now, role, Claim::Held, out),
-            Event::Unclaimable { role } => self.claimed(now, role, Claim::Unconfirmed, out),
-            Event::HeldByOther { role } => self.held_by_other(now, role, out),
-            Event::Measured(capacity) => {
-                self.capacity = capacity;
-                let running = self.primaries.iter().filter(|(_, primary)| {
-                    primary.cover.as_ref().is_some_and(|cover| cover.phase == Phase::Running)
-                });
-                let running: Vec<RoleId> = running.map(|(role, _)| *role).collect();
-                for role in running {
-                    self.fill(role, out);
-                }
-                self.start_due(now, out);
-            }
-            Event::Registered(registration) => self.register(now, registration, out),
-            Event::SetUp(setup) => {
-                self.setup = setup;
-                for primary in self.primaries.values_mut() {
-                    let watch = &mut primary.watch;
-                    watch.check_at = watch.check_at.min(now + setup.check_interval());
-                    watch.backup_at = watch.backup_at.min(now + setup.setup_backup_interval());
-                }
-            }
-            Event::Replaced { role, epoch } => {
-                let Some(primary) = self.primaries.get_mut(&role) else { return };
-                primary.replacing = false;
-                primary.epoch = primary.epoch.max(epoch);
-                primary.watch.health = Health::Unheard;
-                if let Some(cover) = &mut primary.cover {
-                    cover.phase = Phase::Returning(Returning::Replaced);
-                }
-                out.push(Action::Keep(role));
-            }
-            Event::NotReplaced { role } => {
-                if let Some(primary) = self.primaries.get_mut(&role) {
-                    primary.replacing = false;
-                }
-            }
-        }
-    }
-
-    fn deadline(&self) -> Option<(MonoTime, &'static str)> {
-        let of = |primary: &Primary| {
-            let claim = primary.claim_at.map(|at| (at, "ask the coordination again"));
-            [(primary.watch.check_at, "check"), (primary.watch.backup_at, "back up the setup")]
-                .into_iter()
-                .chain(claim)
-                .min()
-        };
-        self.primaries.values().filter_map(of).min()
-    }
-
-    fn timeout(&mut self, now: MonoTime, out: &mut Vec<Action>) {
-        let (check, backup) = (self.setup.check_interval(), self.setup.setup_backup_interval());
-        let roles: Vec<RoleId> = self.primaries.keys().copied().collect();
-        for role in roles {
-            let Some(primary) = self.primaries.get_mut(&role) else { continue };
-            if primary.claim_at.is_some_and(|at| at <= now) {
-                // Asked again until it gives an answer, or gives the cover away because the other standby is gone.
-                let asks = primary.cover.is_some() || primary.left;
-                primary.claim_at = asks.then(|| now + CLAIM_INTERVAL);
-                if asks {
-                    out.push(Action::Claim(role));
-                }
-            }
-            if primary.watch.backup_at <= now {
-                primary.watch.backup_at = now + backup;
-                if primary.watch.health.answers() || primary.watch.health == Health::Unheard {
-                    out.push(Action::BackUp(role));
-                }
-            }
-            let due = primary.watch.check_at;
-            if due <= now {
-                self.checks += 1;
-                let late = primary.watch.ask(self.checks, now + check);
-                out.push(Action::Check { role, check: self.checks });
-                // A standby that slept itself did not hear: it must not call all of its primaries dead.
-                if late && now.since(due) < check {
-                    self.missed(now, role, Missed::Late, out);
-                }
-            }
-        }
-        self.start_due(now, out);
+        let rests = self.give_back(role, out);
+        self.give_back_alone(role, out) || rests
     }
 }

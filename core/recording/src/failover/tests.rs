@@ -69,6 +69,8 @@ struct Site {
     /// What the coordination answers.
     coordination: fn(RoleId) -> Event,
     claims: usize,
+    /// How often a backup was asked for.
+    backups: usize,
     /// What each primary answered last.
     reports: BTreeMap<RoleId, Report>,
     /// What rested, and whether the primary's footage overlapped by its last report.
@@ -92,6 +94,7 @@ impl Site {
             kept: BTreeSet::new(),
             coordination: |role| Event::Claimed { role },
             claims: 0,
+            backups: 0,
             reports: BTreeMap::new(),
             rests: Vec::new(),
         };
@@ -149,6 +152,11 @@ impl Site {
         self.carry_out(out);
     }
 
+    fn replaced(&mut self, number: u8, epoch: u64) {
+        self.reports.remove(&role(number));
+        self.event(Event::Replaced { role: role(number), epoch });
+    }
+
     fn command(&mut self, command: Command) -> Result<(), Refusal> {
         let mut out = Vec::new();
         let done = self.standby.command(self.now, command, &mut out);
@@ -166,6 +174,8 @@ impl Site {
                         self.reports.insert(role, report.clone());
                         self.event(Event::Answered { role, check, report });
                     } else {
+                        // What it said before says nothing of now.
+                        self.reports.remove(&role);
                         self.event(Event::Missed { role, check, why: Missed::Disconnected });
                     }
                 }
@@ -189,7 +199,8 @@ impl Site {
                 Action::Keep(role) => {
                     self.kept.insert(role);
                 }
-                Action::BackUp(_) | Action::Release(_) => {}
+                Action::BackUp(_) => self.backups += 1,
+                Action::Release(_) => {}
             }
         }
     }
@@ -197,10 +208,8 @@ impl Site {
     fn overlaps(&self, role: RoleId, camera: CameraId) -> bool {
         let Some(report) = self.reports.get(&role) else { return false };
         let said = report.cameras.iter().find(|said| said.camera == camera).unwrap();
-        // What the standby cannot receive it cannot hold either.
-        let hidden = self.recorders[&role].hidden.contains(&camera);
         match said.recorded {
-            Recorded::Durable { from, .. } => hidden || camera_time(self.now) > from,
+            Recorded::Durable { from, until } => until.ticks_since(from) >= TICKS_PER_SECOND,
             Recorded::Missing(_) | Recorded::NotWanted => false,
         }
     }
@@ -551,14 +560,19 @@ fn replace_moves_the_role_and_the_old_recorder_stays_out() {
     site.command(Command::Replace(role(0))).unwrap();
     assert_eq!(site.command(Command::Replace(role(0))), Err(Refusal::UnderWay));
     assert_eq!(site.command(Command::Failback(role(0))), Err(Refusal::UnderWay));
-    site.event(Event::Replaced { role: role(0), epoch: 2 });
+    site.replaced(0, 2);
+    site.run(2 * SECOND);
     // The old one is back, in its old epoch, at the same address.
     site.repair(0);
     site.run(10 * SECOND);
     assert_eq!(site.covered(0), 2);
+    assert_eq!(site.rests, [], "nothing rests before the new one was heard");
     assert!(matches!(site.view(0).health, Health::Failed { why: Missed::Superseded, .. }));
-    site.event(Event::Replaced { role: role(0), epoch: 2 });
     site.primary(0).epoch = 2;
+    site.primary(0).answers = false;
+    site.replaced(0, 2);
+    site.run(2 * SECOND);
+    assert_eq!((site.covered(0), site.rests.len()), (2, 0));
     site.repair(0);
     site.run(4 * SECOND);
     assert_eq!(site.covered(0), 0);
@@ -624,6 +638,103 @@ fn another_version_is_told_and_covered_all_the_same() {
     site.kill(0);
     site.run(4 * SECOND);
     assert_eq!(site.covered(0), 2);
+}
+
+/// It came back and died at once: a moment of footage is no overlap.
+#[test]
+fn a_primary_that_returns_for_a_moment_ends_no_cover() {
+    let mut site = Site::new(1, 2);
+    site.kill(0);
+    site.run(10 * SECOND + SECOND / 2);
+    site.repair(0);
+    site.run(SECOND / 2);
+    site.command(Command::Failback(role(0))).unwrap();
+    site.primary(0).answers = false;
+    site.rests.clear();
+    site.run(2 * SECOND);
+    assert_eq!((site.covered(0), site.rests.len()), (2, 0));
+}
+
+/// Its own camera that is covered alone takes no room away from it.
+#[test]
+fn a_larger_primary_is_covered_beside_its_own_single_camera() {
+    let mut site = Site::with(1, 6, Capacity { cameras: 4, bits_per_second: u64::MAX });
+    site.primary(0).recorded.insert(camera(0), None);
+    site.run(4 * SECOND);
+    assert_eq!(site.view(0).covered_alone, [camera(0)]);
+    site.kill(0);
+    site.run(4 * SECOND);
+    assert_eq!((site.covered(0), site.failover(0).unwrap().cameras), (4, 4));
+}
+
+/// Another failover took the room of what had rested, and ends: what is missing of the first is recorded again.
+#[test]
+fn room_that_is_free_again_is_given_to_what_runs() {
+    let mut site = Site::with(2, 2, Capacity { cameras: 2, bits_per_second: u64::MAX });
+    site.kill(0);
+    site.kill(1);
+    site.run(4 * SECOND);
+    assert_eq!([site.covered(0), site.covered(1)], [2, 0]);
+    site.event(Event::Measured(Capacity { cameras: 3, bits_per_second: u64::MAX }));
+    site.repair(0);
+    site.primary(0).recorded.insert(camera(1), None);
+    site.run(3 * SECOND);
+    site.command(Command::Failback(role(0))).unwrap();
+    site.run(3 * SECOND);
+    assert_eq!([site.covered(0), site.covered(1)], [1, 2], "the second began in the room of what rests");
+    site.kill(0);
+    site.run(4 * SECOND);
+    site.command(Command::Stop(role(1))).unwrap();
+    assert_eq!([site.covered(0), site.covered(1)], [2, 0]);
+}
+
+#[test]
+fn a_false_alarm_leaves_what_was_not_recorded_before_covered() {
+    let mut site = Site::new(1, 3);
+    site.primary(0).recorded.insert(camera(2), None);
+    site.run(4 * SECOND);
+    site.primary(0).answers = false;
+    site.run(10 * SECOND);
+    assert_eq!(site.covered(0), 3);
+    site.primary(0).answers = true;
+    site.rests.clear();
+    site.run(5 * SECOND);
+    assert_eq!(site.recording, BTreeSet::from([(role(0), camera(2))]));
+    assert!(site.rests.iter().all(|(_, rested, _)| *rested != camera(2)), "not for a moment");
+}
+
+/// Whoever started it: what was left to another standby is taken over when that one is gone.
+#[test]
+fn an_operators_failover_that_was_left_is_taken_over_in_manual_mode_too() {
+    let mut site = Site::new(1, 2);
+    site.command(Command::Choose(role(0), Mode::Manual)).unwrap();
+    site.kill(0);
+    site.run(4 * SECOND);
+    site.coordination = |role| Event::HeldByOther { role };
+    site.command(Command::Failover(role(0))).unwrap();
+    site.run(4 * SECOND);
+    assert!(site.view(0).left_to_other && site.covered(0) == 0);
+    site.coordination = |role| Event::Claimed { role };
+    site.run(3 * SECOND);
+    assert_eq!((site.covered(0), site.failover(0).unwrap().cause), (2, Cause::Operator));
+}
+
+/// It was removed there: that is no failure, and the backup tells.
+#[test]
+fn a_camera_that_its_primary_no_longer_names_is_asked_for_and_not_covered() {
+    let mut site = Site::new(1, 2);
+    site.primary(0).recorded.remove(&camera(1));
+    site.backups = 0;
+    site.run(60 * SECOND);
+    assert_eq!((site.covered(0), site.backups), (0, 1));
+    let left = vec![(camera(0), Demand::default())];
+    site.event(Event::BackedUp { role: role(0), cameras: left });
+    assert_eq!(site.view(0).cameras, 1);
+    // One that has lost its configuration while it is covered takes nothing with it.
+    site.kill(0);
+    site.run(4 * SECOND);
+    site.event(Event::BackedUp { role: role(0), cameras: Vec::new() });
+    assert_eq!((site.view(0).cameras, site.covered(0)), (1, 1));
 }
 
 #[test]
@@ -707,7 +818,7 @@ fn apply(site: &mut Site, step: &Step) {
             let (role, epoch) = (role(number), site.primary(number).epoch + 1);
             if done {
                 site.primary(number).epoch = epoch;
-                site.event(Event::Replaced { role, epoch });
+                site.replaced(number, epoch);
             } else {
                 site.event(Event::NotReplaced { role });
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keepwatch_model::{CameraId, MonoTime, WallTime};
+use keepwatch_model::{CameraId, MonoTime, Span, WallTime};
 
 use super::event::{CameraReport, Missed, Recorded};
 use super::setup::Demand;
@@ -70,7 +70,7 @@ enum Reach {
 #[derive(Debug)]
 pub(super) struct Camera {
     pub(super) demand: Demand,
-    /// What the last answer said; `None` when it did not name the camera, or before the first.
+    /// What the last answer that named it said; `None` before the first.
     recorded: Option<Recorded>,
     /// When the end of its footage was last seen to move.
     moved: MonoTime,
@@ -84,20 +84,18 @@ impl Camera {
         Self { demand, recorded: None, moved: now, misses: 0, reach: Reach::Untried }
     }
 
-    /// Takes up what an answer says, `None` when it says nothing of this camera.
-    fn reported(&mut self, now: MonoTime, report: Option<&CameraReport>) {
+    /// Takes up what an answer says.
+    fn reported(&mut self, now: MonoTime, report: &CameraReport) {
         let before = self.held_until();
-        self.recorded = report.map(|report| report.recorded);
+        self.recorded = Some(report.recorded);
         if self.held_until() != before {
             self.moved = now;
         }
-        if let Some(report) = report {
-            self.demand = report.demand;
-        }
-        let held = match self.recorded {
-            Some(Recorded::Durable { .. }) => now.since(self.moved) < STILL_MAX,
-            Some(Recorded::NotWanted) => true,
-            Some(Recorded::Missing(_)) | None => false,
+        self.demand = report.demand;
+        let held = match report.recorded {
+            Recorded::Durable { .. } => now.since(self.moved) < STILL_MAX,
+            Recorded::NotWanted => true,
+            Recorded::Missing(_) => false,
         };
         if held {
             self.misses = 0;
@@ -122,12 +120,17 @@ impl Camera {
         self.is_missing(threshold) && self.reach == Reach::Received
     }
 
-    /// Since when, in camera time, the primary holds all of it; `None` while it does not record it.
-    pub(super) fn held_from(&self) -> Option<WallTime> {
+    /// What the primary holds of it by now without a hole, in camera time; `None` while it does not record it.
+    pub(super) fn held(&self) -> Option<Span> {
         match self.recorded {
-            Some(Recorded::Durable { from, .. }) if self.misses == 0 => Some(from),
+            Some(Recorded::Durable { from, until }) if self.misses == 0 => Span::new(from, until),
             Some(Recorded::Durable { .. } | Recorded::Missing(_) | Recorded::NotWanted) | None => None,
         }
+    }
+
+    /// The primary is to record it and does not, or not by its last answer.
+    pub(super) fn is_lacking(&self) -> bool {
+        self.is_wanted() && self.held().is_none()
     }
 
     /// Where the footage ends that the primary was last known to hold.
@@ -167,6 +170,8 @@ pub(super) struct Watch {
     pub(super) cameras: BTreeMap<CameraId, Camera>,
     /// Its version is not the standby's.
     pub(super) version_differs: bool,
+    /// Its answers name other cameras than its last backup: a backup is on its way.
+    differs: bool,
     /// The check that is under way.
     asked: Option<u64>,
     /// When the check under way has failed and the next is due.
@@ -182,6 +187,7 @@ impl Watch {
             health: Health::Unheard,
             cameras,
             version_differs: false,
+            differs: false,
             asked: None,
             check_at: now,
             backup_at: now,
@@ -220,29 +226,47 @@ impl Watch {
         fails
     }
 
-    /// A check was answered. Whether the primary had failed before.
-    pub(super) fn answered(&mut self, now: MonoTime, reports: &[CameraReport]) -> bool {
+    /// Another recorder plays the role: nothing that was heard says anything of it.
+    pub(super) fn begin_anew(&mut self, now: MonoTime) {
+        self.health = Health::Unheard;
+        self.asked = None;
+        for camera in self.cameras.values_mut() {
+            *camera = Camera::new(camera.demand, now);
+        }
+    }
+
+    /// A check was answered. Whether the primary had failed before, and whether its configuration must have changed.
+    pub(super) fn answered(&mut self, now: MonoTime, reports: &[CameraReport]) -> (bool, bool) {
         let returns = matches!(self.health, Health::Failed { .. });
         if !self.health.answers() {
             self.health = Health::Normal;
         }
         let mut named: BTreeMap<CameraId, &CameraReport> =
             reports.iter().map(|report| (report.camera, report)).collect();
+        let mut differs = false;
         for (camera, known) in &mut self.cameras {
-            known.reported(now, named.remove(camera));
+            match named.remove(camera) {
+                Some(report) => known.reported(now, report),
+                // It may have been removed there. What is known of it stands until the next backup tells.
+                None => differs = true,
+            }
         }
         for (camera, report) in named {
+            differs = true;
             let mut known = Camera::new(report.demand, now);
-            known.reported(now, Some(report));
+            known.reported(now, report);
             self.cameras.insert(camera, known);
         }
-        returns
+        let changed = differs && !self.differs;
+        self.differs = differs;
+        (returns, changed)
     }
 
-    /// The cameras are those of a fresh backup.
-    pub(super) fn backed_up(&mut self, now: MonoTime, cameras: &[(CameraId, Demand)]) {
+    /// The cameras are those of a fresh backup. While they are covered (`covered`) none is forgotten: the primary may have lost
+    /// its configuration.
+    pub(super) fn backed_up(&mut self, now: MonoTime, cameras: &[(CameraId, Demand)], covered: bool) {
         let configured: BTreeMap<CameraId, Demand> = cameras.iter().copied().collect();
-        self.cameras.retain(|camera, _| configured.contains_key(camera));
+        self.cameras.retain(|camera, _| covered || configured.contains_key(camera));
         for (camera, demand) in configured {
             self.cameras.entry(camera).or_insert_with(|| Camera::new(demand, now)).demand = demand;
         }

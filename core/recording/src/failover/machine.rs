@@ -1,0 +1,130 @@
+//! What happens to a standby, and when it must look by itself.
+
+use keepwatch_model::{Machine, MonoTime, RoleId};
+
+use super::action::Action;
+use super::cover::{Claim, Phase, Returning};
+use super::event::{Event, Missed};
+use super::standby::{CLAIM_INTERVAL, Primary, Standby};
+use super::watch::Health;
+
+impl Machine for Standby {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, now: MonoTime, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Answered { role, check, report } => {
+                let Some(primary) = self.primaries.get_mut(&role) else { return };
+                if !primary.watch.ends(check) {
+                    return;
+                }
+                if report.epoch < primary.epoch {
+                    self.missed(now, role, Missed::Superseded, out);
+                } else {
+                    self.answered(now, role, &report, out);
+                }
+            }
+            Event::Missed { role, check, why } => {
+                if self.primaries.get_mut(&role).is_some_and(|primary| primary.watch.ends(check)) {
+                    self.missed(now, role, why, out);
+                }
+            }
+            Event::BackedUp { role, cameras } => {
+                if let Some(primary) = self.primaries.get_mut(&role) {
+                    let covered = primary.cover.is_some();
+                    primary.watch.backed_up(now, &cameras, covered);
+                }
+            }
+            Event::Tried { role, camera, received } => {
+                let Some(primary) = self.primaries.get_mut(&role) else { return };
+                if let Some(known) = primary.watch.cameras.get_mut(&camera) {
+                    known.tried(now, received);
+                }
+                self.look(now, role, out);
+                self.start_due(now, out);
+            }
+            Event::Durable { role, camera, until } => {
+                // Every second for every camera: others are looked at only when there is room for them.
+                if self.durable(role, camera, until, out) {
+                    self.start_due(now, out);
+                }
+            }
+            Event::Claimed { role } => self.claimed(now, role, Claim::Held, out),
+            Event::Unclaimable { role } => self.claimed(now, role, Claim::Unconfirmed, out),
+            Event::HeldByOther { role } => self.held_by_other(now, role, out),
+            Event::Measured(capacity) => {
+                self.capacity = capacity;
+                self.start_due(now, out);
+            }
+            Event::Registered(registration) => self.register(now, registration, out),
+            Event::SetUp(setup) => {
+                self.setup = setup;
+                for primary in self.primaries.values_mut() {
+                    let watch = &mut primary.watch;
+                    watch.check_at = watch.check_at.min(now + setup.check_interval());
+                    watch.backup_at = watch.backup_at.min(now + setup.setup_backup_interval());
+                }
+            }
+            Event::Replaced { role, epoch } => {
+                let Some(primary) = self.primaries.get_mut(&role) else { return };
+                primary.replacing = false;
+                primary.epoch = primary.epoch.max(epoch);
+                primary.watch.begin_anew(now);
+                if let Some(cover) = &mut primary.cover {
+                    cover.phase = Phase::Returning(Returning::Replaced);
+                }
+                out.push(Action::Keep(role));
+            }
+            Event::NotReplaced { role } => {
+                if let Some(primary) = self.primaries.get_mut(&role) {
+                    primary.replacing = false;
+                }
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<(MonoTime, &'static str)> {
+        let of = |primary: &Primary| {
+            let claim = primary.claim_at.map(|at| (at, "ask the coordination again"));
+            [(primary.watch.check_at, "check"), (primary.watch.backup_at, "back up the setup")]
+                .into_iter()
+                .chain(claim)
+                .min()
+        };
+        self.primaries.values().filter_map(of).min()
+    }
+
+    fn timeout(&mut self, now: MonoTime, out: &mut Vec<Action>) {
+        let (check, backup) = (self.setup.check_interval(), self.setup.setup_backup_interval());
+        let roles: Vec<RoleId> = self.primaries.keys().copied().collect();
+        for role in roles {
+            let Some(primary) = self.primaries.get_mut(&role) else { continue };
+            if primary.claim_at.is_some_and(|at| at <= now) {
+                // Asked again until it gives an answer, or gives the cover away because the other standby is gone.
+                let asks = primary.cover.is_some() || primary.left.is_some();
+                primary.claim_at = asks.then(|| now + CLAIM_INTERVAL);
+                if asks {
+                    out.push(Action::Claim(role));
+                }
+            }
+            if primary.watch.backup_at <= now {
+                primary.watch.backup_at = now + backup;
+                if primary.watch.health.answers() || primary.watch.health == Health::Unheard {
+                    out.push(Action::BackUp(role));
+                }
+            }
+            let due = primary.watch.check_at;
+            if due <= now {
+                self.checks += 1;
+                let late = primary.watch.ask(self.checks, now + check);
+                out.push(Action::Check { role, check: self.checks });
+                // A standby that slept itself did not hear: it must not call all of its primaries dead.
+                if late && now.since(due) < check {
+                    self.missed(now, role, Missed::Late, out);
+                }
+            }
+        }
+        self.start_due(now, out);
+    }
+}
