@@ -65,10 +65,7 @@ pub fn main() -> ExitCode {
 /// Reads `text` as a configuration file, or as the description of a site, and shows all that is wrong with it, for the fuzz
 /// target: whatever the text is, this returns. No file that it names is opened.
 pub fn decode_untrusted_configuration(text: &str) -> String {
-    if let Some(plan) = plan::of_untrusted_site(text) {
-        return plan;
-    }
-    let (_, report) = config::read(text, Path::new("/"));
+    let report = plan::of_untrusted_site(text).unwrap_or_else(|| config::read(text, Path::new("/")).1);
     report.show(Path::new("keepwatch.toml")).to_string()
 }
 

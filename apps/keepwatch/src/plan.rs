@@ -47,9 +47,13 @@ pub(crate) fn plan(options: &PlanOptions) -> Outcome {
     Outcome::Done
 }
 
-/// Plans the site that `text` describes; `None` when it describes none.
-pub(crate) fn of_untrusted_site(text: &str) -> Option<String> {
-    site::describes_a_site(text).then(|| of_site(&site::read(text).0, None))
+/// Plans the site that `text` describes, and returns what is wrong with it; `None` when it describes none.
+pub(crate) fn of_untrusted_site(text: &str) -> Option<Report> {
+    site::describes_a_site(text).then(|| {
+        let (site, report) = site::read(text);
+        of_site(&site, None);
+        report
+    })
 }
 
 fn nothing_to_plan(report: &mut Report) {

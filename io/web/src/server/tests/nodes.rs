@@ -13,7 +13,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The key of the node under test: the same one every time.
 pub(super) fn key() -> NodeKey {
-    static DIRECTORY: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().unwrap());
+    static DIRECTORY: LazyLock<TempDir> = LazyLock::new(|| {
+        let directory = TempDir::new().unwrap();
+        // Made once: tests that begin at the same time would each make one.
+        NodeKey::keep(directory.path()).unwrap();
+        directory
+    });
     NodeKey::keep(DIRECTORY.path()).unwrap().0
 }
 
