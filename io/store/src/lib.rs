@@ -29,6 +29,7 @@ pub use disk::WrapDevice;
 pub use error::{CommitError, FormatError, PushError, ReadError, StoreError};
 pub use event_log::{EventCursor, EventLog, EventPage, EventQuery, events_of};
 pub use format::decode_untrusted;
+pub use index::PROTECTIONS_MAX;
 pub use read::Record;
 pub use store::{HeldSpan, Store};
 pub use types::{

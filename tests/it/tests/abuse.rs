@@ -113,7 +113,19 @@ while time.monotonic() < end:
                 stream.close()
             if time.monotonic() < end:
                 entry[1] = attempt(kind)
-print(json.dumps({"opened": opened, "ended": ended, "held": sum(stream is not None for _, stream in streams)}), flush=True)
+# What was opened last may have been refused and not said so yet.
+time.sleep(1)
+def is_open(stream):
+    try:
+        while stream.recv(4096) != b"":
+            pass
+        return False
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    except OSError:
+        return False
+held = sum(stream is not None and is_open(stream) for _, stream in streams)
+print(json.dumps({"opened": opened, "ended": ended, "held": held}), flush=True)
 "#;
 
 /// Asks over and over, each time over a connection of its own, and prints how often and how long the longest took.
@@ -176,7 +188,7 @@ fn slow_clients_of_every_kind_cost_little_and_others_are_served() {
     let [abroad, home] = attackers.each_ref().map(|attacker| attacker.json(PATIENCE).unwrap());
     assert!(seen["asked"].as_u64() > Some(20) && seen["longest"].as_f64() < Some(5.0), "{seen}");
     // Of one machine at most 256 are held; of all those that only began, none for long.
-    assert!(abroad["held"].as_u64() <= Some(256 + 60) && abroad["ended"].as_u64() > Some(200), "{abroad}");
+    assert!(abroad["held"].as_u64() <= Some(256) && abroad["ended"].as_u64() > Some(200), "{abroad}");
     assert!(home["ended"].as_u64() > Some(200), "{home}");
     // 836 connections: 40 KiB each for what TLS and HTTP keep of it, and as much again for the allocator.
     assert!(grown_mib < 64, "{grown_mib} MiB more: {abroad} {home}");

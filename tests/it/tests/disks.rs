@@ -181,7 +181,7 @@ fn a_file_system_that_refuses_direct_writes_is_recorded_on_through_the_page_cach
 fn after_a_kill_of_a_recorder_that_had_wrapped_around_coverage_says_what_the_disk_holds() {
     let _machine = shared();
     let site = Site::new().unwrap();
-    // 5 x 8 Mbit/s fill the smallest container in half a minute.
+    // 5 x 8 Mbit/s fill it in less than a minute; what was before the kill must still be there when it is looked at.
     let mut command = site.command(["lab", "load", "--until-input-closes", "--cameras", "5"]);
     command.args(["--bitrate", "8000000"]);
     let mut load = Program::start(command, site.path().join("load.log")).unwrap();
@@ -190,7 +190,7 @@ fn after_a_kill_of_a_recorder_that_had_wrapped_around_coverage_says_what_the_dis
     let ids: Vec<String> = (1..=5).map(|number| format!("cam{number}")).collect();
     let listed: Vec<_> = ids.iter().map(|id| (id.as_str(), format!("rtsp://{listening}/{id}"))).collect();
     Node::configure(&site, "127.0.0.1:0", &listed).unwrap();
-    reconfigure(&site, "256 MiB", "128 MiB");
+    reconfigure(&site, "256 MiB", "192 MiB");
     let mut node = Node::start(&site).unwrap();
     let overwritten = |node: &Node| -> anyhow::Result<bool> {
         let mut all = true;
@@ -231,27 +231,27 @@ fn after_a_kill_of_a_recorder_that_had_wrapped_around_coverage_says_what_the_dis
     let counted = site.run(["lab", "count-frames", "--data", "data"]).unwrap().success().unwrap();
     for (id, lines) in ids.iter().zip(&coverage) {
         let states = lines.iter().map(|line| (line.state.as_str(), line.reason.as_deref()));
-        let order: Vec<_> = states.skip_while(|state| *state != ("expired", None)).take(5).collect();
+        let order: Vec<_> = states.skip_while(|state| *state != ("expired", None)).collect();
         let down = ("gap", Some("recorder_down"));
         // From the start of the recorder to the first picture.
         let dialled = ("gap", Some("connection_lost"));
-        assert_eq!(
-            order,
-            [("expired", None), ("held", None), down, dialled, ("held", None)],
-            "{id}: {lines:?}"
-        );
-        // As long as the frames that the store holds, to a frame for each of the two stretches.
+        // Five tests beside this one may cost a camera its connection; the kill is told apart from that.
+        let kill = [("held", None), down, dialled, ("held", None)];
+        assert!(order.windows(kill.len()).any(|part| part == kill), "{id}: {lines:?}");
+        assert_eq!(order.iter().filter(|state| **state == down).count(), 1, "{id}: {lines:?}");
+        let stretches = order.iter().filter(|state| state.0 == "held").count();
+        // As long as the frames that the store holds, to a frame for each of the stretches.
         let line = counted.lines().find(|line| line.contains(&format!("\"{id}\""))).unwrap();
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let frames = line["frames"]["frames"].as_i64().unwrap();
         let held: i64 = lines.iter().filter(|line| line.state == "held").map(|line| line.span.ticks()).sum();
         let frame = TICKS_PER_SECOND / 25;
         assert!(
-            (held - frames * frame).abs() <= 2 * frame,
+            (held - frames * frame).abs() <= i64::try_from(stretches).unwrap() * frame,
             "{id}: {held} ticks are held of {frames} frames: {lines:?} {line}"
         );
         assert_eq!(line["frames"]["duplicates"], 0, "{line}");
-        assert!(line["frames"]["ranges"].as_array().unwrap().len() <= 2, "{line}");
+        assert!(line["frames"]["ranges"].as_array().unwrap().len() <= stretches, "{line}");
     }
     site.run(["verify", "--data", "data"]).unwrap().success().unwrap();
 }

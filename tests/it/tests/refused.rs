@@ -49,7 +49,7 @@ fn the_first_administrator_is_made_once_and_by_nobody_without_the_code() {
         let answer = http.request_text("POST", "/api/v1/setup", headers, &body).unwrap();
         (answer.status, answer.code())
     };
-    assert_eq!(http.get("/api/v1/setup").unwrap(), json!({"needed": true}));
+    assert_eq!(http.get("/api/v1/setup").unwrap(), json!({"needed": true, "session": false}));
     for wrong in ["", "aaaa-aaaa-aaaa-aaaa", &code[1..]] {
         assert_eq!(set_up(&http, wrong, &[]), (403, "setup_code_wrong".to_owned()), "{wrong:?}");
     }
@@ -65,7 +65,7 @@ fn the_first_administrator_is_made_once_and_by_nobody_without_the_code() {
     assert_eq!(made, 1, "{answers:?}");
     assert!(answers.iter().all(|(status, _)| *status < 500 || *status == 503), "{answers:?}");
     assert_eq!(set_up(&http, &code, &[]), (410, "setup_done".to_owned()));
-    assert_eq!(http.get("/api/v1/setup").unwrap(), json!({"needed": false}));
+    assert_eq!(http.get("/api/v1/setup").unwrap(), json!({"needed": false, "session": false}));
     let (admin, _) = http.session("admin", Node::PASSWORD).unwrap();
     let users = admin.get("/api/v1/users").unwrap();
     assert_eq!(users["items"].as_array().unwrap().len(), 1, "{users}");

@@ -9,6 +9,7 @@ mod query;
 mod rows;
 mod schema;
 
+pub use protection::PROTECTIONS_MAX;
 pub(crate) use protection::Protections;
 pub(crate) use rows::{ExtentRow, IndexChange, RowBuilder};
 pub(crate) use schema::{
