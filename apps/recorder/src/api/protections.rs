@@ -91,9 +91,12 @@ pub(super) async fn protect(
         move || store.protect(camera.id, span, &note)
     })
     .await?
-    .map_err(|error| match error {
-        StoreError::ProtectionsFull { .. } => Problem::conflict("protections_full", error.to_string()),
-        _ => query::index_failed(&error),
+    .map_err(|error| {
+        if matches!(error, StoreError::ProtectionsFull { .. }) {
+            Problem::conflict("protections_full", error.to_string())
+        } else {
+            query::index_failed(&error)
+        }
     })?;
     let text = format!("{} protected footage from {} to {}", caller.identity.user, span.from, span.to);
     node.add_event(EventCode::FootageProtected, Subject::Camera(request.camera), text);
