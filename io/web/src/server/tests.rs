@@ -451,7 +451,8 @@ async fn an_oversized_body_is_refused_before_and_while_it_comes() {
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_cut_off_and_its_place_is_free_again() {
-    let limits = Limits { connections_max: 1, header_patience: Duration::from_millis(50), ..Limits::DEFAULT };
+    let limits =
+        Limits { connections_max: 1, header_patience: Duration::from_millis(500), ..Limits::DEFAULT };
     let node = Node::start_within(limits).await;
     for start in ["", "GET /api/v1/hea", "GET /api/v1/health HTTP/1.1\r\nHost: x\r\n"] {
         let mut idle = TcpStream::connect(node.web.addresses()[0]).await.unwrap();
