@@ -1153,7 +1153,7 @@ export interface components {
         };
         /** @description Answered without a login: whether everything that should be recorded is. */
         Health: {
-            /** @description Whether every camera that its schedule asks for is recorded. */
+            /** @description Whether every camera that its schedule asks for is recorded, and all that is edited in the console can be used. */
             status: components["schemas"]["HealthState"];
         };
         /**
