@@ -63,6 +63,8 @@ export class FakeNode {
   added: Record<string, unknown>[] = [];
   asked: string[] = [];
   footage_from = Date.now() - 40 * 86_400_000;
+  /** What answers about coverage wait for. */
+  coverage: Promise<void> = Promise.resolve();
   #server: Server;
   #lines = new Set<Line>();
   #sockets = new Set<Socket>();
@@ -137,6 +139,7 @@ export class FakeNode {
       return;
     }
     if (await this.#footage(parts, url.searchParams, response)) return;
+    if (parts[2] === 'coverage') await this.coverage;
     const answer = this.#route(request.method ?? 'GET', parts, url.searchParams, body);
     if (answer === undefined) problem(response, 404, 'not_found', `no route ${url.pathname}`);
     else if ('problem' in answer) problem(response, answer.problem, answer.code, answer.detail);

@@ -279,6 +279,23 @@ it('a moment that is not on disk yet is waited for, and nothing older is played 
   await site.close();
 });
 
+it('coverage that comes late is told to a pointer that rests', async () => {
+  const fake = node();
+  fake.cameras = [{ id: 'dock', name: 'Dock 2' }];
+  let answer = (): void => undefined;
+  fake.coverage = new Promise((resolve) => { answer = resolve; });
+  const site = await Site.open(browser, fake);
+  const { page } = site;
+  await site.login();
+  await page.goto(`${site.address}#/timeline?span=3600`);
+  const box = await page.getByRole('slider').boundingBox();
+  await page.mouse.move((box?.x ?? 0) + 300, (box?.y ?? 0) + 40);
+  await page.locator('[data-tip]').getByText('Loading').waitFor();
+  answer();
+  await page.locator('[data-tip]').getByText('Primary recorder').waitFor();
+  await site.close();
+});
+
 it('Motion JPEG is shown as pictures, live and on the timeline', async () => {
   const fake = node();
   fake.cameras = [{ id: 'dock', name: 'Dock 2', jpeg: true }];
