@@ -11,8 +11,10 @@
 //! - [`lineup`]: in which order footage is replayed, and where it is marked to end.
 //! - [`fetch`]: how one range of footage is fetched from another recorder, each frame once.
 //! - [`failover`]: when a standby records in the place of another recorder.
+//! - [`peer`]: what nodes say to each other.
 //! - [`plan`]: what a site needs: lines, switches, disks, memory.
 //! - [`schedule`]: when a camera is to be recorded at all.
+//! - [`watermark`]: which footage is on disk, as a standby compares it with its own.
 //!
 //! Media does not pass through: these are told *that* a picture came, never the picture.
 
@@ -24,8 +26,10 @@ pub mod lineup;
 pub mod notices;
 pub mod offset;
 pub mod pace;
+pub mod peer;
 pub mod plan;
 pub mod schedule;
 pub mod session;
 pub mod slicer;
 pub mod timeline;
+pub mod watermark;

@@ -9,6 +9,7 @@ use keepwatch_model::{
 use keepwatch_recording::ledger::Ledger;
 use keepwatch_recording::notices::Notices;
 use keepwatch_recording::offset::{OffsetChange, OffsetWatch};
+use keepwatch_recording::watermark::{Piece, Watermark};
 use keepwatch_store::{Commit, Loss};
 use tokio::sync::Notify;
 
@@ -38,6 +39,7 @@ pub struct StreamState {
     /// Which one.
     pub id: StreamId,
     ledger: Mutex<Ledger>,
+    watermark: Mutex<Watermark>,
     status: Mutex<Status>,
     /// Monotonic nanoseconds of the last commit to disk; 0 before the first.
     durable_at_ns: AtomicU64,
@@ -109,6 +111,7 @@ impl StreamState {
             camera,
             id,
             ledger: Mutex::new(ledger),
+            watermark: Mutex::default(),
             status: Mutex::new(Status {
                 connection: Connection::Unwanted,
                 since: now,
@@ -149,6 +152,16 @@ impl StreamState {
     /// Its ledger.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its newest unbroken footage on disk, in camera time; `None` when there is none since the recorder started.
+    pub fn newest(&self) -> Option<Span> {
+        self.watermark().held()
+    }
+
+    /// What it takes, in bits per second; 0 before the first footage is on disk.
+    pub fn bits_per_second(&self) -> u64 {
+        self.watermark().bits_per_second()
     }
 
     /// What happened since the recorder started.
@@ -232,6 +245,12 @@ impl StreamState {
 
     pub(crate) fn durable(&self, commit: &Commit, now: MonoTime) {
         let info = &commit.info;
+        // Before the ledger: who sees there that footage is unbroken must find here where it ends.
+        self.watermark().durable(Piece {
+            label: info.label,
+            camera: info.camera_time.map(|time| time.span),
+            bytes: u64::from(info.media_bytes),
+        });
         let held = State::Held { origin: info.origin, recorder: info.recorder, replaces: info.replaces };
         self.ledger().held(info.label, held);
         self.durable_at_ns.store(now.as_nanos().max(1), Ordering::Relaxed);
@@ -246,12 +265,17 @@ impl StreamState {
     }
 
     pub(crate) fn reclaimed(&self, span: Span, state: State) {
+        self.watermark().given_up(span);
         self.ledger().overwritten(span, state);
     }
 
     /// Waits until a record was settled since the last wait.
     pub(crate) async fn progressed(&self) {
         self.progress.notified().await;
+    }
+
+    fn watermark(&self) -> MutexGuard<'_, Watermark> {
+        self.watermark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn status(&self) -> MutexGuard<'_, Status> {

@@ -1,0 +1,153 @@
+//! The newest unbroken footage of a stream on disk, in the camera's own time, and what the stream takes.
+//!
+//! What a standby compares with what it holds itself. Labels say whether footage is unbroken: they join where a parameter
+//! set changed and nothing was lost. Camera time says where it begins and ends, for that is what two recorders of one camera
+//! have in common. Footage that comes late, behind what is newest, is not counted: the answer may be too little, never too
+//! much.
+
+use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
+
+/// A camera whose time goes on by more than this from what it was had its clock set, or has told it only then.
+const JUMP_TICKS_MAX: i64 = TICKS_PER_SECOND;
+/// So much footage decides what a stream takes: scenes change in minutes.
+const RATE_TICKS: i64 = 60 * TICKS_PER_SECOND;
+
+/// Footage that became durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its labels.
+    pub label: Span,
+    /// The camera's own time of it; `None` when that is not known, and the labels count.
+    pub camera: Option<Span>,
+    /// Bytes of its media.
+    pub bytes: u64,
+}
+
+/// The newest unbroken footage of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watermark {
+    held: Option<Held>,
+    /// Bytes and ticks of what was newest, older ones counting less and less.
+    bytes: u64,
+    ticks: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    label: Span,
+    /// In camera time, where `label` begins and ends.
+    from: WallTime,
+    until: WallTime,
+}
+
+impl Watermark {
+    /// Of a stream of which nothing is known.
+    pub const fn new() -> Self {
+        Self { held: None, bytes: 0, ticks: 0 }
+    }
+
+    /// A piece is on disk.
+    pub fn durable(&mut self, piece: Piece) {
+        let camera = piece.camera.unwrap_or(piece.label);
+        match &mut self.held {
+            Some(held) if piece.label.to <= held.label.to => return,
+            Some(held) if piece.label.from <= held.label.to => {
+                let jump = camera.from.ticks_since(held.until);
+                if jump.saturating_abs() > JUMP_TICKS_MAX {
+                    // The footage is unbroken; what was called by the old time is called by the new one.
+                    held.from = held.from.plus(jump);
+                }
+                held.label.to = piece.label.to;
+                held.until = camera.to;
+            }
+            Some(_) | None => {
+                self.held = Some(Held { label: piece.label, from: camera.from, until: camera.to });
+            }
+        }
+        self.bytes = self.bytes.saturating_add(piece.bytes);
+        self.ticks = self.ticks.saturating_add(piece.label.ticks());
+        if self.ticks > RATE_TICKS {
+            self.bytes /= 2;
+            self.ticks /= 2;
+        }
+    }
+
+    /// What had these labels is not held any more.
+    pub fn given_up(&mut self, label: Span) {
+        let Some(held) = &mut self.held else { return };
+        let lost = label.to.ticks_since(held.label.from);
+        if label.to >= held.label.to {
+            self.held = None;
+        } else if lost > 0 {
+            held.label.from = label.to;
+            held.from = held.from.plus(lost).min(held.until);
+        }
+    }
+
+    /// Its newest unbroken footage, in camera time; `None` when there is none since the recorder started.
+    pub fn held(&self) -> Option<Span> {
+        self.held.and_then(|held| Span::new(held.from, held.until))
+    }
+
+    /// What it takes, in bits per second; 0 before the first piece.
+    pub fn bits_per_second(&self) -> u64 {
+        let ticks = u128::from(self.ticks.unsigned_abs()).max(1);
+        let bits = u128::from(self.bytes) * 8 * u128::from(TICKS_PER_SECOND.unsigned_abs()) / ticks;
+        u64::try_from(bits).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(from: i64, to: i64) -> Span {
+        let at = |seconds: i64| WallTime::from_ticks(seconds * TICKS_PER_SECOND);
+        Span { from: at(from), to: at(to) }
+    }
+
+    fn piece(label: Span, camera: Option<Span>) -> Piece {
+        Piece { label, camera, bytes: 500_000 }
+    }
+
+    #[test]
+    fn footage_is_unbroken_by_its_labels_and_told_in_camera_time() {
+        let mut mark = Watermark::new();
+        assert_eq!((mark.held(), mark.bits_per_second()), (None, 0));
+        mark.durable(piece(span(100, 101), Some(span(7, 8))));
+        mark.durable(piece(span(101, 102), Some(span(8, 9))));
+        assert_eq!((mark.held(), mark.bits_per_second()), (Some(span(7, 9)), 4_000_000));
+        // The connection broke.
+        mark.durable(piece(span(105, 106), Some(span(12, 13))));
+        assert_eq!(mark.held(), Some(span(12, 13)));
+        // What comes late fills what was broken; it is not counted, and takes nothing away.
+        mark.durable(piece(span(102, 105), Some(span(9, 12))));
+        assert_eq!(mark.held(), Some(span(12, 13)));
+        mark.durable(piece(span(106, 107), None));
+        assert_eq!(mark.held().map(|held| held.to), Some(span(0, 107).to));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_breaks_no_footage() {
+        let mut mark = Watermark::new();
+        mark.durable(piece(span(100, 101), None));
+        mark.durable(piece(span(101, 102), Some(span(3701, 3702))));
+        assert_eq!(mark.held(), Some(span(3700, 3702)), "known from the first sender report on");
+        mark.durable(piece(span(102, 103), Some(span(3702, 3703))));
+        assert_eq!(mark.held(), Some(span(3700, 3703)));
+    }
+
+    #[test]
+    fn what_is_overwritten_is_held_no_more() {
+        let mut mark = Watermark::new();
+        mark.durable(piece(span(100, 110), Some(span(10, 20))));
+        mark.given_up(span(90, 100));
+        assert_eq!(mark.held(), Some(span(10, 20)));
+        mark.given_up(span(100, 104));
+        assert_eq!(mark.held(), Some(span(14, 20)));
+        mark.given_up(span(104, 110));
+        assert_eq!(mark.held(), None);
+        mark.durable(piece(Span { from: WallTime::MIN, to: WallTime::MAX }, None));
+        assert_eq!(mark.bits_per_second(), 0);
+    }
+}
