@@ -9,13 +9,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use keepwatch_media::fingerprint::Fingerprint;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, OtherError,
-    SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, Error};
+
+use crate::known::{self, Accepts, Known};
 
 /// Another certificate was shown than the one that is pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,23 +25,19 @@ pub struct OtherCertificate {
 impl OtherCertificate {
     /// Returns what is behind the error of a handshake, when it is this.
     pub fn behind(error: &io::Error) -> Option<Self> {
-        let error = error.get_ref()?.downcast_ref()?;
-        if let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error {
-            return cause.downcast_ref().copied();
-        }
-        None
+        known::behind(error)
     }
 }
 
 /// Returns the configuration of a client that takes the certificate with the fingerprint `pinned`; any when `None`.
 pub fn config(pinned: Option<Fingerprint>) -> Arc<ClientConfig> {
     let provider = crate::provider();
-    let verifier = Pinned { pinned, algorithms: provider.signature_verification_algorithms };
+    let verifier = Known::new(Pinned { pinned }, provider.signature_verification_algorithms);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has cipher suites of TLS 1.2 and 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Arc::new(config)
 }
@@ -66,55 +59,21 @@ pub fn shown(connection: &ClientConnection) -> Option<Fingerprint> {
 #[derive(Debug)]
 struct Pinned {
     pinned: Option<Fingerprint>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let seen = Fingerprint::of_certificate(end_entity);
+impl Accepts for Pinned {
+    fn accept(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let seen = Fingerprint::of_certificate(certificate);
         match self.pinned {
-            Some(pinned) if pinned != seen => {
-                Err(CertificateError::Other(OtherError(Arc::new(OtherCertificate { seen }))).into())
-            }
-            Some(_) | None => Ok(ServerCertVerified::assertion()),
+            Some(pinned) if pinned != seen => Err(known::refused(OtherCertificate { seen })),
+            Some(_) | None => Ok(()),
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if self.pinned.is_none() {
-            // Who takes any certificate learns nothing from a proof that it is the server's own; and cameras have
-            // certificates, of version 1 say, that cannot be checked.
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if self.pinned.is_none() {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+    /// Who takes any certificate learns nothing from a proof that it is the server's own; and cameras have certificates,
+    /// of version 1 say, that cannot be checked.
+    fn wants_proof(&self) -> bool {
+        self.pinned.is_some()
     }
 }
 

@@ -11,6 +11,7 @@ pub mod client;
 mod current;
 mod identity;
 mod kept;
+mod known;
 mod names;
 pub mod peer;
 mod signing;

@@ -7,17 +7,12 @@
 use std::sync::Arc;
 
 use rcgen::CertificateParams;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ParsedCertificate;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::version::TLS13;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    ServerConfig, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, Error, ServerConfig};
 
+use crate::known::{self, Accepts, Known};
 use crate::{IdentityError, NodeKey, NodePublicKey};
 
 /// What nodes speak to each other, as a protocol name in the handshake.
@@ -34,11 +29,7 @@ pub struct OtherNode {
 impl OtherNode {
     /// Returns what is behind the error of a handshake, when it is this.
     pub fn behind(error: &std::io::Error) -> Option<Self> {
-        let error = error.get_ref()?.downcast_ref()?;
-        if let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error {
-            return cause.downcast_ref().copied();
-        }
-        None
+        known::behind(error)
     }
 }
 
@@ -50,11 +41,11 @@ impl OtherNode {
 pub fn server_config(key: &NodeKey) -> Result<Arc<ServerConfig>, IdentityError> {
     let (certificate, private) = certificate(key)?;
     let provider = crate::provider();
-    let verifier = Keyed { pinned: None, algorithms: provider.signature_verification_algorithms };
+    let verifier = Known::new(Keyed { pinned: None }, provider.signature_verification_algorithms);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has cipher suites of TLS 1.3")
-        .with_client_cert_verifier(Arc::new(verifier))
+        .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate], private)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
@@ -71,12 +62,12 @@ pub fn client_config(
 ) -> Result<Arc<ClientConfig>, IdentityError> {
     let (certificate, private) = certificate(key)?;
     let provider = crate::provider();
-    let verifier = Keyed { pinned, algorithms: provider.signature_verification_algorithms };
+    let verifier = Known::new(Keyed { pinned }, provider.signature_verification_algorithms);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has cipher suites of TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_client_auth_cert(vec![certificate], private)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A session that is resumed shows no certificate.
@@ -106,90 +97,15 @@ fn key_of(certificate: &CertificateDer<'_>) -> Option<NodePublicKey> {
 #[derive(Debug)]
 struct Keyed {
     pinned: Option<NodePublicKey>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Keyed {
-    fn verify(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+impl Accepts for Keyed {
+    fn accept(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let seen = key_of(certificate).ok_or(CertificateError::BadEncoding)?;
         match self.pinned {
-            Some(pinned) if pinned != seen => {
-                Err(CertificateError::Other(OtherError(Arc::new(OtherNode { seen }))).into())
-            }
+            Some(pinned) if pinned != seen => Err(known::refused(OtherNode { seen })),
             Some(_) | None => Ok(()),
         }
-    }
-}
-
-impl ServerCertVerifier for Keyed {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.verify(end_entity).map(|()| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-impl ClientCertVerifier for Keyed {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        self.verify(end_entity).map(|()| ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }
 
