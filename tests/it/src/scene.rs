@@ -3,7 +3,7 @@
 use anyhow::Result;
 use keepwatch_model::WallTime;
 
-use crate::{Cameras, Node, Site};
+use crate::{Cameras, Network, Node, Site};
 
 /// A site on which cameras are recorded. To be taken apart, so that a test names what it works with.
 #[derive(Debug)]
@@ -31,5 +31,16 @@ impl Scene {
         let node = Node::recording(&site, &cameras)?;
         let from = node.first_label("cam1")?;
         Ok(Self { site, cameras, node, from })
+    }
+
+    /// A camera and a node that listens at `listen`, each at its end of a cable.
+    pub fn start_apart(listen: &str) -> Result<(Network, Self)> {
+        let site = Site::new()?;
+        let network = Network::new(&site)?;
+        let cameras = Cameras::start_in(&site, 1, Network::CAMERA, &network.camera)?;
+        Node::configure(&site, listen, &[("cam1", cameras.url("cam1"))])?;
+        let node = Node::start_in(&site, &network.recorder)?;
+        let from = node.first_label("cam1")?;
+        Ok((network, Self { site, cameras, node, from }))
     }
 }

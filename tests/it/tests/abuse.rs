@@ -6,9 +6,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use keepwatch_it::{
-    Cameras, Http, Network, Node, Program, Received, Site, WebSocket, namespaces, wait_until,
-};
+use keepwatch_it::{Http, Network, Program, Received, Scene, WebSocket, namespaces, wait_until};
 use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
 use serde_json::{Value, json};
 
@@ -23,34 +21,32 @@ fn resident_mib(id: u32) -> u64 {
     line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1_024
 }
 
-/// A node whose memory and whose recording are watched.
-struct Watched {
-    node: Node,
-    cameras: Cameras,
-    from: WallTime,
+/// A scene whose memory and whose recording are guarded.
+struct Guarded {
+    scene: Scene,
     before_mib: u64,
 }
 
-impl Watched {
-    fn new(mut node: Node, cameras: Cameras) -> Self {
-        let from = node.first_label("cam1").unwrap();
+impl Guarded {
+    fn new(mut scene: Scene) -> Self {
         // What is allocated once has been: the first records, a login, a viewer.
-        node.wait_durable("cam1", from.plus(2 * TICKS_PER_SECOND), PATIENCE).unwrap();
-        let before_mib = resident_mib(node.program().id());
-        Self { node, cameras, from, before_mib }
+        scene.node.wait_durable("cam1", scene.from.plus(2 * TICKS_PER_SECOND), PATIENCE).unwrap();
+        let before_mib = resident_mib(scene.node.program().id());
+        Self { scene, before_mib }
     }
 
     fn grown_mib(&mut self) -> u64 {
-        resident_mib(self.node.program().id()).saturating_sub(self.before_mib)
+        resident_mib(self.scene.node.program().id()).saturating_sub(self.before_mib)
     }
 
     /// Checks by the numbers that the camera draws into its frames that every one since the beginning is held.
-    fn assert_whole(self, site: &Site) {
-        let to = self.node.durable_until("cam1").unwrap().unwrap();
-        let lines = self.node.coverage("cam1", Some(Span::new(self.from, to).unwrap())).unwrap();
+    fn assert_whole(self) {
+        let Scene { site, cameras, node, from } = self.scene;
+        let to = node.durable_until("cam1").unwrap().unwrap();
+        let lines = node.coverage("cam1", Some(Span::new(from, to).unwrap())).unwrap();
         assert!(lines.iter().all(|line| line.state == "held"), "{lines:?}");
-        self.node.end().unwrap();
-        assert_eq!(self.cameras.connections("cam1").unwrap().len(), 1, "one session all the time");
+        node.end().unwrap();
+        assert_eq!(cameras.connections("cam1").unwrap().len(), 1, "one session all the time");
         let counted = site.run(["lab", "count-frames", "--data", "data"]).unwrap().success().unwrap();
         let counted: Value = serde_json::from_str(counted.lines().next().unwrap()).unwrap();
         let ranges = counted["frames"]["ranges"].as_array().unwrap();
@@ -153,11 +149,8 @@ fn slow_clients_of_every_kind_cost_little_and_others_are_served() {
         return;
     }
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let network = Network::new(&site).unwrap();
-    let cameras = Cameras::start_in(&site, 1, Network::CAMERA, &network.camera).unwrap();
-    Node::configure(&site, "[::]:8443", &[("cam1", cameras.url("cam1"))]).unwrap();
-    let mut watched = Watched::new(Node::start_in(&site, &network.recorder).unwrap(), cameras);
+    let (network, scene) = Scene::start_apart("[::]:8443").unwrap();
+    let mut guarded = Guarded::new(scene);
 
     // Longer than the patience with headers, 15 s, so that the node ends those and is met by others.
     let seconds = "18";
@@ -169,7 +162,8 @@ fn slow_clients_of_every_kind_cost_little_and_others_are_served() {
     // From another machine more than it may have at a time, 256; from this one less than there may be in all, 1,024.
     let abroad = json!({"silent": 120, "hello": 60, "tls head": 120, "head": 60}).to_string();
     let home = json!({"silent": 200, "head": 200, "body": 150, "tls head": 30}).to_string();
-    let start = |command: Command, name: &str| Program::start(command, site.path().join(name)).unwrap();
+    let start =
+        |command: Command, name: &str| Program::start(command, guarded.scene.site.path().join(name)).unwrap();
     let attackers = [
         start(network.camera.command(&python(SLOW, Network::RECORDER, &[&abroad])), "abroad.log"),
         start(network.recorder.command(&python(SLOW, "127.0.0.1", &[&home])), "home.log"),
@@ -181,7 +175,7 @@ fn slow_clients_of_every_kind_cost_little_and_others_are_served() {
     assert_eq!(witness.line(PATIENCE).unwrap(), "ready");
     let mut grown_mib = 0;
     let seen = wait_until("the end of the attack", PATIENCE, || {
-        grown_mib = grown_mib.max(watched.grown_mib());
+        grown_mib = grown_mib.max(guarded.grown_mib());
         Ok(witness.json(Duration::from_millis(50)).ok())
     })
     .unwrap();
@@ -192,7 +186,7 @@ fn slow_clients_of_every_kind_cost_little_and_others_are_served() {
     assert!(home["ended"].as_u64() > Some(200), "{home}");
     // 836 connections: 40 KiB each for what TLS and HTTP keep of it, and as much again for the allocator.
     assert!(grown_mib < 64, "{grown_mib} MiB more: {abroad} {home}");
-    watched.assert_whole(&site);
+    guarded.assert_whole();
 }
 
 /// A frame of a client (RFC 6455 §5.2), masked with zeros.
@@ -259,18 +253,15 @@ fn open(http: &Http, path: &str) -> WebSocket {
 #[test]
 fn nonsense_over_websockets_ends_them_and_disturbs_nobody() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 1, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    let mut watched = Watched::new(node, cameras);
-    let http = watched.node.http().clone();
+    let mut guarded = Guarded::new(Scene::start(1).unwrap());
+    let http = guarded.scene.node.http().clone();
     let mut viewer = open(&http, "/api/v1/cameras/cam1/live");
     let mut grown_mib = 0;
     for path in ["/api/v1/cameras/cam1/live", "/api/v1/status"] {
         for (what, bytes, ends) in nonsense() {
             let mut socket = open(&http, path);
             socket.send_raw(&bytes, Duration::from_secs(2)).unwrap();
-            grown_mib = grown_mib.max(watched.grown_mib());
+            grown_mib = grown_mib.max(guarded.grown_mib());
             if ends {
                 socket
                     .wait_end(Duration::from_secs(15))
@@ -287,7 +278,7 @@ fn nonsense_over_websockets_ends_them_and_disturbs_nobody() {
             socket
         })
         .collect();
-    grown_mib = grown_mib.max(watched.grown_mib());
+    grown_mib = grown_mib.max(guarded.grown_mib());
     drop(floods);
     // A message has 1 KiB at most, and what is not sent yet of 64 viewers is in the ring that they share.
     assert!(grown_mib < 48, "{grown_mib} MiB more");
@@ -295,7 +286,7 @@ fn nonsense_over_websockets_ends_them_and_disturbs_nobody() {
     // Who was there before misses nothing.
     let mut labels: Vec<WallTime> = Vec::new();
     let end = Instant::now() + PATIENCE;
-    let now = watched.node.durable_until("cam1").unwrap().unwrap();
+    let now = guarded.scene.node.durable_until("cam1").unwrap().unwrap();
     while labels.last().is_none_or(|label| *label < now) {
         assert!(Instant::now() < end, "the viewer gets no further: {labels:?}");
         match viewer.receive(Duration::from_secs(5)).unwrap() {
@@ -307,7 +298,7 @@ fn nonsense_over_websockets_ends_them_and_disturbs_nobody() {
             other => panic!("{other:?}"),
         }
     }
-    watched.assert_whole(&site);
+    guarded.assert_whole();
 }
 
 /// How many log in at a time; more than may wait.
@@ -317,11 +308,8 @@ const GUESSES: usize = 1_000;
 #[test]
 fn a_thousand_guesses_are_slowed_down_bounded_and_do_not_hinder_who_is_logged_in() {
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let cameras = Cameras::start(&site, 1, "127.0.0.1").unwrap();
-    let node = Node::recording(&site, &cameras).unwrap();
-    let mut watched = Watched::new(node, cameras);
-    let http = watched.node.http().clone();
+    let mut guarded = Guarded::new(Scene::start(1).unwrap());
+    let http = guarded.scene.node.http().clone();
     let stranger = http.stranger();
     let mut live = open(&http, "/api/v1/cameras/cam1/live");
 
@@ -351,7 +339,7 @@ fn a_thousand_guesses_are_slowed_down_bounded_and_do_not_hinder_who_is_logged_in
             let asked = Instant::now();
             http.get("/api/v1/cameras").unwrap();
             slowest = slowest.max(asked.elapsed());
-            grown_mib = grown_mib.max(watched.grown_mib());
+            grown_mib = grown_mib.max(guarded.grown_mib());
         }
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for status in guessers.into_iter().flat_map(|guesser| guesser.join().unwrap()) {
@@ -384,6 +372,6 @@ fn a_thousand_guesses_are_slowed_down_bounded_and_do_not_hinder_who_is_logged_in
     let refused =
         audit["items"].as_array().unwrap().iter().filter(|entry| entry["action"] == "login_refused").count();
     assert!((6..=500).contains(&refused), "{refused} refusals: {counts:?}");
-    watched.assert_whole(&site);
-    site.run(["audit", "verify", "--data", "data"]).unwrap().success().unwrap();
+    guarded.assert_whole();
+    guarded.scene.site.run(["audit", "verify", "--data", "data"]).unwrap().success().unwrap();
 }

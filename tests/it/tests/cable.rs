@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use keepwatch_it::{Cameras, Movie, Network, Node, Site, namespaces, wait_until};
+use keepwatch_it::{Cameras, Movie, Scene, namespaces, wait_until};
 use keepwatch_model::{Span, TICKS_PER_SECOND};
 
 use crate::shared;
@@ -16,12 +16,7 @@ fn a_camera_that_loses_its_power_is_hung_up_and_the_gap_is_as_long_as_the_frames
         return;
     }
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let network = Network::new(&site).unwrap();
-    let cameras = Cameras::start_in(&site, 1, Network::CAMERA, &network.camera).unwrap();
-    Node::configure(&site, "127.0.0.1:0", &[("cam1", cameras.url("cam1"))]).unwrap();
-    let node = Node::start_in(&site, &network.recorder).unwrap();
-    let from = node.first_label("cam1").unwrap();
+    let (network, Scene { site, cameras, node, from }) = Scene::start_apart("127.0.0.1:0").unwrap();
     node.wait_durable("cam1", from.plus(3 * TICKS_PER_SECOND), Duration::from_secs(15)).unwrap();
 
     network.cut().unwrap();

@@ -1,6 +1,6 @@
 //! The HTTP server as another machine meets it, by a client that is not ours (Python's, over OpenSSL).
 
-use keepwatch_it::{Cameras, Network, Node, Site, namespaces};
+use keepwatch_it::{Network, Node, Scene, namespaces};
 use serde_json::{Value, json};
 
 use crate::shared;
@@ -41,12 +41,8 @@ fn another_machine_is_served_over_tls_only() {
         return;
     }
     let _machine = shared();
-    let site = Site::new().unwrap();
-    let network = Network::new(&site).unwrap();
-    let cameras = Cameras::start_in(&site, 1, Network::CAMERA, &network.camera).unwrap();
-    let listed = [("cam1", cameras.url("cam1"))];
-    Node::configure(&site, "[::]:8443", &listed).unwrap();
-    let node = Node::start_in(&site, &network.recorder).unwrap();
+    let (network, Scene { site: _site, cameras: _cameras, node, .. }) =
+        Scene::start_apart("[::]:8443").unwrap();
     let told =
         network.camera.run(["python3", "-c", CLIENT, Network::RECORDER, "8443", Node::PASSWORD]).unwrap();
     let told: Value = serde_json::from_str(&told).unwrap();

@@ -3,7 +3,7 @@
 use keepwatch_model::{CameraId, MonoTime, RoleId};
 
 use super::action::{Action, Ended, Told};
-use super::cover::{Cause, Phase, Returning};
+use super::cover::{Cause, Phase};
 use super::event::{Command, Refusal};
 use super::setup::Mode;
 use super::standby::Standby;
@@ -52,7 +52,7 @@ impl Standby {
                 if !repaired {
                     return Err(Refusal::NotRepaired);
                 }
-                cover.phase = Phase::Returning(Returning::Failback);
+                cover.phase = Phase::Returning(Ended::FailedBack);
                 self.give_back(role, out);
             }
             Command::Replace(_) if primary.replacing => return Err(Refusal::UnderWay),
@@ -73,20 +73,19 @@ impl Standby {
             return Err(Refusal::Running);
         }
         primary.take_back();
-        if !primary.watch.health.answers() {
-            return if self.begin(now, role, Cause::Operator, out) { Ok(()) } else { Err(Refusal::Full) };
-        }
         let missing: Vec<CameraId> = (primary.watch.cameras.iter())
             .filter(|(camera, known)| known.is_missing(threshold) && !primary.is_covered(**camera))
             .map(|(camera, _)| *camera)
             .collect();
-        if missing.is_empty() {
+        let answers = primary.watch.health.answers();
+        if answers && missing.is_empty() {
             return Err(Refusal::Normal);
         }
-        if primary.watch.health.failed_since().is_some() {
-            return if self.begin(now, role, Cause::Operator, out) { Ok(()) } else { Err(Refusal::Full) };
-        }
-        let covered = missing.iter().filter(|camera| self.cover_alone(role, **camera, out)).count();
-        if covered == 0 { Err(Refusal::Full) } else { Ok(()) }
+        let covers = if !answers || primary.watch.health.failed_since().is_some() {
+            self.begin(now, role, Cause::Operator, out)
+        } else {
+            missing.iter().filter(|camera| self.cover_alone(role, **camera, out)).count() > 0
+        };
+        if covers { Ok(()) } else { Err(Refusal::Full) }
     }
 }

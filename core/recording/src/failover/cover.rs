@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use keepwatch_model::{CameraId, MonoTime, Span, TICKS_PER_SECOND, WallTime};
 
+use super::action::Ended;
+
 /// What both must hold of a camera before the standby rests: more than two clocks that agree disagree by, and more than a
 /// frame.
 const OVERLAP_TICKS: i64 = TICKS_PER_SECOND;
@@ -35,17 +37,8 @@ pub enum Claim {
 pub(super) enum Phase {
     /// All is covered.
     Running,
-    /// Each camera is covered until the primary's footage overlaps.
-    Returning(Returning),
-}
-
-/// Why a failover is about to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Returning {
-    /// An operator asked for Failback.
-    Failback,
-    /// The role moved to another recorder.
-    Replaced,
+    /// Each camera is covered until the primary's footage overlaps; then it will have ended for this reason.
+    Returning(Ended),
 }
 
 /// A camera that the standby records.

@@ -2,8 +2,8 @@
 
 use keepwatch_model::{Machine, MonoTime, RoleId};
 
-use super::action::Action;
-use super::cover::{Claim, Phase, Returning};
+use super::action::{Action, Ended};
+use super::cover::{Claim, Phase};
 use super::event::{Event, Missed};
 use super::standby::{CLAIM_INTERVAL, Primary, Standby};
 use super::watch::Health;
@@ -72,7 +72,7 @@ impl Machine for Standby {
                 primary.epoch = primary.epoch.max(epoch);
                 primary.watch.begin_anew(now);
                 if let Some(cover) = &mut primary.cover {
-                    cover.phase = Phase::Returning(Returning::Replaced);
+                    cover.phase = Phase::Returning(Ended::Replaced);
                 }
                 out.push(Action::Keep(role));
             }

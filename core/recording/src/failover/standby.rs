@@ -6,7 +6,7 @@ use std::time::Duration;
 use keepwatch_model::{CameraId, MonoTime, RoleId, WallTime};
 
 use super::action::{Action, Ended, Told};
-use super::cover::{Cause, Claim, Cover, Covered, Phase, Returning};
+use super::cover::{Cause, Claim, Cover, Covered, Phase};
 use super::event::{Missed, Report};
 use super::setup::{Capacity, Demand, Mode, Registration, Setup, Version};
 use super::watch::{Camera, Watch};
@@ -36,11 +36,10 @@ pub(super) struct Primary {
 }
 
 impl Primary {
-    fn takes(&self) -> impl Iterator<Item = (CameraId, Demand)> {
+    /// What each camera takes that the standby records.
+    fn takes(&self) -> impl Iterator<Item = Demand> {
         let covered = self.cover.iter().flat_map(|cover| cover.cameras.keys()).chain(self.alone.keys());
-        covered.map(|camera| {
-            (*camera, self.watch.cameras.get(camera).map_or(Demand::default(), |known| known.demand))
-        })
+        covered.map(|camera| self.watch.cameras.get(camera).map_or(Demand::default(), |known| known.demand))
     }
 
     pub(super) fn is_covered(&self, camera: CameraId) -> bool {
@@ -74,6 +73,12 @@ impl Primary {
         if self.left.take().is_some() {
             self.claim_at = None;
         }
+    }
+
+    /// Those of `covered` that the standby need record no more.
+    fn done(&self, covered: &BTreeMap<CameraId, Covered>) -> Vec<CameraId> {
+        let done = covered.iter().filter(|(camera, covered)| self.can_rest(**camera, covered));
+        done.map(|(camera, _)| *camera).collect()
     }
 
     /// Whether the primary's footage and the standby's of a camera have enough in common, by an answer that stands.
@@ -119,7 +124,7 @@ impl Standby {
     /// What can still be recorded beside all that is.
     fn room(&self) -> Capacity {
         let mut room = self.capacity;
-        for (_, demand) in self.primaries.values().flat_map(Primary::takes) {
+        for demand in self.primaries.values().flat_map(Primary::takes) {
             room.cameras = room.cameras.saturating_sub(1);
             room.bits_per_second = room.bits_per_second.saturating_sub(demand.bits_per_second);
         }
@@ -235,12 +240,10 @@ impl Standby {
     pub(super) fn give_back(&mut self, role: RoleId, out: &mut Vec<Action>) -> bool {
         let threshold = self.setup.auto_failover_threshold();
         let Some(primary) = self.primaries.get_mut(&role) else { return false };
-        let Some(Cover { phase: Phase::Returning(why), cameras, .. }) = &primary.cover else { return false };
-        let why = *why;
-        let done: Vec<CameraId> = (cameras.iter())
-            .filter(|(camera, covered)| primary.can_rest(**camera, covered))
-            .map(|(camera, _)| *camera)
-            .collect();
+        let Some(Cover { phase: Phase::Returning(ended), cameras, .. }) = &primary.cover else {
+            return false;
+        };
+        let (ended, done) = (*ended, primary.done(cameras));
         out.extend(done.iter().map(|camera| Action::Rest { role, camera: *camera }));
         let Some(cover) = &mut primary.cover else { return false };
         cover.cameras.retain(|camera, _| !done.contains(camera));
@@ -249,10 +252,6 @@ impl Standby {
         let kept = |camera| known.get(camera).is_some_and(|known| known.is_missing(threshold));
         let all_kept = cover.cameras.len() >= known.len() && !known.is_empty();
         if cover.cameras.keys().all(kept) && !all_kept {
-            let ended = match why {
-                Returning::Failback => Ended::FailedBack,
-                Returning::Replaced => Ended::Replaced,
-            };
             self.end(role, ended, out);
         }
         !done.is_empty()
@@ -272,10 +271,7 @@ impl Standby {
     /// Rests single cameras that the primary records again. Whether any rests.
     fn give_back_alone(&mut self, role: RoleId, out: &mut Vec<Action>) -> bool {
         let Some(primary) = self.primaries.get_mut(&role) else { return false };
-        let done: Vec<CameraId> = (primary.alone.iter())
-            .filter(|(camera, covered)| primary.can_rest(**camera, covered))
-            .map(|(camera, _)| *camera)
-            .collect();
+        let done = primary.done(&primary.alone);
         primary.alone.retain(|camera, _| !done.contains(camera));
         for camera in &done {
             out.extend([
@@ -428,12 +424,12 @@ impl Standby {
     /// Another standby covers the primary: this one rests, and is ready to take over from it.
     pub(super) fn held_by_other(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
+        let cover = primary.cover.take();
+        primary.left = cover.as_ref().map(|cover| cover.cause).or(primary.left);
         if primary.left.is_some() {
             primary.claim_at = Some(now + CLAIM_INTERVAL);
         }
-        let Some(cover) = primary.cover.take() else { return };
-        primary.left = Some(cover.cause);
-        primary.claim_at = Some(now + CLAIM_INTERVAL);
+        let Some(cover) = cover else { return };
         let rests = cover.cameras.keys().map(|camera| Action::Rest { role, camera: *camera });
         out.extend(rests);
         out.extend([Action::Keep(role), Action::Tell(role, Told::LeftToOther)]);
