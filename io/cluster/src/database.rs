@@ -69,6 +69,8 @@ pub struct Database {
 struct Inner {
     table: Table,
     connection: Connection,
+    /// Whether the last write was made is not known: the table is to be read anew.
+    doubtful: bool,
 }
 
 impl Database {
@@ -90,7 +92,7 @@ impl Database {
         }
         let table = read(&connection, clock()).map_err(open)?;
         let table = table.map_err(|what| DatabaseError::Damaged { path: path.clone(), what })?;
-        Ok(Self { path, inner: Arc::new(Mutex::new(Inner { table, connection })), clock })
+        Ok(Self { path, inner: Arc::new(Mutex::new(Inner { table, connection, doubtful: false })), clock })
     }
 
     /// Does `work` where it may block.
@@ -103,9 +105,10 @@ impl Database {
             // The table is changed after the database, in one step: whoever held the lock left both whole.
             let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
             let now = clock();
-            work(&mut inner, now)
+            inner.settle(now)?;
+            Ok(work(&mut inner, now))
         });
-        Box::pin(async move { done.await.map_err(|error| Unavailable(error.to_string())) })
+        Box::pin(async move { done.await.map_err(|error| Unavailable(error.to_string()))? })
     }
 }
 
@@ -116,6 +119,16 @@ impl fmt::Debug for Database {
 }
 
 impl Inner {
+    /// Reads the table anew, when it may lack what the database holds.
+    fn settle(&mut self, now: MonoTime) -> Result<(), Unavailable> {
+        if self.doubtful {
+            let table = read(&self.connection, now).map_err(|error| Unavailable(error.to_string()))?;
+            self.table = table.map_err(|what| Unavailable(what.to_owned()))?;
+            self.doubtful = false;
+        }
+        Ok(())
+    }
+
     /// Writes a role, then takes it up.
     fn put(&mut self, role: RoleId, is: Role) -> Result<(), Unavailable> {
         // That a lease goes on is nothing that a restart needs to know: it has its whole time then.
@@ -127,12 +140,12 @@ impl Inner {
                 None => (None, None),
             };
             let epoch = is.epoch.cast_signed();
-            self.connection
-                .execute(
-                    "INSERT OR REPLACE INTO roles VALUES (?1, ?2, ?3, ?4)",
-                    params![role.0, epoch, holder, ttl_ms],
-                )
-                .map_err(|error| Unavailable(error.to_string()))?;
+            let written = self.connection.execute(
+                "INSERT OR REPLACE INTO roles VALUES (?1, ?2, ?3, ?4)",
+                params![role.0, epoch, holder, ttl_ms],
+            );
+            self.doubtful = written.is_err();
+            written.map_err(|error| Unavailable(error.to_string()))?;
         }
         self.table.put(role, is);
         Ok(())
@@ -145,7 +158,9 @@ impl Inner {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unavailable)?;
         write(&transaction, &change, revision).map_err(unavailable)?;
-        transaction.commit().map_err(|error| CommitError::Unknown(error.to_string()))?;
+        let committed = transaction.commit();
+        self.doubtful = committed.is_err();
+        committed.map_err(|error| CommitError::Unknown(error.to_string()))?;
         Ok(self.table.apply(change))
     }
 }
@@ -253,4 +268,24 @@ fn write(transaction: &Transaction<'_>, change: &Change, revision: u64) -> rusql
         };
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_write_that_is_in_doubt_the_database_is_right() {
+        let data = tempfile::tempdir().unwrap();
+        let database = Database::open(data.path()).unwrap();
+        let mut other = Connection::open(data.path().join(DATABASE_FILE)).unwrap();
+        let transaction = other.transaction().unwrap();
+        let change = Change { put: vec![("name".to_owned(), Some(b"value".to_vec()))], ..Change::default() };
+        write(&transaction, &change, 1).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(database.entry("name").await.unwrap(), None);
+        database.inner.lock().unwrap().doubtful = true;
+        assert_eq!(database.entry("name").await.unwrap().unwrap().value, b"value");
+        assert!(!database.inner.lock().unwrap().doubtful);
+    }
 }
