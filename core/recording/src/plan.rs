@@ -73,6 +73,31 @@ pub struct Site {
     pub switches: Vec<PoeSwitch>,
 }
 
+/// What a line carries when nothing is said.
+const LINE_RATE_USUAL: u64 = 1_000_000_000;
+
+impl Default for Site {
+    fn default() -> Self {
+        Self {
+            line_bits_per_second: LINE_RATE_USUAL,
+            recorders: Vec::new(),
+            standby: None,
+            switches: Vec::new(),
+        }
+    }
+}
+
+/// A device of the site at the backbone switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// Cameras whose streams go over its lines.
+    pub cameras: u64,
+    /// Its lines.
+    pub lines: Lines,
+}
+
 /// Lines from a device to the backbone switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lines {
@@ -131,6 +156,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// All that has lines to the backbone switch of `site`, which was planned: recorders, standby, switches.
+    pub fn devices<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = Device<'a>> {
+        let recorders = site.recorders.iter().zip(&self.recorders);
+        let standby = site.standby.iter().zip(&self.standby);
+        let switches = site.switches.iter().zip(&self.switches);
+        (recorders.map(|(of, planned)| (&of.name, of.cameras, planned.lines)))
+            .chain(standby.map(|(of, planned)| (&of.name, planned.cameras, planned.lines)))
+            .chain(switches.map(|(of, lines)| (&of.name, of.cameras, *lines)))
+            .map(|(name, cameras, lines)| Device { name, cameras, lines })
+    }
+
     /// Computes what `site` needs.
     pub fn of(site: &Site) -> Self {
         let line = site.line_bits_per_second.max(1);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use keepwatch_recording::plan::{Lines, Plan};
+use keepwatch_recording::plan::{Device, Lines, Plan};
 
 use super::site::SiteFile;
 use crate::config::{Address, InterfaceTable};
@@ -24,11 +24,9 @@ pub(super) fn of_node(interfaces: &[InterfaceTable]) -> String {
 
 /// The files of every recorder of a site.
 pub(super) fn of_site(file: &SiteFile, plan: &Plan) -> String {
-    let recorders =
-        file.site.recorders.iter().zip(&plan.recorders).map(|(of, planned)| (&of.name, planned.lines));
-    let standby = file.site.standby.iter().zip(&plan.standby).map(|(of, planned)| (&of.name, planned.lines));
     let mut text = String::new();
-    for ((name, lines), links) in recorders.chain(standby).zip(&file.interfaces) {
+    // Switches are no nodes, and no links are named for them.
+    for (Device { name, lines, .. }, links) in plan.devices(&file.site).zip(&file.interfaces) {
         let _ = writeln!(text, "Linux, systemd-networkd: files for /etc/systemd/network of {name}");
         let links = named(links, lines);
         let links: Vec<&str> = links.iter().map(String::as_str).collect();

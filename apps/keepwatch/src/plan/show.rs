@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use keepwatch_recorder::config::units::{show_bytes, show_duration, show_rate};
-use keepwatch_recording::plan::{CAMERAS_PER_LINE, Lines, Plan};
+use keepwatch_recording::plan::{CAMERAS_PER_LINE, Device, Plan};
 
 use super::site::SiteFile;
 
@@ -19,25 +19,16 @@ pub(super) fn needs(file: &SiteFile, plan: &Plan) -> String {
     let line = show_rate(site.line_bits_per_second);
     let _ = writeln!(text, "\nLines to it, of {line} each\n");
     let mut rows = vec![["device", "cameras", "rate", "lines", "bonding"].map(str::to_owned)];
-    let mut row = |name: &str, cameras: u64, lines: Lines| {
+    rows.extend(plan.devices(site).map(|Device { name, cameras, lines }| {
         let bonding = if lines.bundled() { "mode 4 (LACP)" } else { "-" };
-        rows.push([
+        [
             name.to_owned(),
             cameras.to_string(),
             show_rate(lines.bits_per_second),
             lines.count.to_string(),
             bonding.to_owned(),
-        ]);
-    };
-    for (recorder, planned) in site.recorders.iter().zip(&plan.recorders) {
-        row(&recorder.name, recorder.cameras, planned.lines);
-    }
-    if let (Some(standby), Some(planned)) = (&site.standby, &plan.standby) {
-        row(&standby.name, planned.cameras, planned.lines);
-    }
-    for (switch, lines) in site.switches.iter().zip(&plan.switches) {
-        row(&switch.name, switch.cameras, *lines);
-    }
+        ]
+    }));
     text.push_str(&table(&rows));
     let _ = writeln!(
         text,

@@ -16,8 +16,6 @@ const CAMERAS_MAX: u64 = 100_000;
 const CAMERA_RATE_USUAL: u64 = 4_000_000;
 /// Fastest camera that is believed.
 const CAMERA_RATE_MAX: u64 = 10_000_000_000;
-/// What a line carries when nothing is said.
-const LINE_RATE_USUAL: u64 = 1_000_000_000;
 /// Most entries of one kind.
 const ENTRIES_MAX: usize = 1_000;
 
@@ -25,32 +23,9 @@ const ENTRIES_MAX: usize = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct SiteFile {
     /// What is planned.
-    pub(super) site: SitePlanned,
+    pub(super) site: Site,
     /// Of each recorder, and last of the standby: the interfaces of its lines; empty when that is not said.
     pub(super) interfaces: Vec<Vec<String>>,
-}
-
-/// A site that may be empty.
-#[derive(Clone, Debug)]
-pub(super) struct SitePlanned(Site);
-
-impl std::ops::Deref for SitePlanned {
-    type Target = Site;
-
-    fn deref(&self) -> &Site {
-        &self.0
-    }
-}
-
-impl Default for SitePlanned {
-    fn default() -> Self {
-        Self(Site {
-            line_bits_per_second: LINE_RATE_USUAL,
-            recorders: Vec::new(),
-            standby: None,
-            switches: Vec::new(),
-        })
-    }
 }
 
 /// Whether the file is one of a site: a node has no such tables.
@@ -65,7 +40,7 @@ pub(super) fn read(text: &str) -> (SiteFile, Report) {
 
 fn of_root(report: &mut Report, mut root: Table<'_, '_>) -> SiteFile {
     let mut file = SiteFile::default();
-    let site = &mut file.site.0;
+    let site = &mut file.site;
     let mut usual_rate = CAMERA_RATE_USUAL;
     if let Some(mut table) = root.table(report, "site", "[site]") {
         if let Some(rate) = table.parsed(report, "line", |text| rate(text, u64::MAX)) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
-use keepwatch_recording::plan::{Lines, Plan};
+use keepwatch_recording::plan::{Device, Plan};
 
 use super::show::table;
 use super::site::SiteFile;
@@ -24,17 +24,13 @@ pub(super) struct Bundle {
 
 /// All that is to be bundled, on ports one after the other.
 pub(super) fn bundles(file: &SiteFile, plan: &Plan) -> Vec<Bundle> {
-    let site = &file.site;
-    let recorders = site.recorders.iter().zip(&plan.recorders).map(|(of, planned)| (&of.name, planned.lines));
-    let standby = site.standby.iter().zip(&plan.standby).map(|(of, planned)| (&of.name, planned.lines));
-    let switches = site.switches.iter().zip(&plan.switches).map(|(of, lines)| (&of.name, *lines));
     let mut next = 1;
-    let bundled = recorders.chain(standby).chain(switches).filter(|(_, lines): &(_, Lines)| lines.bundled());
+    let bundled = plan.devices(&file.site).filter(|device| device.lines.bundled());
     bundled
-        .map(|(device, lines)| {
+        .map(|Device { name, lines, .. }| {
             let ports = next..=next + lines.count - 1;
             next += lines.count;
-            Bundle { device: device.clone(), ports }
+            Bundle { device: name.to_owned(), ports }
         })
         .collect()
 }
