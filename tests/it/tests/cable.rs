@@ -16,7 +16,7 @@ fn a_camera_that_loses_its_power_is_hung_up_and_the_gap_is_as_long_as_the_frames
         return;
     }
     let _machine = shared();
-    let (network, Scene { site, cameras, node, from }) = Scene::start_apart("127.0.0.1:0").unwrap();
+    let (network, Scene { site, cameras: _cameras, node, from }) = Scene::start_apart("127.0.0.1:0").unwrap();
     node.wait_durable("cam1", from.plus(3 * TICKS_PER_SECOND), Duration::from_secs(15)).unwrap();
 
     network.cut().unwrap();
