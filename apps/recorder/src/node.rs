@@ -3,7 +3,9 @@
 mod books;
 mod difference;
 mod edit;
+mod guests;
 mod ledgers;
+mod open;
 mod signing;
 
 use std::collections::BTreeMap;
@@ -12,13 +14,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use keepwatch_media::fingerprint::Fingerprint;
 use keepwatch_model::{CameraId, EventCode, GapReason, Span, StreamId, Subject, WallTime};
 use keepwatch_recording::ledger::Ledger;
-use keepwatch_store::{DiskState, EventLog, Recovery, Store, StoreConfig, StoreError};
+use keepwatch_store::{DiskState, EventLog, Recovery, Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::books::{enter_ledgers, keep_books, settle};
+pub(crate) use self::books::settle;
+use self::books::{enter_ledgers, keep_books};
 use self::difference::{all_cameras, list, needs_restart};
 pub(crate) use self::edit::Configured;
+use self::open::open;
 use self::signing::Signing;
 use crate::api::Feed;
 use crate::bookkeeper::Bookkeeper;
@@ -26,8 +30,8 @@ use crate::camera::{CameraState, CameraTask, Context, Ending, Registry};
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
-use crate::events::Events;
 use crate::export::EXPORTS_MAX;
+use crate::guests::Guests;
 use crate::jobs::Jobs;
 use crate::picture::Desk;
 use crate::scan::Scans;
@@ -64,6 +68,12 @@ pub enum NodeError {
         /// The database of the settings.
         database: std::path::PathBuf,
     },
+    /// Cameras of the configuration file have the ids of guests.
+    #[error(
+        "this standby records cameras of other recorders as {}; rename those of the configuration file",
+        list(.0)
+    )]
+    CameraOfGuest(Vec<CameraId>),
     /// Reading the store, or applying a changed configuration, was interrupted.
     #[error("opening the store or changing the cameras was interrupted")]
     Interrupted,
@@ -110,6 +120,8 @@ struct Inner {
     book: Arc<Book>,
     /// Running cameras; the lock is held while one is started or ended, so that changes come one after another.
     tasks: tokio::sync::Mutex<BTreeMap<CameraId, CameraTask>>,
+    /// Cameras of other recorders.
+    guests: Guests,
     housekeeping: Mutex<Option<(watch::Sender<bool>, JoinHandle<()>)>>,
     exports: Arc<Semaphore>,
     reads: Arc<Semaphore>,
@@ -161,6 +173,7 @@ impl Node {
                 book: Arc::new(book),
                 config: Mutex::new(RecorderConfig { cameras: Vec::new(), ..config.clone() }),
                 tasks: tokio::sync::Mutex::default(),
+                guests: Guests::default(),
                 housekeeping: Mutex::new(None),
                 exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
                 reads,
@@ -181,6 +194,7 @@ impl Node {
             move || node.open_signing_key()
         }));
         let alive = node.inner.context.store.last_heartbeat()?;
+        let _ = node.inner.guests.alive.set(alive);
         let edited = (*node.inner.book.edited()).clone();
         node.tell_settings(None, &edited);
         node.inner.book.set(Edited::default());
@@ -249,6 +263,7 @@ impl Node {
             .into_values()
             .map(|task| tokio::spawn(task.stop(Ending::Missing(GapReason::RecorderDown))))
             .collect();
+        self.end_guests().await;
         for end in ends {
             let _ = end.await;
         }
@@ -517,6 +532,7 @@ impl Node {
             ..old
         };
         inner.book.set(edited);
+        inner.refresh_guests();
         inner.tell_access();
         let learning = Arc::clone(inner);
         // Nobody waits for it: what is not known yet is told so.
@@ -534,7 +550,7 @@ impl Node {
             return Ok(BTreeMap::new());
         }
         let inner = Arc::clone(&self.inner);
-        let ledgers = tokio::task::spawn_blocking(move || ledgers::read(&inner, &cameras, alive));
+        let ledgers = tokio::task::spawn_blocking(move || ledgers::read(&inner, &cameras, alive, None));
         Ok(ledgers.await.map_err(|_| NodeError::Interrupted)??)
     }
 }
@@ -558,7 +574,8 @@ impl Inner {
     fn tell_access(&self) {
         let edited = self.book.edited();
         let config = self.config();
-        let cameras = config.cameras.iter().chain(&edited.cameras).map(|camera| camera.id).collect();
+        let own = config.cameras.iter().chain(&edited.cameras).map(|camera| camera.id);
+        let cameras = own.chain(self.guests.locals()).collect();
         self.access.send_replace(Arc::new(Access::new(config.rtsp.users.clone(), cameras)));
     }
 
@@ -569,30 +586,6 @@ impl Inner {
     fn config(&self) -> std::sync::MutexGuard<'_, RecorderConfig> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-type OpenedStore = (Store, Recovery, Arc<Events>, Arc<Bookkeeper>, Book);
-
-fn open(config: &RecorderConfig, clock: Clock, cameras: Arc<Registry>) -> Result<OpenedStore, NodeError> {
-    std::fs::create_dir_all(&config.data)
-        .map_err(|source| NodeError::Data { path: config.data.clone(), source })?;
-    let book = Book::open(config.data.clone());
-    // Before the store is opened, so that a node that will not run leaves everything as it was.
-    edit::check(config, &book.edited())?;
-    let events = Arc::new(Events::new(EventLog::open(&config.data)?));
-    let bookkeeper = Arc::new(Bookkeeper::new(clock, cameras, Arc::clone(&events)));
-    let disks = config
-        .disks
-        .iter()
-        .map(|disk| keepwatch_store::DiskConfig {
-            adopt_foreign: disk.take_over,
-            ..keepwatch_store::DiskConfig::new(&disk.path, disk.size_bytes)
-        })
-        .collect();
-    let store_config =
-        StoreConfig { buffer_bytes_max: config.buffer_bytes_max, ..StoreConfig::new(&config.data, disks) };
-    let (store, recovery) = Store::open(store_config, Arc::clone(&bookkeeper) as _)?;
-    Ok((store, recovery, events, bookkeeper, book))
 }
 
 #[cfg(test)]

@@ -18,8 +18,7 @@ use std::time::Duration;
 
 use keepwatch_media::depacketize::Sample;
 use keepwatch_model::{
-    CodecKind, EventCode, GapReason, MonoTime, Origin, Span, State, StreamId, TICKS_PER_SECOND, TrackConfig,
-    WallTime,
+    CodecKind, EventCode, GapReason, MonoTime, Span, State, StreamId, TICKS_PER_SECOND, TrackConfig, WallTime,
 };
 use keepwatch_recording::cadence::{Before, Cadence};
 use keepwatch_recording::pace::{PAUSE_TICKS_MAX, Pace};
@@ -471,6 +470,7 @@ impl<'a> Gather<'a> {
                 *place = label.unwrap_or_default();
             }
         }
+        let provenance = self.stream.provenance();
         let meta = RecordMeta {
             run: run.id,
             run_start: run.label_until.is_none(),
@@ -481,9 +481,9 @@ impl<'a> Gather<'a> {
             tracks: Arc::clone(&run.configs),
             gap_before,
             lost_packets: std::mem::take(&mut run.record_lost_packets),
-            origin: Origin::Primary,
+            origin: provenance.origin,
             recorder: None,
-            replaces: None,
+            replaces: provenance.replaces,
         };
         run.label_until = Some(to);
         run.continuation = true;

@@ -51,6 +51,8 @@ pub(crate) struct Glance {
     since: Option<MonoTime>,
     key: Option<KeyPicture>,
     until: MonoTime,
+    /// One picture is enough, whatever it is.
+    brief: bool,
 }
 
 /// A track as far as it was seen.
@@ -68,7 +70,13 @@ impl Glance {
             let seen = Seen { config: config.clone(), samples: 0, times: None };
             Ok::<_, ConfigError>((Depacketizer::new(config)?, seen))
         };
-        Ok(Self { tracks: tracks.iter().map(seen).collect::<Result<_, _>>()?, since: None, key: None, until })
+        let tracks = tracks.iter().map(seen).collect::<Result<_, _>>()?;
+        Ok(Self { tracks, since: None, key: None, until, brief: false })
+    }
+
+    /// The same, and over with the first picture.
+    pub(crate) fn brief(self) -> Self {
+        Self { brief: true, ..self }
     }
 
     /// What was seen.
@@ -87,7 +95,7 @@ impl Glance {
     fn is_done(&self, now: MonoTime) -> bool {
         let counted = self.since.is_some_and(|since| now.since(since) >= COUNTED_FOR)
             || self.tracks.iter().any(|(_, seen)| seen.config.kind.is_video() && seen.samples >= COUNTED_MAX);
-        now >= self.until || (self.key.is_some() && counted)
+        now >= self.until || (self.key.is_some() && counted) || (self.brief && self.since.is_some())
     }
 }
 

@@ -78,6 +78,14 @@ pub(crate) async fn probe(config: &CameraConfig, clock: Clock) -> Result<Probed,
     Ok(Probed { streams, snapshot: locator.snapshot(config) })
 }
 
+/// Whether a picture of the main stream comes. Takes 16 s at most, mostly less than one.
+pub(crate) async fn receives(config: &CameraConfig, clock: Clock) -> bool {
+    let locator = Locator::default();
+    let opening = open_stream(config, &locator, StreamId::MAIN, clock);
+    let Ok(Ok(opened)) = tokio::time::timeout(BEGIN_MAX, opening).await else { return false };
+    watch(Opened { glance: opened.glance.brief(), ..opened }, clock).await.is_ok()
+}
+
 async fn open_streams(config: &CameraConfig, locator: &Locator, clock: Clock) -> Result<Vec<Opened>, String> {
     let mut streams = vec![open_stream(config, locator, StreamId::MAIN, clock).await.map_err(words)?];
     if config.source.has_sub() {

@@ -20,18 +20,32 @@ pub(crate) struct CameraTask {
     listener: Option<Listener>,
 }
 
+/// Where the streams of a camera left off, for a task that goes on there; empty for one that begins behind what is held.
+#[derive(Default)]
+pub(crate) struct Outputs {
+    main: Option<Output>,
+    sub: Option<Output>,
+}
+
 impl CameraTask {
     /// Starts the streams that `camera` is to record.
     pub(crate) fn start(context: &Context, camera: &Arc<CameraState>) -> Self {
-        let main = StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(camera.main()), None);
-        Self { main, sub: start_sub(context, camera, None), listener: start_listener(context, camera) }
+        Self::resume(context, camera, Outputs::default())
     }
 
-    /// Ends all of it; what it has received is queued for the disk when this returns.
-    pub(crate) async fn stop(self, ending: Ending) {
+    /// The same, from where a task left off a moment ago: what that queued is not all held yet.
+    pub(crate) fn resume(context: &Context, camera: &Arc<CameraState>, outputs: Outputs) -> Self {
+        let Outputs { main, sub } = outputs;
+        let main = StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(camera.main()), main);
+        Self { main, sub: start_sub(context, camera, sub), listener: start_listener(context, camera) }
+    }
+
+    /// Ends all of it; what it has received is queued for the disk when this returns. Returns where it left off.
+    pub(crate) async fn stop(self, ending: Ending) -> Outputs {
         let sub = async {
-            if let Some(sub) = self.sub {
-                sub.stop(ending).await;
+            match self.sub {
+                Some(sub) => sub.stop(ending).await,
+                None => None,
             }
         };
         let listener = async {
@@ -39,7 +53,8 @@ impl CameraTask {
                 listener.stop().await;
             }
         };
-        let _ = tokio::join!(self.main.stop(ending), sub, listener);
+        let (main, sub, ()) = tokio::join!(self.main.stop(ending), sub, listener);
+        Outputs { main, sub }
     }
 
     /// Goes on under a changed configuration, which `camera` already has; what does not concern a stream leaves it

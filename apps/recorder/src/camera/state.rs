@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use keepwatch_model::{CameraId, StreamId, WallTime};
+use keepwatch_model::{CameraId, RoleId, StreamId, WallTime};
 use keepwatch_recording::ledger::Ledger;
 use keepwatch_recording::offset::OffsetWatch;
 
 use super::context::Context;
+use super::guest::GuestOf;
 use super::listen::Listening;
 use super::locate::Locator;
 use super::snapshot::{Snapshot, Snapshots};
@@ -28,6 +29,8 @@ pub struct CameraState {
     /// Its id.
     pub id: CameraId,
     config: RwLock<Arc<CameraConfig>>,
+    /// The recorder that it belongs to; `None` for this one.
+    guest: Option<GuestOf>,
     main: Arc<StreamState>,
     /// Where its streams are, if it says so itself.
     locator: Locator,
@@ -39,15 +42,27 @@ pub struct CameraState {
 
 impl CameraState {
     pub(crate) fn new(config: CameraConfig, main: Ledger, now: WallTime) -> Self {
+        Self::of(None, config, main, now)
+    }
+
+    /// A camera of another recorder, or of this one.
+    pub(crate) fn of(guest: Option<GuestOf>, config: CameraConfig, main: Ledger, now: WallTime) -> Self {
+        let stream = StreamState::new(config.id, StreamId::MAIN, main, now).standing_in(guest.clone());
         Self {
             id: config.id,
-            main: Arc::new(StreamState::new(config.id, StreamId::MAIN, main, now)),
+            guest,
+            main: Arc::new(stream),
             locator: Locator::default(),
             snapshots: Snapshots::default(),
             device: Mutex::default(),
             sub: OnceLock::new(),
             config: RwLock::new(Arc::new(config)),
         }
+    }
+
+    /// The recorder in whose place it is recorded, and its id there; `None` for a camera of this recorder.
+    pub fn guest_of(&self) -> Option<(RoleId, CameraId)> {
+        self.guest.as_ref().map(|guest| (guest.role, guest.camera))
     }
 
     /// Its configuration as it is at the moment.
@@ -137,7 +152,10 @@ impl CameraState {
 
     /// Its sub stream, with this ledger if it is not known yet.
     pub(crate) fn take_up_sub(&self, ledger: Ledger, now: WallTime) -> &Arc<StreamState> {
-        self.sub.get_or_init(|| Arc::new(StreamState::new(self.id, StreamId::SUB, ledger, now)))
+        self.sub.get_or_init(|| {
+            let stream = StreamState::new(self.id, StreamId::SUB, ledger, now);
+            Arc::new(stream.standing_in(self.guest.clone()))
+        })
     }
 }
 

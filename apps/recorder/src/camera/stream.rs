@@ -13,6 +13,8 @@ use keepwatch_recording::watermark::{Piece, Watermark};
 use keepwatch_store::{Commit, Loss};
 use tokio::sync::Notify;
 
+use super::guest::{GuestOf, Provenance};
+use super::stretch::Stretch;
 use crate::config::Fingerprint;
 use crate::serve::Hub;
 
@@ -38,11 +40,15 @@ pub struct StreamState {
     pub camera: CameraId,
     /// Which one.
     pub id: StreamId,
+    /// `None` for a camera of this recorder.
+    guest: Option<GuestOf>,
     ledger: Mutex<Ledger>,
     watermark: Mutex<Watermark>,
     status: Mutex<Status>,
     /// Monotonic nanoseconds of the last commit to disk; 0 before the first.
     durable_at_ns: AtomicU64,
+    /// The newest footage that became durable without a hole; `None` before the first.
+    stretch: Mutex<Option<Stretch>>,
     /// Records queued and neither durable nor lost.
     pending: AtomicU32,
     counters: Counters,
@@ -110,6 +116,7 @@ impl StreamState {
         Self {
             camera,
             id,
+            guest: None,
             ledger: Mutex::new(ledger),
             watermark: Mutex::default(),
             status: Mutex::new(Status {
@@ -121,12 +128,29 @@ impl StreamState {
                 offset_watch: OffsetWatch::default(),
             }),
             durable_at_ns: AtomicU64::new(0),
+            stretch: Mutex::default(),
             pending: AtomicU32::new(0),
             counters: Counters::default(),
             progress: Notify::new(),
             notices: Mutex::default(),
             hub: Arc::default(),
         }
+    }
+
+    /// The same, of a guest.
+    pub(crate) fn standing_in(self, guest: Option<GuestOf>) -> Self {
+        Self { guest, ..self }
+    }
+
+    /// Who records it, as it stands in its records.
+    pub(crate) fn provenance(&self) -> Provenance {
+        Provenance::of(self.guest.as_ref())
+    }
+
+    /// The newest footage that became durable without a hole since the recorder started: in the camera's time, or by label
+    /// where the camera tells none. `None` before the first record.
+    pub fn durable_span(&self) -> Option<Span> {
+        self.stretch.lock().unwrap_or_else(PoisonError::into_inner).map(Stretch::span)
     }
 
     /// Where it is shown.
@@ -253,6 +277,15 @@ impl StreamState {
         });
         let held = State::Held { origin: info.origin, recorder: info.recorder, replaces: info.replaces };
         self.ledger().held(info.label, held);
+        let until = {
+            let mut stretch = self.stretch.lock().unwrap_or_else(PoisonError::into_inner);
+            let grown = Stretch::grown(*stretch, info);
+            *stretch = Some(grown);
+            grown.span().to
+        };
+        if let (Some(guest), StreamId::MAIN) = (&self.guest, self.id) {
+            guest.news.durable((guest.role, guest.camera), until);
+        }
         self.durable_at_ns.store(now.as_nanos().max(1), Ordering::Relaxed);
         self.counters.durable_bytes.fetch_add(u64::from(info.media_bytes), Ordering::Relaxed);
         self.settled();

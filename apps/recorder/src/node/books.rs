@@ -20,7 +20,7 @@ const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Waits until what the ended tasks of `streams` queued is on disk or lost. A disk that hangs must not hold up more;
 /// what it has not taken is found missing at the next start.
-pub(super) async fn settle(streams: &[Arc<StreamState>]) {
+pub(crate) async fn settle(streams: &[Arc<StreamState>]) {
     let settled = async {
         for stream in streams {
             while stream.pending() > 0 {

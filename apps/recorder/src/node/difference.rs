@@ -18,7 +18,7 @@ pub(super) fn list(ids: &[CameraId]) -> String {
 }
 
 /// A camera's configuration with the recorder's retention where it has none of its own.
-fn effective(camera: &CameraConfig, config: &RecorderConfig) -> CameraConfig {
+pub(super) fn effective(camera: &CameraConfig, config: &RecorderConfig) -> CameraConfig {
     CameraConfig { retention: camera.retention.or(config.retention), ..camera.clone() }
 }
 

@@ -163,8 +163,13 @@ impl Node {
         let config = self.inner.config().clone();
         let (written, step, by) = {
             let (book, file, at) = (Arc::clone(&book), ids(&config.cameras), self.clock().wall());
+            let guests = self.inner.guests.locals();
             let work = move || {
                 let step = act(&book, &file)?;
+                if let Some(camera) = step.document.cameras.iter().find(|camera| guests.contains(&camera.id))
+                {
+                    return Err(EditError::Taken(camera.id));
+                }
                 let written = book.write(&step, &by, at)?;
                 Ok::<_, EditError>((written, step, by))
             };
@@ -187,6 +192,7 @@ impl Node {
         let read = tokio::task::spawn_blocking(move || book.read()).await;
         let edited = read.map_err(|_| NodeError::Interrupted)?;
         check(config, &edited)?;
+        self.check_guests(config)?;
         self.tell_settings(Some(&before), &edited);
         Ok(edited)
     }
