@@ -1,6 +1,6 @@
 //! What a standby asks of its shell.
 
-use keepwatch_model::{CameraId, RoleId};
+use keepwatch_model::{CameraId, RoleId, Span, WallTime};
 
 use super::cover::{Cause, Claim};
 use super::event::Missed;
@@ -38,6 +38,26 @@ pub enum Action {
         role: RoleId,
         /// Which.
         camera: CameraId,
+    },
+    /// The primary lost footage of this camera that it will not have again: bring to disk what the pre-buffer has of `span`, in
+    /// camera time. Nothing, where there is no pre-buffer.
+    Save {
+        /// Whose.
+        role: RoleId,
+        /// Which.
+        camera: CameraId,
+        /// What the primary does not hold.
+        span: Span,
+    },
+    /// The primary holds this camera's footage up to `until`, in camera time, and what it lacks before was saved: the pre-buffer
+    /// needs it no more.
+    Trim {
+        /// Whose.
+        role: RoleId,
+        /// Which.
+        camera: CameraId,
+        /// Camera time.
+        until: WallTime,
     },
     /// Ask the coordination for the cover of a primary. Recording does not wait for the answer.
     Claim(RoleId),

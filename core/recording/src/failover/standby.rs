@@ -43,8 +43,7 @@ impl Primary {
     }
 
     pub(super) fn is_covered(&self, camera: CameraId) -> bool {
-        self.alone.contains_key(&camera)
-            || self.cover.as_ref().is_some_and(|cover| cover.cameras.contains_key(&camera))
+        is_covered(self.cover.as_ref(), &self.alone, camera)
     }
 
     /// Its cameras that the standby does not record.
@@ -87,6 +86,10 @@ impl Primary {
         let heard = self.watch.health.answers();
         heard && (!known.is_wanted() || known.held().is_some_and(|held| covered.overlaps(held)))
     }
+}
+
+fn is_covered(cover: Option<&Cover>, alone: &BTreeMap<CameraId, Covered>, camera: CameraId) -> bool {
+    alone.contains_key(&camera) || cover.is_some_and(|cover| cover.cameras.contains_key(&camera))
 }
 
 /// A standby and its primaries.
@@ -311,9 +314,15 @@ impl Standby {
             primary.waits = false;
         }
         for (camera, known) in &mut primary.watch.cameras {
+            let camera = *camera;
             if known.take_try(now, threshold) {
-                out.push(Action::Try { role, camera: *camera });
+                out.push(Action::Try { role, camera });
             }
+            // What is covered is on disk here, and its pre-buffer is empty.
+            let covered = is_covered(primary.cover.as_ref(), &primary.alone, camera);
+            let Some((lacks, until)) = known.settle().filter(|_| !covered) else { continue };
+            out.extend(lacks.map(|span| Action::Save { role, camera, span }));
+            out.push(Action::Trim { role, camera, until });
         }
         self.look(now, role, out);
         self.end_of_false_alarm(role, threshold, out);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keepwatch_model::{CameraId, GapReason, Machine, MonoTime, RoleId, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{CameraId, GapReason, Machine, MonoTime, RoleId, Span, TICKS_PER_SECOND, WallTime};
 use proptest::prelude::*;
 
 use super::*;
@@ -75,6 +75,10 @@ struct Site {
     reports: BTreeMap<RoleId, Report>,
     /// What rested, and whether the primary's footage overlapped by its last report.
     rests: Vec<(RoleId, CameraId, bool)>,
+    /// What of the pre-buffer was brought to disk.
+    saves: Vec<(RoleId, CameraId, Span)>,
+    /// Up to where each pre-buffer was trimmed.
+    trimmed: BTreeMap<(RoleId, CameraId), WallTime>,
 }
 
 impl Site {
@@ -97,6 +101,8 @@ impl Site {
             backups: 0,
             reports: BTreeMap::new(),
             rests: Vec::new(),
+            saves: Vec::new(),
+            trimmed: BTreeMap::new(),
         };
         for number in 0..primaries {
             let all = (0..cameras).map(camera);
@@ -200,6 +206,12 @@ impl Site {
                     self.kept.insert(role);
                 }
                 Action::BackUp(_) => self.backups += 1,
+                Action::Save { role, camera, span } => self.saves.push((role, camera, span)),
+                Action::Trim { role, camera, until } => {
+                    assert!(!self.recording.contains(&(role, camera)), "what is recorded has no pre-buffer");
+                    let trimmed = self.trimmed.insert((role, camera), until);
+                    assert!(trimmed.is_none_or(|before| before < until), "{camera} is trimmed backwards");
+                }
                 Action::Release(_) => {}
             }
         }
@@ -318,6 +330,40 @@ fn what_comes_of_an_earlier_check_is_no_answer() {
     let report = site.recorders[&role(0)].report(site.now);
     site.event(Event::Answered { role: role(0), check: 1, report });
     assert!(matches!(site.view(0).health, Health::Missed { misses: 2, .. }));
+}
+
+/// It is back before the threshold: no failover ran, and what it lost is in the pre-buffer alone.
+#[test]
+fn what_a_short_failure_cost_is_saved_before_the_pre_buffer_is_trimmed() {
+    let mut site = Site::new(1, 2);
+    let held = site.trimmed[&(role(0), camera(0))];
+    assert_eq!(held, camera_time(site.now));
+    site.kill(0);
+    site.run(2 * SECOND);
+    // It answers a second before it records again.
+    site.primary(0).answers = true;
+    site.run(SECOND);
+    assert_eq!((site.trimmed[&(role(0), camera(0))], site.saves.len()), (held, 0));
+    site.repair(0);
+    let lacks = Span::new(held, camera_time(site.now)).unwrap();
+    site.run(3 * SECOND);
+    assert_eq!(site.saves, [(role(0), camera(0), lacks), (role(0), camera(1), lacks)]);
+    assert_eq!(site.trimmed[&(role(0), camera(0))], camera_time(site.now));
+    assert!(site.recording.is_empty());
+}
+
+#[test]
+fn what_a_failover_has_on_disk_is_not_saved_again() {
+    let mut site = Site::new(1, 1);
+    site.kill(0);
+    site.run(10 * SECOND);
+    assert_eq!(site.covered(0), 1);
+    site.repair(0);
+    site.run(5 * SECOND);
+    site.command(Command::Failback(role(0))).unwrap();
+    site.run(5 * SECOND);
+    assert_eq!((site.covered(0), site.saves.len()), (0, 0));
+    assert_eq!(site.trimmed[&(role(0), camera(0))], camera_time(site.now));
 }
 
 #[test]

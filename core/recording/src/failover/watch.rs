@@ -77,11 +77,13 @@ pub(super) struct Camera {
     /// Answers in a row that told of no new footage.
     misses: u32,
     reach: Reach,
+    /// Up to here the primary holds it, or the standby does, or nobody will; `None` before the first answer.
+    settled: Option<WallTime>,
 }
 
 impl Camera {
     pub(super) fn new(demand: Demand, now: MonoTime) -> Self {
-        Self { demand, recorded: None, moved: now, misses: 0, reach: Reach::Untried }
+        Self { demand, recorded: None, moved: now, misses: 0, reach: Reach::Untried, settled: None }
     }
 
     /// Takes up what an answer says.
@@ -103,6 +105,14 @@ impl Camera {
         } else {
             self.misses = self.misses.saturating_add(1);
         }
+    }
+
+    /// Takes up where the primary's footage ends by its last answer, when that is further than before. Returns that, and what it
+    /// lacks since the last time.
+    pub(super) fn settle(&mut self) -> Option<(Option<Span>, WallTime)> {
+        let held = self.held().filter(|held| self.settled.is_none_or(|settled| settled < held.to))?;
+        let settled = self.settled.replace(held.to);
+        Some((settled.and_then(|settled| Span::new(settled, held.from)), held.to))
     }
 
     /// The primary is to record it.
