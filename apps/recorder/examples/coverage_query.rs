@@ -93,7 +93,17 @@ fn fill(data: &Path, ids: &[CameraId], from: WallTime, now: WallTime) -> Result<
         let mut rows = Vec::new();
         let mut at = from.plus(phase * TICKS_PER_SECOND);
         let mut row = |from, (kind, reason)| {
-            rows.push(LedgerRow { camera: *id, stream: StreamId::MAIN, from, to: None, kind, reason })
+            rows.push(LedgerRow {
+                camera: *id,
+                stream: StreamId::MAIN,
+                from,
+                to: None,
+                kind,
+                reason,
+                recorder: None,
+                replaces: None,
+                backfill: 0,
+            })
         };
         while at.plus(hour) < now {
             row(at, HELD);

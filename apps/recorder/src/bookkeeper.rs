@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use keepwatch_model::{
     CameraId, EventCode, GapReason, MonoTime, Span, State, StreamId, Subject, TICKS_PER_SECOND, WallTime,
 };
-use keepwatch_store::{Commit, DiskChange, DiskEvent, Loss, Reclaim, StoreEvents};
+use keepwatch_store::{Commit, DiskChange, DiskEvent, Lane, Loss, Reclaim, StoreEvents};
 
 use crate::camera::Registry;
 use crate::clock::Clock;
@@ -81,6 +81,12 @@ impl Bookkeeper {
 
 impl StoreEvents for Bookkeeper {
     fn durable(&self, commit: &Commit) {
+        if commit.lane == Lane::Backfill {
+            if let Some(stream) = self.cameras.stream(commit.camera, commit.stream) {
+                stream.filled(commit);
+            }
+            return;
+        }
         let wall = self.clock.wall();
         self.delays.lock().unwrap_or_else(PoisonError::into_inner).add(wall, commit.info.label);
         if let Some(stream) = self.cameras.stream(commit.camera, commit.stream) {
@@ -89,6 +95,13 @@ impl StoreEvents for Bookkeeper {
     }
 
     fn lost(&self, loss: &Loss) {
+        if loss.lane == Lane::Backfill {
+            // The gap is still there, and its reason.
+            if let Some(stream) = self.cameras.stream(loss.camera, loss.stream) {
+                stream.intake().lost(loss.reason);
+            }
+            return;
+        }
         tracing::warn!(camera = %loss.camera, stream = %loss.stream, reason = ?loss.reason, "a record was lost on its way to the disk");
         if let Some(stream) = self.cameras.stream(loss.camera, loss.stream) {
             stream.lost(loss);

@@ -18,6 +18,7 @@ pub mod guests;
 mod jobs;
 mod node;
 mod picture;
+mod replenish;
 mod rows;
 pub mod scan;
 mod serve;

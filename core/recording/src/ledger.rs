@@ -6,15 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use keepwatch_model::{CoverageItem, GapReason, Span, SpanSet, State, UnknownReason, WallTime};
+use keepwatch_model::{Backfill, CoverageItem, GapReason, Span, SpanSet, State, UnknownReason, WallTime};
 
 use crate::schedule::Schedule;
 
 /// The coverage of one camera's stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// The state from each label until the next; before the first, the camera was not configured.
-    steps: BTreeMap<WallTime, State>,
+    /// What is from each label until the next; before the first, the camera was not configured.
+    steps: BTreeMap<WallTime, Step>,
     /// First label whose step differs from what was last taken by [`changed_rows`](Self::changed_rows).
     changed_from: Option<WallTime>,
     /// First label at which a held span grew since then: read from the disks after a crash, and stored together with
@@ -24,6 +24,30 @@ pub struct Ledger {
     held_until: Option<WallTime>,
 }
 
+/// What is known from a label on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Step {
+    state: State,
+    backfill: Option<Backfill>,
+}
+
+impl From<State> for Step {
+    fn from(state: State) -> Self {
+        Self { state, backfill: None }
+    }
+}
+
+/// Footage that is missing and might be had from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Which labels.
+    pub span: Span,
+    /// Why it is missing.
+    pub reason: GapReason,
+    /// How far it is fetched; `None` when nobody has looked at it.
+    pub backfill: Option<Backfill>,
+}
+
 /// One step of a ledger as it is stored: from `from` on, until the next row, the state is `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -31,6 +55,8 @@ pub struct Row {
     pub from: WallTime,
     /// The state.
     pub state: State,
+    /// How far a gap is fetched from elsewhere, or that what is held was.
+    pub backfill: Option<Backfill>,
 }
 
 /// A stretch of an overview.
@@ -56,6 +82,7 @@ pub enum Ahead {
 }
 
 const NOT_CONFIGURED: State = State::Unknown { reason: UnknownReason::NotConfigured };
+const BEFORE_ALL: Step = Step { state: NOT_CONFIGURED, backfill: None };
 const NOT_YET: State = State::Unknown { reason: UnknownReason::NotYet };
 
 impl Ledger {
@@ -77,7 +104,15 @@ impl Ledger {
         schedule: &Schedule,
     ) -> Self {
         let mut ledger = Self::new();
-        ledger.steps = rows.into_iter().map(|row| (row.from, row.state)).collect();
+        let step = |row: Row| {
+            // What was being fetched when the recorder ended is fetched no more.
+            let backfill = match row.backfill {
+                Some(Backfill::Running) => Some(Backfill::Pending),
+                other => other,
+            };
+            (row.from, Step { state: row.state, backfill })
+        };
+        ledger.steps = rows.into_iter().map(step).collect();
         for (span, state) in held {
             ledger.set(span, state);
         }
@@ -157,7 +192,7 @@ impl Ledger {
         self.held_until = self.scan_held_until();
         // Where space is the retention, gaps older than all that is held have expired with it: the ledger must not
         // grow for ever.
-        let first_held = self.steps.iter().find(|(_, state)| is_held(**state)).map(|(label, _)| *label);
+        let first_held = self.steps.iter().find(|(_, step)| is_held(step.state)).map(|(label, _)| *label);
         if state == State::Expired && first_held.is_none_or(|first| first >= span.to) {
             self.expire(span.to);
         }
@@ -180,7 +215,7 @@ impl Ledger {
 
     /// Everything before `label` has reached the end of its retention.
     pub fn expire(&mut self, label: WallTime) {
-        let Some((&first, _)) = self.steps.iter().find(|(_, state)| **state != NOT_CONFIGURED) else {
+        let Some((&first, _)) = self.steps.iter().find(|(_, step)| step.state != NOT_CONFIGURED) else {
             return;
         };
         let settled = self.tail_from().unwrap_or(label);
@@ -194,7 +229,7 @@ impl Ledger {
 
     /// Whether frames are on their way to the disk, for all that was told.
     pub fn is_recording(&self) -> bool {
-        self.steps.values().next_back() == Some(&NOT_YET)
+        self.steps.values().next_back().is_some_and(|step| step.state == NOT_YET)
     }
 
     /// End of the latest held span: all before is settled.
@@ -204,7 +239,48 @@ impl Ledger {
 
     /// State of `label`.
     pub fn state_at(&self, label: WallTime) -> State {
-        self.steps.range(..=label).next_back().map_or(NOT_CONFIGURED, |(_, state)| *state)
+        self.step_at(label).state
+    }
+
+    fn step_at(&self, label: WallTime) -> Step {
+        self.steps.range(..=label).next_back().map_or(BEFORE_ALL, |(_, step)| *step)
+    }
+
+    /// What is missing in `window` and might be had from elsewhere, in order. Where the end of the last one is the end of the
+    /// window, it may go on. What was deleted early to make room is not among it: there is none.
+    pub fn gaps(&self, window: Span) -> Vec<Gap> {
+        let gap = |piece: CoverageItem| match piece.state {
+            State::Gap { reason: GapReason::Overwritten }
+            | State::Held { .. }
+            | State::Expired
+            | State::Unscheduled
+            | State::Unknown { .. } => None,
+            State::Gap { reason } => Some(Gap { span: piece.span, reason, backfill: piece.backfill }),
+        };
+        self.pieces(window).filter_map(gap).collect()
+    }
+
+    /// Notes how far the gaps inside `span` are fetched from elsewhere.
+    pub fn backfill(&mut self, span: Span, backfill: Option<Backfill>) {
+        for gap in self.gaps(span) {
+            if gap.backfill != backfill {
+                let state = State::Gap { reason: gap.reason };
+                self.set(gap.span, Step { state, backfill });
+            }
+        }
+    }
+
+    /// `span` was fetched from elsewhere and is on disk: where it was a gap, it is held from now on.
+    pub fn filled(&mut self, span: Span, state: State) {
+        let gaps: Vec<Span> = self
+            .pieces(span)
+            .filter(|piece| matches!(piece.state, State::Gap { .. }))
+            .map(|piece| piece.span)
+            .collect();
+        for gap in gaps {
+            self.set(gap, Step { state, backfill: Some(Backfill::Done) });
+        }
+        self.held_until = self.scan_held_until();
     }
 
     /// What the first footage at or after `label` is.
@@ -218,15 +294,15 @@ impl Ledger {
         };
         let mut later = self.steps.range(label..);
         holds(label, self.state_at(label))
-            .or_else(|| later.find_map(|(from, state)| holds(*from, *state)))
+            .or_else(|| later.find_map(|(from, step)| holds(*from, step.state)))
             .unwrap_or(Ahead::Nothing)
     }
 
     /// Where the last footage before `label` ends, at `label` at the latest; `None` where there is none.
     pub fn held_before(&self, label: WallTime) -> Option<WallTime> {
         let mut end = self.held_until?.min(label);
-        for (from, state) in self.steps.range(..end).rev() {
-            if is_held(*state) {
+        for (from, step) in self.steps.range(..end).rev() {
+            if is_held(step.state) {
                 return Some(end);
             }
             end = *from;
@@ -243,9 +319,9 @@ impl Ledger {
     /// unknown.
     pub fn items(&self, window: Span, now: WallTime, absent: &SpanSet) -> Vec<CoverageItem> {
         let mut items: Vec<CoverageItem> = Vec::new();
-        self.visit(window, now, absent, |span, state| match items.last_mut() {
-            Some(last) if last.state == state => last.span.to = span.to,
-            _ => items.push(CoverageItem { span, state, backfill: None }),
+        self.visit(window, now, absent, |span, state, backfill| match items.last_mut() {
+            Some(last) if last.state == state && last.backfill == backfill => last.span.to = span.to,
+            _ => items.push(CoverageItem { span, state, backfill }),
         });
         items
     }
@@ -262,7 +338,7 @@ impl Ledger {
         for number in 0..buckets {
             let Some(span) = Span::new(edge(number), edge(number + 1)) else { continue };
             let mut bucket: Option<Bucket> = None;
-            self.visit(span, now, absent, |piece, state| {
+            self.visit(span, now, absent, |piece, state, _| {
                 let held_ticks = if is_held(state) { piece.ticks() } else { 0 };
                 match &mut bucket {
                     None => bucket = Some(Bucket { span, held_ticks, state }),
@@ -295,14 +371,18 @@ impl Ledger {
         let from = self.steps.range(..=from).next_back().map_or(from, |(label, _)| *label);
         Some((
             from,
-            self.steps.range(from..).map(|(from, state)| Row { from: *from, state: *state }).collect(),
+            self.steps
+                .range(from..)
+                .map(|(from, step)| Row { from: *from, state: step.state, backfill: step.backfill })
+                .collect(),
         ))
     }
 
     fn tail(&mut self, at: WallTime, state: State) {
+        let step = Step::from(state);
         let at = self.tail_from().map_or(at, |settled| at.max(settled));
         self.steps.split_off(&at);
-        self.put(at, state);
+        self.put(at, step);
         self.touched(at);
     }
 
@@ -310,24 +390,24 @@ impl Ledger {
         self.steps.keys().next_back().copied()
     }
 
-    fn set(&mut self, span: Span, state: State) {
-        let after = self.state_at(span.to);
+    fn set(&mut self, span: Span, step: impl Into<Step>) {
+        let after = self.step_at(span.to);
         let inside: Vec<WallTime> = self.steps.range(span.from..=span.to).map(|(label, _)| *label).collect();
         for label in inside {
             self.steps.remove(&label);
         }
-        self.put(span.from, state);
+        self.put(span.from, step.into());
         self.put(span.to, after);
         self.touched(span.from);
     }
 
-    /// Notes that the state is `state` from `at` on, unless it already is.
-    fn put(&mut self, at: WallTime, state: State) {
-        let before = self.steps.range(..at).next_back().map_or(NOT_CONFIGURED, |(_, state)| *state);
-        if before == state {
+    /// Notes that it is `step` from `at` on, unless it already is.
+    fn put(&mut self, at: WallTime, step: Step) {
+        let before = self.steps.range(..at).next_back().map_or(BEFORE_ALL, |(_, step)| *step);
+        if before == step {
             self.steps.remove(&at);
         } else {
-            self.steps.insert(at, state);
+            self.steps.insert(at, step);
         }
     }
 
@@ -338,8 +418,8 @@ impl Ledger {
 
     fn scan_held_until(&self) -> Option<WallTime> {
         let mut after = None;
-        for (label, state) in self.steps.iter().rev() {
-            if is_held(*state) {
+        for (label, step) in self.steps.iter().rev() {
+            if is_held(step.state) {
                 return after;
             }
             after = Some(*label);
@@ -355,11 +435,11 @@ impl Ledger {
 
     /// The steps inside `window` as spans, in order, covering all of it.
     fn pieces(&self, window: Span) -> impl Iterator<Item = CoverageItem> {
-        let first = (window.from, self.state_at(window.from));
+        let first = (window.from, self.step_at(window.from));
         let later = self
             .steps
             .range(window.from..window.to)
-            .map(|(label, state)| (*label, *state))
+            .map(|(label, step)| (*label, *step))
             .filter(move |(label, _)| *label > window.from);
         let starts = std::iter::once(first).chain(later);
         let ends = self
@@ -368,39 +448,45 @@ impl Ledger {
             .map(|(label, _)| *label)
             .filter(move |label| *label > window.from)
             .chain(std::iter::once(window.to));
-        starts.zip(ends).map(|((from, state), to)| CoverageItem {
+        starts.zip(ends).map(|((from, step), to)| CoverageItem {
             span: Span { from, to },
-            state,
-            backfill: None,
+            state: step.state,
+            backfill: step.backfill,
         })
     }
 
     /// The pieces of `window` as they are seen at `now` with the disks of `absent` away.
-    fn visit(&self, window: Span, now: WallTime, absent: &SpanSet, mut visit: impl FnMut(Span, State)) {
+    fn visit(
+        &self,
+        window: Span,
+        now: WallTime,
+        absent: &SpanSet,
+        mut visit: impl FnMut(Span, State, Option<Backfill>),
+    ) {
         for piece in self.pieces(window) {
             if is_held(piece.state) && !absent.is_empty() {
                 let away = absent.within(piece.span);
                 let mut from = piece.span.from;
                 for span in away.spans() {
                     if let Some(there) = Span::new(from, span.from) {
-                        visit(there, piece.state);
+                        visit(there, piece.state, piece.backfill);
                     }
-                    visit(*span, State::Unknown { reason: UnknownReason::DiskAbsent });
+                    visit(*span, State::Unknown { reason: UnknownReason::DiskAbsent }, None);
                     from = span.to;
                 }
                 if let Some(there) = Span::new(from, piece.span.to) {
-                    visit(there, piece.state);
+                    visit(there, piece.state, piece.backfill);
                 }
             } else if piece.span.to <= now || is_held(piece.state) {
-                visit(piece.span, piece.state);
+                visit(piece.span, piece.state, piece.backfill);
             } else {
                 // What is to come is not known, whatever is the case at this moment.
                 let settled = piece.span.from.max(now.min(piece.span.to));
                 if let Some(past) = Span::new(piece.span.from, settled) {
-                    visit(past, piece.state);
+                    visit(past, piece.state, piece.backfill);
                 }
                 if let Some(future) = Span::new(settled, piece.span.to) {
-                    visit(future, NOT_YET);
+                    visit(future, NOT_YET, None);
                 }
             }
         }

@@ -21,7 +21,7 @@ use crate::format::{
 };
 use crate::index::{ExtentRow, IndexChange};
 use crate::volume::{Job, Key, Lookup, Volume, check_record, execute, read_entries, recover};
-use crate::{DiskId, DiskRole, RecordInfo, RunId};
+use crate::{DiskId, DiskRole, Lane, RecordInfo, RunId};
 
 const EXTENTS: u32 = 8;
 const EXTENT_BYTES: u64 = 16 * BLOCK;
@@ -30,6 +30,10 @@ const CAMERAS: [&str; 3] = ["north", "south", "gate"];
 const SECTOR_BYTES: usize = 512;
 /// Rounds of writing in one workload: enough to go round the disk several times.
 const ROUNDS: usize = 24;
+/// Where the labels of fetched footage begin, and how far apart gaps are that are not filled in order: no label is used
+/// twice.
+const FETCHED_TICKS: i64 = 900_000_000;
+const GAP_TICKS: i64 = 10_000_000;
 /// Images taken between two operations of the device.
 const IMAGES_PER_MOMENT: u64 = 3;
 
@@ -97,7 +101,7 @@ struct Workload {
 struct Bench {
     pool: Arc<Pool>,
     chance: Chance,
-    next_label: BTreeMap<Key, i64>,
+    next_label: BTreeMap<(Key, Lane), i64>,
 }
 
 impl Bench {
@@ -109,7 +113,14 @@ impl Bench {
     fn job(&mut self, role: RoleId) -> Job {
         let camera = CAMERAS[index_of(self.chance.below(CAMERAS.len() as u64))];
         let key: Key = (camera.parse().expect("is a camera id"), StreamId::MAIN);
-        let label = self.next_label.entry(key).or_insert(0);
+        // Fetched footage is of another time, and now and then a gap before the last one is filled.
+        let lane = if self.chance.below(4) == 0 { Lane::Backfill } else { Lane::Live };
+        let goes_back = lane == Lane::Backfill && self.chance.below(6) == 0;
+        let first = if lane == Lane::Live { 0 } else { FETCHED_TICKS };
+        let label = self.next_label.entry((key, lane)).or_insert(first);
+        if goes_back {
+            *label = *label / GAP_TICKS * GAP_TICKS - GAP_TICKS;
+        }
         let from = WallTime::from_ticks(*label);
         *label += 90_000;
         let label = Span { from, to: WallTime::from_ticks(*label) };
@@ -153,7 +164,7 @@ impl Bench {
             table_crc,
             info,
         };
-        Job { header, head, tracks: vec![vec![chunk]], queued_at: Instant::now() }
+        Job { header, head, tracks: vec![vec![chunk]], queued_at: Instant::now(), lane }
     }
 }
 
@@ -360,7 +371,9 @@ fn append_again(
     let mut bench = Bench::new(seed);
     for camera in CAMERAS {
         let key = (camera.parse().expect("is a camera id"), StreamId::MAIN);
-        bench.next_label.insert(key, 1_000_000_000); // Behind everything of the workload.
+        // Behind everything of the workload.
+        bench.next_label.insert((key, Lane::Live), 1_000_000_000);
+        bench.next_label.insert((key, Lane::Backfill), 2_000_000_000);
     }
     let mut jobs: VecDeque<Job> = (0..4).map(|_| bench.job(superblock(0, 0).owner)).collect();
     while !jobs.is_empty() {

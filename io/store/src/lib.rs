@@ -33,8 +33,8 @@ pub use index::PROTECTIONS_MAX;
 pub use read::Record;
 pub use store::{HeldSpan, Store};
 pub use types::{
-    CameraTime, Commit, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, LedgerRow, Loss,
-    Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex, RecordInfo, RecordMeta, RecordRef,
+    CameraTime, Commit, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, Lane, LedgerRow,
+    Loss, Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex, RecordInfo, RecordMeta, RecordRef,
     RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents, TRACKS_MAX, TimeQuality,
 };
 pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};

@@ -21,6 +21,27 @@ impl Record {
         &self.index
     }
 
+    /// All of it as it stands on the disk, checksums included: what another recorder can read with
+    /// [`from_bytes`](Self::from_bytes).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The record of `bytes`, of which every checksum is checked: they may come from anywhere.
+    ///
+    /// # Errors
+    /// When they are no whole record, or more than one.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        let header = RecordHeader::decode(bytes)?;
+        if header.record_bytes as usize != bytes.len() {
+            return Err(FormatError::Short("record"));
+        }
+        let index = decode_index(&header, bytes)?;
+        let mut aligned = AlignedBuffer::zeroed(bytes.len());
+        aligned.copy_from_slice(bytes);
+        check_samples(Self { index, bytes: aligned })
+    }
+
     /// All bytes of a track, samples one after the other; empty when there is no such track.
     pub fn track_data(&self, track: usize) -> &[u8] {
         let Some(track) = self.index.tracks.get(track) else { return &[] };

@@ -11,7 +11,12 @@ use crate::chunk::Pool;
 use crate::disk::{Disk, Mount, Mounted, Takes, Unusable, WrapDevice, mount};
 use crate::index::{Index, IndexChange, Protections};
 use crate::volume::{Job, Key, spans_of_rows};
-use crate::{DiskChange, DiskEvent, DiskId, DiskState, Loss, Reclaim, Recovery, StoreError, StoreEvents};
+use crate::{
+    DiskChange, DiskEvent, DiskId, DiskState, Lane, Loss, Reclaim, Recovery, StoreError, StoreEvents,
+};
+
+/// Most bytes in memory of what is fetched for gaps: some records of the largest size, on their way.
+const BACKFILL_BYTES_MAX: u64 = 32 << 20;
 
 /// What all threads of a store share.
 pub(crate) struct Shared {
@@ -19,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) disks: Vec<Disk>,
     pub(crate) index: Index,
     pub(crate) pool: Arc<Pool>,
+    /// The buffer of what is fetched for gaps: never that of live footage.
+    pub(crate) backfill_pool: Arc<Pool>,
     pub(crate) protections: Protections,
     pub(crate) events: Arc<dyn StoreEvents>,
     pub(crate) reprobe_interval: Duration,
@@ -61,6 +68,7 @@ impl Shared {
             disks,
             index,
             pool: Pool::new(buffer_bytes_max),
+            backfill_pool: Pool::new(BACKFILL_BYTES_MAX),
             protections,
             events,
             reprobe_interval,
@@ -139,6 +147,9 @@ impl Shared {
 
     /// Queues a record for its disk; drops it and says why when there is none.
     pub(crate) fn queue(&self, job: Job) -> Result<(), GapReason> {
+        if job.lane == Lane::Backfill {
+            return self.queue_behind(job);
+        }
         let key = job.key();
         let mut job = job;
         let mut tried = Vec::new();
@@ -152,12 +163,32 @@ impl Shared {
         Err(self.why_not())
     }
 
+    /// Queues a record that was fetched for a gap: for the disk that has an extent open for such, or the one with the
+    /// least to write.
+    fn queue_behind(&self, job: Job) -> Result<(), GapReason> {
+        let slot = job.slot();
+        let usable = |disk: &&Disk| disk.takes() == Takes::Records;
+        let load = |disk: &&Disk| {
+            let open_here =
+                disk.mounted().as_deref().and_then(Mounted::volume).is_some_and(|v| v.is_home_of(slot));
+            (disk.is_slow(), !open_here, disk.queued_bytes())
+        };
+        let Some(disk) = self.disks.iter().filter(usable).min_by_key(load) else {
+            return Err(self.why_not());
+        };
+        disk.queue(job).map_or(Ok(()), |_| Err(self.why_not()))
+    }
+
     /// Sends records to other disks; those that none takes are lost for `reason`.
     pub(crate) fn send_elsewhere(&self, jobs: VecDeque<Job>, reason: GapReason) {
         for job in jobs {
-            let lost = match self.elsewhere(job.key()) {
-                Some(position) => self.disks[position].queue(job),
-                None => Some(job),
+            let lost = match job.lane {
+                Lane::Live => match self.elsewhere(job.key()) {
+                    Some(position) => self.disks[position].queue(job),
+                    None => Some(job),
+                },
+                // Who fetched it fetches it again.
+                Lane::Backfill => Some(job),
             };
             if let Some(job) = lost {
                 self.lose(job, reason);
@@ -165,11 +196,11 @@ impl Shared {
         }
     }
 
-    fn lose(&self, job: Job, reason: GapReason) {
-        let (camera, stream) = job.key();
+    pub(crate) fn lose(&self, job: Job, reason: GapReason) {
+        let (camera, stream, lane) = job.slot();
         let info = job.header.info;
         drop(job); // Its memory is free before anyone hears of it.
-        self.events.lost(&Loss { camera, stream, info, reason });
+        self.events.lost(&Loss { camera, stream, lane, info, reason });
     }
 
     /// The disk that takes a stream's next record: its home while that works and keeps up, or the least loaded.
@@ -187,7 +218,7 @@ impl Shared {
                 .mounted()
                 .as_deref()
                 .and_then(Mounted::volume)
-                .is_some_and(|v| v.is_home_of(key))
+                .is_some_and(|v| v.is_home_of((key.0, key.1, Lane::Live)))
         };
         let usable =
             |position: &usize| !tried.contains(position) && self.disks[*position].takes() != Takes::Nothing;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use keepwatch_model::{CameraId, Origin, RoleId, Span, StreamId, WallTime};
+use keepwatch_model::{CameraId, Origin, RoleId, Span, State, StreamId, WallTime};
 
 use crate::disk::{Disk, Mounted, Unusable, WrapDevice, mount_read_only, run};
 use crate::format::Entry;
@@ -16,9 +16,9 @@ use crate::index::{INDEX_FILE, Index, Protections, identity, is_damage, known_id
 use crate::shared::Shared;
 use crate::volume::{Lookup, read_entries};
 use crate::{
-    DiskChange, DiskConfig, DiskId, DiskState, DiskStatus, GapBefore, LedgerRow, Protection, ProtectionId,
-    ReadError, Record, RecordIndex, RecordRef, Recovery, RunId, RunRow, Silent, StoreConfig, StoreError,
-    StoreEvents, StreamWriter,
+    DiskChange, DiskConfig, DiskId, DiskState, DiskStatus, GapBefore, Lane, LedgerRow, Protection,
+    ProtectionId, ReadError, Record, RecordIndex, RecordRef, Recovery, RunId, RunRow, Silent, StoreConfig,
+    StoreError, StoreEvents, StreamWriter,
 };
 
 /// A handle on an open store; cheap to clone. The last one to go closes the store.
@@ -179,7 +179,15 @@ impl Store {
 
     /// A writer of one stream; at most one at a time per stream.
     pub fn writer(&self, camera: CameraId, stream: StreamId) -> StreamWriter {
-        StreamWriter::new(Arc::clone(&self.0.shared), camera, stream)
+        StreamWriter::new(Arc::clone(&self.0.shared), camera, stream, Lane::Live)
+    }
+
+    /// A writer of what is fetched for gaps of one stream; at most one at a time per stream. It has a buffer of its own, of
+    /// a few of the largest records: when [`PushError::Backlog`](crate::PushError::Backlog) says that it is full, wait for
+    /// what was committed. Records must not overlap what is held; they are written behind all live ones, and refused
+    /// when that would cost footage that is newer.
+    pub fn backfill_writer(&self, camera: CameraId, stream: StreamId) -> StreamWriter {
+        StreamWriter::new(Arc::clone(&self.0.shared), camera, stream, Lane::Backfill)
     }
 
     /// Rows of the index that overlap `span`, by label; also those on disks that are not there.
@@ -357,6 +365,11 @@ impl From<&RunRow> for HeldSpan {
 }
 
 impl HeldSpan {
+    /// It in the words of the coverage.
+    pub const fn state(&self) -> State {
+        State::Held { origin: self.origin, recorder: self.recorder, replaces: self.replaces }
+    }
+
     fn continues_with(&self, row: &RunRow) -> bool {
         self.run == row.run
             && row.label.from <= self.span.to

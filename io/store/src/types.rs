@@ -17,6 +17,35 @@ pub const ROW_TICKS_MAX: i64 = 3600 * keepwatch_model::TICKS_PER_SECOND;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u64);
 
+/// Which of a stream's two ways to the disk a record takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// As it comes from the camera.
+    #[default]
+    Live,
+    /// Fetched later, for a gap: into extents of its own, behind all live records, and never in the place of footage that
+    /// is newer.
+    Backfill,
+}
+
+impl Lane {
+    /// The code on disk; never reused. It was a zero byte before there were lanes.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Live => 0,
+            Self::Backfill => 1,
+        }
+    }
+
+    /// The lane of a code on disk. What a later version may add is not appended to by cameras, and is read all the same.
+    pub(crate) const fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Live,
+            _ => Self::Backfill,
+        }
+    }
+}
+
 /// A disk's identity, drawn when its container was made.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DiskId(pub [u8; 16]);
@@ -237,6 +266,8 @@ pub struct Commit {
     pub camera: CameraId,
     /// Which stream.
     pub stream: StreamId,
+    /// Whether it came from the camera or was fetched for a gap.
+    pub lane: Lane,
     /// What the record says of itself.
     pub info: RecordInfo,
     /// The disk that holds it.
@@ -252,6 +283,8 @@ pub struct Loss {
     pub camera: CameraId,
     /// Which stream.
     pub stream: StreamId,
+    /// Whether it came from the camera or was fetched for a gap, which is still there then.
+    pub lane: Lane,
     /// What the record said of itself.
     pub info: RecordInfo,
     /// Why: the disk is full or gone.
@@ -395,6 +428,12 @@ pub struct LedgerRow {
     pub kind: u8,
     /// Why; 0 means no reason.
     pub reason: u8,
+    /// Who recorded what is held; `None` means this recorder, or that it was not kept.
+    pub recorder: Option<RoleId>,
+    /// In whose place.
+    pub replaces: Option<RoleId>,
+    /// How far it is fetched from elsewhere; 0 means that it is not.
+    pub backfill: u8,
 }
 
 /// Hears of what writer threads do. Must not block.

@@ -14,7 +14,7 @@ use crate::format::{
 };
 use crate::shared::Shared;
 use crate::volume::Job;
-use crate::{CommitError, PushError, ROW_TICKS_MAX, RecordInfo, RecordMeta, TRACKS_MAX};
+use crate::{CommitError, Lane, PushError, ROW_TICKS_MAX, RecordInfo, RecordMeta, TRACKS_MAX};
 use keepwatch_model::GapReason;
 
 /// Most samples in one record: bounds its table.
@@ -29,6 +29,7 @@ pub struct StreamWriter {
     shared: Arc<Shared>,
     camera: CameraId,
     stream: StreamId,
+    lane: Lane,
     tracks: [OpenTrack; TRACKS_MAX],
 }
 
@@ -57,8 +58,8 @@ struct OpenTrack {
 }
 
 impl StreamWriter {
-    pub(crate) fn new(shared: Arc<Shared>, camera: CameraId, stream: StreamId) -> Self {
-        Self { shared, camera, stream, tracks: Default::default() }
+    pub(crate) fn new(shared: Arc<Shared>, camera: CameraId, stream: StreamId, lane: Lane) -> Self {
+        Self { shared, camera, stream, lane, tracks: Default::default() }
     }
 
     /// Copies a sample into the open record. `track` is its place in [`RecordMeta::tracks`], `pts` is in ticks of
@@ -88,7 +89,7 @@ impl StreamWriter {
         if record_bytes as u64 > limit || samples >= SAMPLES_MAX {
             return Err(PushError::RecordFull);
         }
-        reserve(&self.shared, open, bytes)?;
+        reserve(&self.shared, self.lane, open, bytes)?;
         let mut crc = 0;
         for part in parts {
             crc = crc32c::crc32c_append(crc, part);
@@ -189,7 +190,7 @@ impl StreamWriter {
             info: self.info(meta, samples),
         };
         let tracks = self.tracks.iter_mut().map(|track| std::mem::take(&mut track.chunks)).collect();
-        Ok(Job { header, head, tracks, queued_at: Instant::now() })
+        Ok(Job { header, head, tracks, queued_at: Instant::now(), lane: self.lane })
     }
 
     fn info(&self, meta: &RecordMeta, samples: usize) -> RecordInfo {
@@ -266,10 +267,14 @@ impl OpenTrack {
 }
 
 /// Makes room for `bytes` more; what was taken stays with the track when the buffer runs out.
-fn reserve(shared: &Shared, track: &mut OpenTrack, bytes: usize) -> Result<(), PushError> {
+fn reserve(shared: &Shared, lane: Lane, track: &mut OpenTrack, bytes: usize) -> Result<(), PushError> {
+    let pool = match lane {
+        Lane::Live => &shared.pool,
+        Lane::Backfill => &shared.backfill_pool,
+    };
     let mut room: usize = track.chunks.get(track.filling..).unwrap_or_default().iter().map(Chunk::room).sum();
     while room < bytes {
-        let Some(chunk) = shared.pool.take(track.chunks.is_empty()) else {
+        let Some(chunk) = pool.take(track.chunks.is_empty()) else {
             let reason = if shared.takes_records() { GapReason::DiskSlow } else { shared.why_not() };
             return Err(PushError::Backlog(reason));
         };

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::guest::{GuestOf, Provenance};
 use super::stretch::Stretch;
 use crate::config::Fingerprint;
+use crate::replenish::Intake;
 use crate::serve::Hub;
 
 /// How the connection of a stream stands, for people.
@@ -55,6 +56,7 @@ pub struct StreamState {
     progress: Notify,
     notices: Mutex<Notices>,
     hub: Arc<Hub>,
+    intake: Intake,
 }
 
 /// What happened since the recorder started.
@@ -134,6 +136,7 @@ impl StreamState {
             progress: Notify::new(),
             notices: Mutex::default(),
             hub: Arc::default(),
+            intake: Intake::default(),
         }
     }
 
@@ -290,6 +293,19 @@ impl StreamState {
         self.counters.durable_bytes.fetch_add(u64::from(info.media_bytes), Ordering::Relaxed);
         self.settled();
         self.hub.durable();
+    }
+
+    /// What was fetched for a gap is on disk.
+    pub(crate) fn filled(&self, commit: &Commit) {
+        let info = &commit.info;
+        let held = State::Held { origin: info.origin, recorder: info.recorder, replaces: info.replaces };
+        self.ledger().filled(info.label, held);
+        self.intake.durable();
+    }
+
+    /// What is fetched for its gaps, on the way to the disk.
+    pub(crate) const fn intake(&self) -> &Intake {
+        &self.intake
     }
 
     pub(crate) fn lost(&self, loss: &Loss) {

@@ -80,17 +80,17 @@ fn take_up(
     let on_its_way = |row: &&Row| row.state == State::Unknown { reason: UnknownReason::NotYet };
     let from = rows.iter().find(on_its_way).or(rows.last()).map_or(WallTime::MIN, |row| row.from);
     let window = Span { from, to: WallTime::MAX };
-    let mut held = Vec::new();
+    let (mut gaps, mut held) = (Vec::new(), Vec::new());
     for stretch in inner.context.store.held(camera.id, stream, window)? {
         let gap = stretch.gap_before.filter(|_| rows.is_empty());
-        held.extend(gap.and_then(|gap| {
+        gaps.extend(gap.and_then(|gap| {
             Some((Span::new(gap.from, stretch.span.from)?, State::Gap { reason: gap.reason }))
         }));
-        let state =
-            State::Held { origin: stretch.origin, recorder: stretch.recorder, replaces: stretch.replaces };
-        held.push((stretch.span, state));
+        held.push((stretch.span, stretch.state()));
     }
-    let mut ledger = Ledger::restore(rows, held, alive, now, schedule);
+    // A gap that a record tells of may have been filled since.
+    let found = gaps.into_iter().chain(held);
+    let mut ledger = Ledger::restore(rows, found, alive, now, schedule);
     // As the bookkeeper does while the node runs: without a retention time, space is the retention.
     let oldest = camera.retention.map(|age| now.plus(-ticks_from_duration(age)));
     let gone = |span: Span| match oldest {
@@ -105,8 +105,15 @@ fn take_up(
     let store = &inner.context.store;
     let all_there =
         store.disks().iter().all(|disk| matches!(disk.state, DiskState::Online | DiskState::Full));
-    if !inner.recovery.clean && all_there {
-        forget_overwritten(&mut ledger, &store.held(camera.id, stream, EVER)?, from, gone);
+    if !inner.recovery.clean {
+        let on_disk = store.held(camera.id, stream, EVER)?;
+        // Gaps that were filled in the last second are not entered yet.
+        for stretch in &on_disk {
+            ledger.filled(stretch.span, stretch.state());
+        }
+        if all_there {
+            forget_overwritten(&mut ledger, &on_disk, from, gone);
+        }
     }
     Ok(ledger)
 }

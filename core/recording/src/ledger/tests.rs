@@ -203,6 +203,8 @@ enum Step {
     Held(i64, i64),
     Lost(i64, i64),
     Overwritten(i64, i64),
+    Filled(i64, i64),
+    Backfill(i64, i64),
     Expire(i64),
 }
 
@@ -214,6 +216,8 @@ fn step() -> impl Strategy<Value = Step> {
         (label.clone(), 1i64..9).prop_map(|(from, length)| Step::Held(from, from + length)),
         (label.clone(), 1i64..9).prop_map(|(from, length)| Step::Lost(from, from + length)),
         (label.clone(), 1i64..9).prop_map(|(from, length)| Step::Overwritten(from, from + length)),
+        (label.clone(), 1i64..9).prop_map(|(from, length)| Step::Filled(from, from + length)),
+        (label.clone(), 1i64..9).prop_map(|(from, length)| Step::Backfill(from, from + length)),
         label.prop_map(Step::Expire),
     ]
 }
@@ -224,7 +228,7 @@ proptest! {
     #[test]
     fn answers_have_no_holes_and_rows_bring_it_back(steps in prop::collection::vec(step(), 0..40), buckets in 1u32..50) {
         let mut ledger = Ledger::new();
-        let mut stored: BTreeMap<WallTime, State> = BTreeMap::new();
+        let mut stored: BTreeMap<WallTime, super::Step> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Missing(from) => ledger.missing_from(at(from), GapReason::CameraSilent),
@@ -232,11 +236,22 @@ proptest! {
                 Step::Held(from, to) => ledger.held(span(from, to), HELD),
                 Step::Lost(from, to) => ledger.lost(span(from, to), GapReason::DiskSlow),
                 Step::Overwritten(from, to) => ledger.overwritten(span(from, to), State::Expired),
+                Step::Filled(from, to) => {
+                    let held = |ledger: &Ledger| ledger.items(span(0, 80), at(40), &SpanSet::new()).into_iter()
+                        .filter(|item| is_held(item.state)).map(|item| item.span).collect::<SpanSet>();
+                    let before = held(&ledger);
+                    ledger.filled(span(from, to), FETCHED);
+                    // Nothing that was held is touched, and nothing outside.
+                    let gained = held(&ledger);
+                    prop_assert!(before.spans().iter().all(|span| gained.missing(*span).is_empty()));
+                }
+                Step::Backfill(from, to) => ledger.backfill(span(from, to), Some(Backfill::Running)),
                 Step::Expire(before) => ledger.expire(at(before)),
             }
             if let Some((from, rows)) = ledger.changed_rows() {
                 stored.split_off(&from);
-                stored.extend(rows.iter().map(|row| (row.from, row.state)));
+                let step = |row: &Row| super::Step { state: row.state, backfill: row.backfill };
+                stored.extend(rows.iter().map(|row| (row.from, step(row))));
                 prop_assert_eq!(&stored, &ledger.steps, "what is stored is whole whenever something is stored");
             }
             let window = span(-5, 75);
@@ -245,7 +260,7 @@ proptest! {
             prop_assert_eq!(items.last().unwrap().span.to, window.to);
             for pair in items.windows(2) {
                 prop_assert_eq!(pair[0].span.to, pair[1].span.from);
-                prop_assert_ne!(pair[0].state, pair[1].state);
+                prop_assert_ne!((pair[0].state, pair[0].backfill), (pair[1].state, pair[1].backfill));
             }
             let held = |items: &[CoverageItem]| -> i64 {
                 items.iter().filter(|item| is_held(item.state)).map(|item| item.span.ticks()).sum()
@@ -257,7 +272,9 @@ proptest! {
             // Growth of a held span may be unstored; everything else is.
             let mut again = Ledger { steps: stored.clone(), ..Ledger::default() };
             for item in ledger.items(span(-5, 200), at(200), &SpanSet::new()) {
-                if is_held(item.state) { again.set(item.span, item.state); }
+                if is_held(item.state) {
+                    again.set(item.span, super::Step { state: item.state, backfill: item.backfill });
+                }
             }
             prop_assert_eq!(&again.steps, &ledger.steps);
         }
@@ -318,4 +335,73 @@ fn what_lies_behind_is_what_is_held() {
     ] {
         assert_eq!(ledger.held_before(at(label)), end.map(at), "{label}");
     }
+}
+
+const FETCHED: State =
+    State::Held { origin: Origin::Standby, recorder: RoleId([9; 16]), replaces: Some(RoleId([1; 16])) };
+
+fn lines(ledger: &Ledger, from: i64, to: i64) -> Vec<(i64, i64, State, Option<Backfill>)> {
+    let items = ledger.items(span(from, to), at(1_000_000), &SpanSet::new());
+    let second = |label: WallTime| label.ticks() / TICKS_PER_SECOND;
+    items
+        .iter()
+        .map(|item| (second(item.span.from), second(item.span.to), item.state, item.backfill))
+        .collect()
+}
+
+#[test]
+fn a_gap_is_filled_piece_by_piece_and_says_how_far_it_is() {
+    let down = State::Gap { reason: GapReason::RecorderDown };
+    let mut ledger = Ledger::new();
+    ledger.recording_from(at(0));
+    ledger.held(span(0, 10), HELD);
+    ledger.missing_from(at(10), GapReason::RecorderDown);
+    ledger.recording_from(at(30));
+    ledger.held(span(30, 40), HELD);
+    let missing =
+        |from, to, backfill| Gap { span: span(from, to), reason: GapReason::RecorderDown, backfill };
+    assert_eq!(ledger.gaps(span(0, 40)), [missing(10, 30, None)]);
+    ledger.backfill(span(0, 40), Some(Backfill::Pending));
+    ledger.backfill(span(10, 20), Some(Backfill::Running));
+    ledger.filled(span(12, 15), FETCHED);
+    let expected = [
+        (0, 10, HELD, None),
+        (10, 12, down, Some(Backfill::Running)),
+        (12, 15, FETCHED, Some(Backfill::Done)),
+        (15, 20, down, Some(Backfill::Running)),
+        (20, 30, down, Some(Backfill::Pending)),
+        (30, 40, HELD, None),
+    ];
+    assert_eq!(lines(&ledger, 0, 40), expected);
+    assert_eq!(ledger.held_until(), Some(at(40)));
+
+    // It survives a restart; what was being fetched is not any more.
+    let (_, rows) = ledger.changed_rows().unwrap();
+    let always = Schedule::new([]);
+    let mut again = Ledger::restore(rows, [], Some(at(50)), at(50), &always);
+    assert_eq!(again.gaps(span(0, 40))[0], missing(10, 12, Some(Backfill::Pending)));
+    // What is held is never touched, and nothing is twice.
+    again.filled(span(0, 40), FETCHED);
+    assert_eq!(
+        lines(&again, 0, 40),
+        [(0, 10, HELD, None), (10, 30, FETCHED, Some(Backfill::Done)), (30, 40, HELD, None)]
+    );
+    // Overwritten early, it is a gap as any other, and is not fetched again.
+    again.overwritten(span(10, 30), State::Gap { reason: GapReason::Overwritten });
+    assert_eq!(again.gaps(span(0, 40)), []);
+}
+
+/// The camera is still dead for this recorder, and another covers it.
+#[test]
+fn a_gap_that_goes_on_is_filled_from_its_beginning() {
+    let mut ledger = Ledger::new();
+    ledger.missing_from(at(10), GapReason::ConnectionLost);
+    ledger.backfill(span(0, 20), Some(Backfill::Running));
+    ledger.filled(span(10, 18), FETCHED);
+    let open = ledger.gaps(span(0, 60));
+    assert_eq!((open[0].span, open[0].backfill), (span(18, 20), Some(Backfill::Running)));
+    assert_eq!((open[1].span, open[1].backfill), (span(20, 60), None));
+    ledger.recording_from(at(30));
+    assert_eq!(ledger.gaps(span(0, 60)).last().unwrap().span, span(20, 30));
+    assert_eq!(ledger.state_at(at(17)), FETCHED);
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use keepwatch_model::{CameraId, Span, WallTime};
 
 use crate::volume::Job;
-use crate::{DiskConfig, DiskId, DiskState, DiskStatus};
+use crate::{DiskConfig, DiskId, DiskState, DiskStatus, Lane};
 
 /// How long records are gathered behind the first of a round. Sockets are read at the same instants, so records come in
 /// bursts: one flush then covers a burst, for a delay that is a hundredth of a record.
@@ -26,6 +26,10 @@ const GATHER: Duration = Duration::from_millis(10);
 pub(crate) const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// A slow disk whose records wait less than this keeps up again.
 pub(crate) const KEEPS_UP_BELOW: Duration = Duration::from_secs(1);
+
+/// About as many bytes of what was fetched for gaps are written at a time: a live record that comes meanwhile waits for
+/// them, and so long at most.
+const BEHIND_BYTES_MAX: u64 = 2 << 20;
 
 /// One configured disk.
 pub(crate) struct Disk {
@@ -44,6 +48,8 @@ pub(crate) struct Disk {
 
 struct Inbox {
     jobs: VecDeque<Job>,
+    /// Records that were fetched for gaps: written when no other waits.
+    behind: VecDeque<Job>,
     expiries: Vec<(CameraId, WallTime)>,
     state: DiskState,
     stopping: bool,
@@ -63,6 +69,9 @@ pub(crate) enum Takes {
 /// What a disk's thread is to do.
 pub(crate) struct Work {
     pub(crate) jobs: VecDeque<Job>,
+    /// Whether records that were fetched for gaps are to be written, too: of a disk that does not keep up, only when no
+    /// others came for a while.
+    pub(crate) behind: bool,
     pub(crate) expiries: Vec<(CameraId, WallTime)>,
     pub(crate) stopping: bool,
 }
@@ -74,7 +83,13 @@ impl Disk {
             config,
             mounted: RwLock::default(),
             id: Mutex::default(),
-            inbox: Mutex::new(Inbox { jobs: VecDeque::new(), expiries: Vec::new(), state, stopping: false }),
+            inbox: Mutex::new(Inbox {
+                jobs: VecDeque::new(),
+                behind: VecDeque::new(),
+                expiries: Vec::new(),
+                state,
+                stopping: false,
+            }),
             wake: Condvar::new(),
             queued_bytes: AtomicU64::new(0),
             streams: AtomicUsize::new(0),
@@ -104,7 +119,8 @@ impl Disk {
         *self.mounted.write().unwrap_or_else(PoisonError::into_inner) = None;
         let mut inbox = self.inbox();
         inbox.state = state;
-        let jobs = std::mem::take(&mut inbox.jobs);
+        let mut jobs = std::mem::take(&mut inbox.jobs);
+        jobs.append(&mut inbox.behind);
         self.note_unqueued(&jobs);
         jobs
     }
@@ -116,8 +132,12 @@ impl Disk {
             return Some(job);
         }
         self.queued_bytes.fetch_add(job.held_bytes(), Ordering::Relaxed);
-        let first = inbox.jobs.is_empty();
-        inbox.jobs.push_back(job);
+        let lane = match job.lane {
+            Lane::Live => &mut inbox.jobs,
+            Lane::Backfill => &mut inbox.behind,
+        };
+        let first = lane.is_empty();
+        lane.push_back(job);
         drop(inbox);
         // The thread is awake, or gathers what follows the first.
         if first {
@@ -168,7 +188,12 @@ impl Disk {
     /// Waits for something to do, at most `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) -> Work {
         let inbox = self.inbox();
-        let idle = |inbox: &mut Inbox| inbox.jobs.is_empty() && inbox.expiries.is_empty() && !inbox.stopping;
+        let idle = |inbox: &mut Inbox| {
+            inbox.jobs.is_empty()
+                && (inbox.behind.is_empty() || self.is_slow())
+                && inbox.expiries.is_empty()
+                && !inbox.stopping
+        };
         let mut inbox =
             self.wake.wait_timeout_while(inbox, timeout, idle).unwrap_or_else(PoisonError::into_inner).0;
         if !inbox.jobs.is_empty() && !inbox.stopping {
@@ -178,9 +203,32 @@ impl Disk {
         }
         Work {
             jobs: std::mem::take(&mut inbox.jobs),
+            behind: !inbox.behind.is_empty() && (!self.is_slow() || inbox.jobs.is_empty() || inbox.stopping),
             expiries: std::mem::take(&mut inbox.expiries),
             stopping: inbox.stopping,
         }
+    }
+
+    /// Some records that were fetched for gaps; none while others wait, unless all must be written before the end.
+    pub(crate) fn take_behind(&self) -> VecDeque<Job> {
+        let mut inbox = self.inbox();
+        let mut taken = VecDeque::new();
+        let mut bytes = 0;
+        if !inbox.jobs.is_empty() && !inbox.stopping {
+            return taken;
+        }
+        while bytes < BEHIND_BYTES_MAX
+            && let Some(job) = inbox.behind.pop_front()
+        {
+            bytes += job.bytes();
+            taken.push_back(job);
+        }
+        taken
+    }
+
+    /// Whether records that were fetched for gaps wait.
+    pub(crate) fn has_behind(&self) -> bool {
+        !self.inbox().behind.is_empty()
     }
 
     /// Asks its thread to write what is queued and end.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{Disk, KEEPS_UP_BELOW, Mounted, SLOW_AFTER, Takes, Unusable};
 use crate::shared::Shared;
 use crate::volume::{Job, Plan, execute};
-use crate::{Commit, DiskChange, DiskState};
+use crate::{Commit, DiskChange, DiskState, Lane};
 use keepwatch_model::GapReason;
 
 /// Most bytes of one round: bounds the time until the first of its records is told to be durable.
@@ -24,6 +24,7 @@ pub(crate) fn run(shared: &Shared, disk: &Disk) {
         if looked_at.elapsed() >= interval {
             look(shared, disk);
             shared.pool.trim();
+            shared.backfill_pool.trim();
             looked_at = Instant::now();
         }
         let mut jobs = work.jobs;
@@ -34,6 +35,9 @@ pub(crate) fn run(shared: &Shared, disk: &Disk) {
         }
         while !jobs.is_empty() {
             write(shared, disk, &mut jobs);
+        }
+        if work.behind {
+            write_behind(shared, disk, work.stopping);
         }
         if work.stopping {
             if let Some(mounted) = disk.mounted().filter(|mounted| mounted.superblock.writable())
@@ -84,6 +88,19 @@ fn write(shared: &Shared, disk: &Disk, jobs: &mut VecDeque<Job>) {
     }
 }
 
+/// Writes some of what was fetched for gaps, all of it when the disk's thread `ends`.
+fn write_behind(shared: &Shared, disk: &Disk, ends: bool) {
+    loop {
+        let mut jobs = disk.take_behind();
+        while !jobs.is_empty() {
+            write(shared, disk, &mut jobs);
+        }
+        if !ends || !disk.has_behind() {
+            return;
+        }
+    }
+}
+
 /// Plans, writes and makes known. False when the disk is not there or failed; the records are then elsewhere.
 fn round(
     shared: &Shared,
@@ -112,7 +129,8 @@ fn round(
             return false;
         }
     }
-    note_room(shared, disk, !full.is_empty(), allocated);
+    // That there is no room for something older than all that is held says nothing of the disk.
+    note_room(shared, disk, full.iter().any(|job| job.lane == Lane::Live), allocated);
     if !full.is_empty() {
         disk.unqueued(full.iter().map(Job::held_bytes).sum());
         shared.send_elsewhere(full, GapReason::DiskFull);
@@ -131,11 +149,11 @@ fn make_known(shared: &Shared, disk: &Disk, mounted: &Mounted, plan: Plan) {
     }
     for job in outcome.durable {
         disk.unqueued(job.held_bytes());
-        let (camera, stream) = job.key();
+        let (camera, stream, lane) = job.slot();
         let (info, queued_at) = (job.header.info, job.queued_at);
         let id = mounted.superblock.disk;
         drop(job); // Its memory is free before anyone hears of it.
-        shared.events.durable(&Commit { camera, stream, info, disk: id, queued_at });
+        shared.events.durable(&Commit { camera, stream, lane, info, disk: id, queued_at });
     }
 }
 

@@ -5,7 +5,7 @@ use keepwatch_model::{CameraId, Origin, RoleId, StreamId, WallTime};
 
 use super::{BLOCK_BYTES, ENTRY_BYTES, Entry, Reader, Writer, check_sealed, length_u32, seal};
 use crate::device::AlignedBuffer;
-use crate::{DiskId, FormatError};
+use crate::{DiskId, FormatError, Lane};
 
 const HEADER_MAGIC: [u8; 8] = *b"KWEXT\0\0\x01";
 const HEADER: &str = "extent header";
@@ -34,6 +34,7 @@ pub(crate) struct ExtentHeader {
     pub(crate) epoch: u64,
     pub(crate) camera: CameraId,
     pub(crate) stream: StreamId,
+    pub(crate) lane: Lane,
     pub(crate) origin: Origin,
     pub(crate) recorder: RoleId,
     /// Label of its first record.
@@ -54,7 +55,7 @@ impl ExtentHeader {
             .u8(usage)
             .u8(self.stream.0)
             .u8(self.origin.code())
-            .u8(0)
+            .u8(self.lane.code())
             .bytes(&self.disk.0)
             .u64(self.sequence)
             .u64(self.epoch)
@@ -77,12 +78,12 @@ impl ExtentHeader {
         };
         let stream = StreamId(fields.u8()?);
         let origin = Origin::from_code(fields.u8()?).ok_or(FormatError::Field("origin"))?;
-        fields.u8()?;
+        let lane = Lane::from_code(fields.u8()?);
         let disk = DiskId(fields.array()?);
         let (sequence, epoch, first_label) = (fields.u64()?, fields.u64()?, fields.label()?);
         let recorder = fields.role()?;
         let camera = fields.camera()?;
-        Ok((Self { usage, disk, sequence, epoch, camera, stream, origin, recorder, first_label }, crc))
+        Ok((Self { usage, disk, sequence, epoch, camera, stream, lane, origin, recorder, first_label }, crc))
     }
 }
 

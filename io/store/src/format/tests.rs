@@ -207,6 +207,7 @@ fn an_extents_header_and_trailer_come_back() {
         epoch: 6,
         camera: camera(),
         stream: StreamId(1),
+        lane: crate::Lane::Backfill,
         origin: Origin::Edge,
         recorder: RoleId([2; 16]),
         first_label: WallTime::from_ticks(-9),

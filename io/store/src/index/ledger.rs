@@ -1,6 +1,6 @@
 //! The lines of the cameras' ledgers and the heartbeat, kept for whoever decides them.
 
-use keepwatch_model::{CameraId, StreamId, WallTime};
+use keepwatch_model::{CameraId, RoleId, StreamId, WallTime};
 use rusqlite::params;
 
 use super::Index;
@@ -23,8 +23,8 @@ impl Index {
                 .prepare_cached("DELETE FROM ledger WHERE camera = ?1 AND stream = ?2 AND label_from >= ?3")?
                 .execute(params![camera.as_str(), stream.0, from.ticks()])?;
             let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO ledger (camera, stream, label_from, label_to, kind, reason, place) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT OR REPLACE INTO ledger (camera, stream, label_from, label_to, kind, reason, place, recorder, \
+                 replaces, backfill) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?;
             for (place, row) in (0_i64..).zip(rows) {
                 let to = row.to.map(WallTime::ticks);
@@ -35,7 +35,10 @@ impl Index {
                     to,
                     row.kind,
                     row.reason,
-                    place
+                    place,
+                    row.recorder.as_ref().map(|role| &role.0[..]),
+                    row.replaces.as_ref().map(|role| &role.0[..]),
+                    row.backfill,
                 ])?;
             }
             Ok(())
@@ -46,8 +49,8 @@ impl Index {
     pub(crate) fn ledger_load(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.reading(|connection| {
             let mut query = connection.prepare(
-                "SELECT camera, stream, label_from, label_to, kind, reason FROM ledger \
-                 ORDER BY camera, stream, label_from, place",
+                "SELECT camera, stream, label_from, label_to, kind, reason, recorder, replaces, backfill \
+                 FROM ledger ORDER BY camera, stream, label_from, place",
             )?;
             let rows = query.query_map([], |row| {
                 Ok(LedgerRow {
@@ -57,6 +60,9 @@ impl Index {
                     to: row.get::<_, Option<i64>>(3)?.map(WallTime::from_ticks),
                     kind: row.get(4)?,
                     reason: row.get(5)?,
+                    recorder: row.get::<_, Option<[u8; 16]>>(6)?.map(RoleId),
+                    replaces: row.get::<_, Option<[u8; 16]>>(7)?.map(RoleId),
+                    backfill: row.get(8)?,
                 })
             })?;
             rows.collect()

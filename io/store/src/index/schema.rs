@@ -12,8 +12,9 @@ use crate::{DiskId, StoreError};
 /// The name of the index in the data directory.
 pub(crate) const INDEX_FILE: &str = "index.db";
 
-/// 2: a ledger for each stream; 1 had one for each camera, that of the main stream.
-const VERSION: i32 = 2;
+/// 3: a ledger tells who recorded what is held, and how far a gap is filled. 2: a ledger for each stream; 1 had one for each
+/// camera, that of the main stream.
+const VERSION: i32 = 3;
 
 const TABLES: &str = "
 CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -41,20 +42,28 @@ const LEDGER: &str = "
 CREATE TABLE ledger (
     camera TEXT NOT NULL, stream INTEGER NOT NULL, label_from INTEGER NOT NULL, label_to INTEGER,
     kind INTEGER NOT NULL, reason INTEGER NOT NULL, place INTEGER NOT NULL,
+    recorder BLOB, replaces BLOB, backfill INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (camera, stream, label_from, place)) WITHOUT ROWID;
 ";
 
-/// From version 1 to 2: what was the camera's is the main stream's.
+/// From version 1: what was the camera's is the main stream's.
 const LEDGER_FROM_1: &str = "
-INSERT INTO ledger SELECT camera, 0, label_from, label_to, kind, reason, place FROM ledger_1;
+INSERT INTO ledger SELECT camera, 0, label_from, label_to, kind, reason, place, NULL, NULL, 0 FROM ledger_1;
 DROP TABLE ledger_1;
+";
+
+/// From version 2: nobody kept who recorded.
+const LEDGER_FROM_2: &str = "
+ALTER TABLE ledger ADD COLUMN recorder BLOB;
+ALTER TABLE ledger ADD COLUMN replaces BLOB;
+ALTER TABLE ledger ADD COLUMN backfill INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Tables that cannot be made anew from the disks, with their columns; a rebuild carries them over.
 const KEPT_TABLES: [(&str, &str); 3] = [
     ("facts", "name, value"),
     ("protections", "id, camera, label_from, label_to, note"),
-    ("ledger", "camera, stream, label_from, label_to, kind, reason, place"),
+    ("ledger", "camera, stream, label_from, label_to, kind, reason, place, recorder, replaces, backfill"),
 ];
 
 /// A disk that is in use by this recorder.
@@ -81,7 +90,10 @@ pub(super) fn open_writable(path: &Path) -> Result<Connection, StoreError> {
                 "BEGIN; {TABLES} {LEDGER} PRAGMA user_version = {VERSION}; COMMIT"
             ))?;
         }
-        1 => upgrade_from_1(&connection)?,
+        1 => {
+            upgrade(&connection, &format!("ALTER TABLE ledger RENAME TO ledger_1; {LEDGER} {LEDGER_FROM_1}"))?
+        }
+        2 => upgrade(&connection, LEDGER_FROM_2)?,
         VERSION => {
             // Reads the roots of all tables: a damaged file shows here rather than in the middle of a recording.
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -92,13 +104,9 @@ pub(super) fn open_writable(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Brings a database of version 1 up to date; all of it, or nothing when it ends half-way.
-fn upgrade_from_1(connection: &Connection) -> rusqlite::Result<()> {
-    let steps = format!(
-        "BEGIN IMMEDIATE; ALTER TABLE ledger RENAME TO ledger_1; {LEDGER} {LEDGER_FROM_1} \
-         PRAGMA user_version = {VERSION}; COMMIT"
-    );
-    connection.execute_batch(&steps)
+/// Brings a database of an earlier version up to date; all of it, or nothing when it ends half-way.
+fn upgrade(connection: &Connection, steps: &str) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT"))
 }
 
 /// Opens the database for reading.
@@ -185,7 +193,13 @@ impl Index {
             connection.query_row("PRAGMA old.user_version", [], |row| row.get(0)).unwrap_or(VERSION);
         let mut result = Ok(());
         for (table, columns) in KEPT_TABLES {
-            let of_old = if version == 1 { columns.replace("stream", "0") } else { columns.to_owned() };
+            let mut of_old = columns.to_owned();
+            if version == 1 {
+                of_old = of_old.replace("stream", "0");
+            }
+            if version <= 2 {
+                of_old = of_old.replace("recorder, replaces, backfill", "NULL, NULL, 0");
+            }
             // One that cannot be read must not cost the others.
             let copy =
                 format!("INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {of_old} FROM old.{table}");

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::time::Instant;
 
+use crate::Lane;
 use crate::chunk::Chunk;
 use crate::device::AlignedBuffer;
 use crate::format::RecordHeader;
@@ -16,12 +17,18 @@ pub(crate) struct Job {
     /// The data of each track.
     pub(crate) tracks: Vec<Vec<Chunk>>,
     pub(crate) queued_at: Instant,
+    pub(crate) lane: Lane,
 }
 
 impl Job {
     /// Whose record it is.
     pub(crate) const fn key(&self) -> super::Key {
         (self.header.camera, self.header.stream)
+    }
+
+    /// Where it goes: records of one slot go into the same extent.
+    pub(crate) const fn slot(&self) -> super::Slot {
+        (self.header.camera, self.header.stream, self.lane)
     }
 
     /// The record as it goes to disk.
@@ -32,9 +39,13 @@ impl Job {
             .collect()
     }
 
-    /// Bytes of the buffer it holds, which is what a disk that hangs takes from the others.
+    /// Bytes of the buffer it holds, which is what a disk that hangs takes from the others. What is fetched for gaps has a
+    /// buffer of its own and counts as nothing.
     pub(crate) fn held_bytes(&self) -> u64 {
-        self.tracks.iter().flatten().map(Chunk::held_bytes).sum()
+        match self.lane {
+            Lane::Live => self.tracks.iter().flatten().map(Chunk::held_bytes).sum(),
+            Lane::Backfill => 0,
+        }
     }
 
     /// Bytes it takes on disk.

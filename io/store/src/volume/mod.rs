@@ -22,22 +22,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keepwatch_model::{CameraId, Span, StreamId};
 
+use crate::Lane;
 use crate::format::{BLOCK, Entry, Superblock, index_bytes};
 use crate::index::RowBuilder;
 
 /// Most records in one extent: bounds its index and what is kept of an open one in memory.
 pub(crate) const RECORDS_PER_EXTENT_MAX: usize = 4096;
 
+/// Most 90 kHz ticks from the first to the last label of an extent of fetched footage: a day.
+const BACKFILL_TICKS_MAX: i64 = 24 * crate::ROW_TICKS_MAX;
+
 /// A camera and one of its streams.
 pub(crate) type Key = (CameraId, StreamId);
+
+/// What an extent is filled with.
+pub(crate) type Slot = (CameraId, StreamId, Lane);
 
 /// The extents of one disk.
 pub(crate) struct Volume {
     pub(crate) superblock: Superblock,
     extents: Vec<Extent>,
     free: BTreeSet<u32>,
-    /// Where each stream's next record goes.
-    open: BTreeMap<Key, u32>,
+    /// Where the next record of each stream and lane goes.
+    open: BTreeMap<Slot, u32>,
     /// Extents that were left unsealed although the stream went on in another; sealed by the next plan.
     orphans: Vec<u32>,
     next_sequence: u64,
@@ -56,6 +63,8 @@ enum Extent {
 /// An extent that holds footage.
 struct Used {
     key: Key,
+    /// Which lane may append to it.
+    lane: Lane,
     sequence: u64,
     /// From the first to the last label in it; `None` while it holds no record.
     hull: Option<Span>,
@@ -78,6 +87,8 @@ struct Open {
     entries: Vec<Entry>,
     /// The row of the index that the next record may extend.
     row: RowBuilder,
+    /// From the first to the last label, those being written included.
+    reach: Option<Span>,
     /// Number of the next record, those being written included.
     next_number: u32,
     /// Where the next record goes.
@@ -87,6 +98,18 @@ struct Open {
 }
 
 impl Open {
+    /// Whether the labels of `job` may follow what is there. A camera's own go on for ever; what is fetched for gaps
+    /// comes from anywhere, and must not keep what is old from expiring.
+    fn takes(&self, job: &Job) -> bool {
+        let label = job.header.info.label;
+        match (job.lane, self.reach) {
+            (Lane::Live, _) | (Lane::Backfill, None) => true,
+            (Lane::Backfill, Some(reach)) => {
+                label.from >= reach.to && label.to.ticks_since(reach.from) <= BACKFILL_TICKS_MAX
+            }
+        }
+    }
+
     /// Whether a record of `record_bytes` fits and leaves room for the trailer.
     fn fits(&self, record_bytes: u32, extent_bytes: u64) -> bool {
         let records = self.next_number as usize + 1;
@@ -159,9 +182,9 @@ impl Volume {
         })
     }
 
-    /// Whether the stream has an extent open here.
-    pub(crate) fn is_home_of(&self, key: Key) -> bool {
-        self.open.contains_key(&key)
+    /// Whether the stream has an extent open here for that lane.
+    pub(crate) fn is_home_of(&self, slot: Slot) -> bool {
+        self.open.contains_key(&slot)
     }
 
     fn used(&self) -> impl Iterator<Item = &Used> {

@@ -9,7 +9,7 @@ use super::{Extent, Filling, Job, Key, Open, Used, Volume, hull_of};
 use crate::device::AlignedBuffer;
 use crate::format::{BLOCK, Entry, ExtentHeader, ExtentUse, Locator};
 use crate::index::{ExtentRow, IndexChange, RowBuilder};
-use crate::{Reclaim, RunRow};
+use crate::{Lane, Reclaim, RunRow};
 
 /// What one round of writing does.
 #[derive(Default)]
@@ -76,9 +76,10 @@ impl Plan {
         self.allocated
     }
 
-    /// When the first of its records was queued.
+    /// When the first of its live records was queued.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.placed.iter().map(|placed| placed.job.queued_at).min()
+        let live = |placed: &&Placed| placed.job.lane == Lane::Live;
+        self.placed.iter().filter(live).map(|placed| placed.job.queued_at).min()
     }
 
     /// The records back, when writing failed.
@@ -127,7 +128,7 @@ impl Volume {
                 && used.hull.is_some_and(|hull| hull.to <= before && !protected(camera, hull));
             if over {
                 let header = self.header(
-                    used.key,
+                    (used.key.0, used.key.1, used.lane),
                     used.sequence,
                     ExtentUse::Free,
                     Origin::Primary,
@@ -179,9 +180,10 @@ impl Volume {
     }
 
     fn place(&mut self, job: &Job, plan: &mut Plan, protected: &dyn Fn(CameraId, Span) -> bool) -> Place {
-        let current = self.open.get(&job.key()).copied();
+        let current = self.open.get(&job.slot()).copied();
         if let Some(extent) = current {
             if let Some((Used { filling: Filling::Open(open), .. }, extent_bytes)) = self.open_mut(extent)
+                && open.takes(job)
                 && open.fits(job.header.record_bytes, extent_bytes)
             {
                 return Place::At(extent);
@@ -197,7 +199,7 @@ impl Volume {
         if let Some(current) = current.filter(|current| *current != extent) {
             self.seal(current, plan);
         }
-        self.open.insert(job.key(), extent);
+        self.open.insert(job.slot(), extent);
         Place::At(extent)
     }
 
@@ -213,6 +215,7 @@ impl Volume {
         open.chain = job.header.encode(&mut job.head);
         let entry = Entry::from_header(&job.header, open.tail_bytes, open.chain);
         open.next_number += 1;
+        open.reach = Some(hull_of(open.reach, entry.info.label));
         open.tail_bytes = entry.end_bytes();
         plan.bytes += job.bytes();
         plan.touched.insert(extent);
@@ -235,6 +238,9 @@ impl Volume {
             Some(extent) => extent,
             None => {
                 let extent = self.oldest(current, plan, protected)?;
+                if job.lane == Lane::Backfill && !self.is_older(extent, job.header.info.label) {
+                    return None; // What is fetched for a gap never costs footage that is newer.
+                }
                 self.give_up(extent, Reclaim::ForSpace, false, plan);
                 extent
             }
@@ -244,18 +250,20 @@ impl Volume {
         self.next_sequence += 1;
         let info = &job.header.info;
         let header =
-            self.header(job.key(), sequence, ExtentUse::Used, info.origin, info.recorder, info.label.from);
+            self.header(job.slot(), sequence, ExtentUse::Used, info.origin, info.recorder, info.label.from);
         let (block, chain) = header.encode();
         plan.blocks.push((self.superblock.extent_offset(extent), block));
         let open = Open {
             entries: Vec::new(),
             row: RowBuilder::default(),
+            reach: None,
             next_number: 0,
             tail_bytes: crate::format::length_u32(crate::format::index_of(BLOCK)),
             chain,
         };
         self.extents[extent as usize] = Extent::Used(Used {
             key: job.key(),
+            lane: job.lane,
             sequence,
             hull: None,
             records: 0,
@@ -288,6 +296,14 @@ impl Volume {
         best.map(|(_, _, extent)| extent)
     }
 
+    /// Whether all that `extent` holds is before `label`.
+    fn is_older(&self, extent: u32, label: Span) -> bool {
+        match self.extents.get(extent as usize) {
+            Some(Extent::Used(used)) => used.hull.is_none_or(|hull| hull.to <= label.from),
+            Some(Extent::Free | Extent::Bad) | None => false,
+        }
+    }
+
     fn give_up(&mut self, extent: u32, why: Reclaim, freed: bool, plan: &mut Plan) {
         let Some(Extent::Used(used)) = self.extents.get(extent as usize) else { return };
         let spans = match &used.filling {
@@ -296,8 +312,9 @@ impl Volume {
         };
         let given_up =
             GivenUp { extent, sequence: used.sequence, key: used.key, why, spans, hull: used.hull, freed };
-        if self.open.get(&used.key) == Some(&extent) {
-            self.open.remove(&given_up.key);
+        let slot = (used.key.0, used.key.1, used.lane);
+        if self.open.get(&slot) == Some(&extent) {
+            self.open.remove(&slot);
         }
         plan.sealed.retain(|sealed| *sealed != extent);
         plan.given_up.push(given_up);
@@ -317,7 +334,7 @@ impl Volume {
 
     fn header(
         &self,
-        (camera, stream): Key,
+        (camera, stream, lane): super::Slot,
         sequence: u64,
         usage: ExtentUse,
         origin: Origin,
@@ -325,7 +342,7 @@ impl Volume {
         first_label: WallTime,
     ) -> ExtentHeader {
         let (disk, epoch) = (self.superblock.disk, self.superblock.epoch);
-        ExtentHeader { usage, disk, sequence, epoch, camera, stream, origin, recorder, first_label }
+        ExtentHeader { usage, disk, sequence, epoch, camera, stream, lane, origin, recorder, first_label }
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::plan::extent_row;
 use super::scan::{Depth, Scan, any_trailer, hull, scan};
-use super::{Extent, Filling, Key, Open, Used, Volume, read_extent};
+use super::{Extent, Filling, Key, Open, Slot, Used, Volume, read_extent};
+use crate::Lane;
 use crate::device::BlockDev;
 use crate::format::{Entry, ExtentHeader, ExtentUse, Superblock};
 use crate::index::{ExtentRow, IndexChange, RowBuilder};
@@ -117,19 +118,21 @@ impl Look {
 }
 
 impl Volume {
-    /// Each stream goes on in its latest unsealed extent; others of it are sealed with the next plan.
+    /// Each lane of a stream goes on in its latest unsealed extent; others of it are sealed with the next plan.
     fn choose_open(&mut self) {
-        let mut latest: BTreeMap<Key, (u64, u32)> = BTreeMap::new();
+        let mut latest: BTreeMap<Slot, (u64, u32)> = BTreeMap::new();
         for (extent, held) in (0_u32..).zip(&self.extents) {
-            let Extent::Used(Used { key, sequence, filling: Filling::Open(_), .. }) = held else { continue };
+            let Extent::Used(Used { key, lane, sequence, filling: Filling::Open(_), .. }) = held else {
+                continue;
+            };
             let candidate = (*sequence, extent);
-            let chosen = latest.entry(*key).or_insert(candidate);
+            let chosen = latest.entry((key.0, key.1, *lane)).or_insert(candidate);
             if *chosen != candidate {
                 self.orphans.push((*chosen).min(candidate).1);
                 *chosen = (*chosen).max(candidate);
             }
         }
-        self.open = latest.into_iter().map(|(key, (_, extent))| (key, extent)).collect();
+        self.open = latest.into_iter().map(|(slot, (_, extent))| (slot, extent)).collect();
     }
 }
 
@@ -196,6 +199,7 @@ fn look_at(
     if let Some(hint) = hint.filter(|hint| hint.sealed) {
         return Ok(Look::Known(Used {
             key,
+            lane: header.lane,
             sequence: header.sequence,
             hull: hint.hull,
             records: hint.records,
@@ -208,7 +212,7 @@ fn look_at(
         Err(error) => return Err(error),
     };
     if let Some((_, entries)) = sealed {
-        return Ok(sealed_look(key, header.sequence, entries, hint.is_some()));
+        return Ok(sealed_look((key, header.lane), header.sequence, entries, hint.is_some()));
     }
     match unsealed_look(device, superblock, extent, (&header, crc), hint) {
         Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(Look::Bad),
@@ -221,15 +225,17 @@ fn look_at(
 fn salvage(device: &dyn BlockDev, superblock: &Superblock, extent: u32) -> io::Result<Look> {
     Ok(match any_trailer(device, superblock, extent)? {
         Some((locator, entries)) => {
-            sealed_look((locator.camera, locator.stream), locator.sequence, entries, false)
+            // Nothing is appended to it, so that its lane does not matter.
+            let key = ((locator.camera, locator.stream), Lane::Live);
+            sealed_look(key, locator.sequence, entries, false)
         }
         None => Look::Unused { sequence: 0 },
     })
 }
 
-fn sealed_look(key: Key, sequence: u64, entries: Vec<Entry>, sequence_known: bool) -> Look {
+fn sealed_look((key, lane): (Key, Lane), sequence: u64, entries: Vec<Entry>, sequence_known: bool) -> Look {
     let records = entries.last().map_or(0, |last| last.number.saturating_add(1));
-    let used = Used { key, sequence, hull: hull(&entries), records, filling: Filling::Sealed };
+    let used = Used { key, lane, sequence, hull: hull(&entries), records, filling: Filling::Sealed };
     Look::Read { used, entries, scan: None, sequence_known }
 }
 
@@ -249,12 +255,15 @@ fn unsealed_look(
         row.append(entry, key, superblock.disk, extent, header.sequence);
     }
     let next_number = entries.last().map_or(0, |last| last.number.saturating_add(1));
+    let reach = hull(&entries);
     let used = Used {
         key,
+        lane: header.lane,
         sequence: header.sequence,
-        hull: hull(&entries),
+        hull: reach,
         records: next_number,
         filling: Filling::Open(Box::new(Open {
+            reach,
             next_number,
             entries: entries.clone(),
             row,

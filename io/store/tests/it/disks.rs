@@ -16,10 +16,10 @@ const SIZE_BYTES: u64 = 2048 * KIB;
 
 /// Remembers the switch of every disk; a disk that is mounted again has a fresh one.
 #[derive(Clone, Default)]
-struct Faults(Arc<Mutex<BTreeMap<PathBuf, FaultSwitch>>>);
+pub(crate) struct Faults(Arc<Mutex<BTreeMap<PathBuf, FaultSwitch>>>);
 
 impl Faults {
-    fn wrap(&self) -> Arc<WrapDevice> {
+    pub(crate) fn wrap(&self) -> Arc<WrapDevice> {
         let faults = self.clone();
         Arc::new(move |path: &Path, inner: Arc<dyn BlockDev>| -> Arc<dyn BlockDev> {
             let switch = FaultSwitch::default();
@@ -28,7 +28,7 @@ impl Faults {
         })
     }
 
-    fn set(&self, path: &Path, fault: Fault) {
+    pub(crate) fn set(&self, path: &Path, fault: Fault) {
         self.0.lock().unwrap()[path].set(fault);
     }
 }

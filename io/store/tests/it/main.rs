@@ -8,6 +8,7 @@
     reason = "test code"
 )]
 
+mod backfill;
 mod disks;
 mod event_log;
 mod golden;

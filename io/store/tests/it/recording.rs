@@ -219,6 +219,9 @@ fn ledgers_and_heartbeats_are_kept() {
         to: to.map(at),
         kind: 1,
         reason: 10,
+        recorder: Some(RoleId([5; 16])),
+        replaces: to.map(|_| RoleId([6; 16])),
+        backfill: 3,
     };
     let main = |from: i64, to: Option<i64>| line(StreamId::MAIN, from, to);
     let north = camera("north");
@@ -236,23 +239,30 @@ fn ledgers_and_heartbeats_are_kept() {
     assert_eq!(store.last_heartbeat().unwrap(), Some(at(9)));
 }
 
-/// The index of the first version had one ledger for each camera. It is the main stream's, whether the index is opened
-/// as it is or made anew.
+/// The index of the first version had one ledger for each camera: it is the main stream's. That of the second did not say
+/// who recorded. Both are taken over, whether the index is opened as it is or made anew.
 #[test]
-fn a_ledger_of_the_first_index_is_the_main_streams() {
-    for rebuild in [false, true] {
+fn ledgers_of_earlier_indexes_are_taken_over() {
+    const FIRST: &str = "DROP TABLE ledger;
+        CREATE TABLE ledger (
+            camera TEXT NOT NULL, label_from INTEGER NOT NULL, label_to INTEGER, kind INTEGER NOT NULL,
+            reason INTEGER NOT NULL, place INTEGER NOT NULL,
+            PRIMARY KEY (camera, label_from, place)) WITHOUT ROWID;
+        INSERT INTO ledger VALUES ('north', 450000, NULL, 2, 3, 0);
+        PRAGMA user_version = 1;";
+    const SECOND: &str = "DROP TABLE ledger;
+        CREATE TABLE ledger (
+            camera TEXT NOT NULL, stream INTEGER NOT NULL, label_from INTEGER NOT NULL, label_to INTEGER,
+            kind INTEGER NOT NULL, reason INTEGER NOT NULL, place INTEGER NOT NULL,
+            PRIMARY KEY (camera, stream, label_from, place)) WITHOUT ROWID;
+        INSERT INTO ledger VALUES ('north', 0, 450000, NULL, 2, 3, 0);
+        PRAGMA user_version = 2;";
+    for (as_it_was, rebuild) in [(FIRST, false), (FIRST, true), (SECOND, false), (SECOND, true)] {
         let site = Site::new();
         let disks = vec![site.disk("disk", 1024 * KIB)];
         site.open(disks.clone()).close();
         let index = site.data().join("index.db");
         let connection = rusqlite::Connection::open(&index).unwrap();
-        let as_it_was = "DROP TABLE ledger;
-            CREATE TABLE ledger (
-                camera TEXT NOT NULL, label_from INTEGER NOT NULL, label_to INTEGER, kind INTEGER NOT NULL,
-                reason INTEGER NOT NULL, place INTEGER NOT NULL,
-                PRIMARY KEY (camera, label_from, place)) WITHOUT ROWID;
-            INSERT INTO ledger VALUES ('north', 450000, NULL, 2, 3, 0);
-            PRAGMA user_version = 1;";
         connection.execute_batch(as_it_was).unwrap();
         drop(connection);
         if rebuild {
@@ -267,6 +277,9 @@ fn a_ledger_of_the_first_index_is_the_main_streams() {
             to: None,
             kind: 2,
             reason: 3,
+            recorder: None,
+            replaces: None,
+            backfill: 0,
         };
         assert_eq!(store.ledger_load().unwrap(), [line], "rebuilt: {rebuild}");
         let sub = LedgerRow { stream: StreamId::SUB, ..line };

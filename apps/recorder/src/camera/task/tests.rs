@@ -1,6 +1,6 @@
 use keepwatch_model::{Origin, Span};
 use keepwatch_recording::timeline::Seam;
-use keepwatch_store::{Commit, RecordInfo};
+use keepwatch_store::{Commit, Lane, RecordInfo};
 
 use super::super::bench::{Bench, PATIENCE};
 use super::*;
@@ -31,7 +31,14 @@ fn durable(bench: &Bench) {
     };
     let disk = bench.context.store.disks()[0].id.unwrap();
     let main = bench.camera.main();
-    let commit = Commit { camera: main.camera, stream: main.id, info, disk, queued_at: Instant::now() };
+    let commit = Commit {
+        camera: main.camera,
+        stream: main.id,
+        lane: Lane::Live,
+        info,
+        disk,
+        queued_at: Instant::now(),
+    };
     main.durable(&commit, bench.context.clock.mono());
 }
 
