@@ -21,7 +21,7 @@ use keepwatch_model::RoleId;
 use thiserror::Error;
 
 pub use database::{Database, DatabaseError};
-pub use memory::Memory;
+pub use memory::{Clock, Memory};
 
 /// Shortest time to live of a lease: below it, a holder that is busy loses it.
 pub const TTL_MIN: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use crate::table::Table;
 use crate::{AcquireError, Answer, Change, CommitError, Coord, Entry, Lease, RenewError, Unavailable};
 
 /// A clock that nobody sets.
-pub(crate) type Clock = Arc<dyn Fn() -> MonoTime + Send + Sync>;
+pub type Clock = Arc<dyn Fn() -> MonoTime + Send + Sync>;
 
 /// The clock of this process.
 pub(crate) fn clock() -> Clock {
@@ -33,7 +33,8 @@ impl Memory {
         Self::with_clock(clock())
     }
 
-    pub(crate) fn with_clock(clock: Clock) -> Self {
+    /// The same with another clock: that of a simulation.
+    pub fn with_clock(clock: Clock) -> Self {
         Self { table: Arc::default(), clock }
     }
 
