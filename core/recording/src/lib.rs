@@ -28,6 +28,7 @@ pub mod offset;
 pub mod pace;
 pub mod peer;
 pub mod plan;
+pub mod replenish;
 pub mod schedule;
 pub mod session;
 pub mod slicer;

@@ -1,0 +1,211 @@
+use super::*;
+use keepwatch_model::WallTime;
+use proptest::prelude::*;
+
+const STANDBY: Source = Source::Recorder(RoleId([1; 16]));
+const OTHER: Source = Source::Recorder(RoleId([2; 16]));
+
+fn stream(name: &str) -> StreamKey {
+    (name.parse().unwrap(), StreamId::MAIN)
+}
+
+fn card() -> Source {
+    Source::Card("gate".parse().unwrap())
+}
+
+fn span(from: i64, to: i64) -> Span {
+    let at = |seconds: i64| WallTime::from_ticks(seconds * TICKS_PER_SECOND);
+    Span { from: at(from), to: at(to) }
+}
+
+fn second(seconds: u64) -> MonoTime {
+    MonoTime::ZERO + Duration::from_secs(seconds)
+}
+
+/// A recorder with one machine, whose gaps the test fills.
+#[derive(Default)]
+struct Site {
+    machine: Replenish,
+    out: Vec<Action>,
+}
+
+impl Site {
+    fn missing(&mut self, now: u64, name: &str, gaps: &[Span], sources: &[Source]) {
+        let event = Event::Missing { stream: stream(name), gaps: gaps.to_vec(), sources: sources.to_vec() };
+        self.machine.handle(second(now), event, &mut self.out);
+    }
+
+    fn ended(&mut self, now: u64, job: Job, end: JobEnd) {
+        self.machine.handle(second(now), Event::Ended { job: job.id, end }, &mut self.out);
+    }
+
+    /// What was begun since the last look.
+    fn begun(&mut self) -> Vec<Job> {
+        let jobs = self.out.iter().filter_map(|action| match action {
+            Action::Fetch(job) => Some(*job),
+            Action::Cancel(_) | Action::Mark { .. } => None,
+        });
+        let jobs = jobs.collect();
+        self.out.retain(|action| !matches!(action, Action::Fetch(_)));
+        jobs
+    }
+
+    fn marks(&mut self) -> Vec<(Span, Option<Backfill>)> {
+        let marks = self.out.iter().filter_map(|action| match action {
+            Action::Mark { span, backfill, .. } => Some((*span, *backfill)),
+            Action::Fetch(_) | Action::Cancel(_) => None,
+        });
+        let marks = marks.collect();
+        self.out.clear();
+        marks
+    }
+
+    /// Lets time pass up to the next thing that is awaited.
+    fn wait(&mut self) -> u64 {
+        let (at, _) = self.machine.deadline().expect("something is awaited");
+        self.machine.timeout(at, &mut self.out);
+        at.as_nanos() / 1_000_000_000
+    }
+}
+
+#[test]
+fn the_oldest_gap_comes_first_and_what_a_source_has_not_is_asked_of_the_next() {
+    let mut site = Site::default();
+    site.missing(0, "gate", &[span(100, 160), span(500, 520)], &[STANDBY, card()]);
+    let first = site.begun()[0];
+    assert_eq!((first.source, first.span), (STANDBY, span(100, 160)));
+    assert_eq!(
+        site.marks(),
+        [(span(100, 160), Some(Backfill::Running)), (span(500, 520), Some(Backfill::Pending))]
+    );
+    // It had a part.
+    site.missing(1, "gate", &[span(130, 160), span(500, 520)], &[STANDBY, card()]);
+    assert!(site.begun().is_empty(), "one at a time for a stream");
+    site.ended(2, first, JobEnd::Over);
+    let second = site.begun()[0];
+    assert_eq!((second.source, second.span), (STANDBY, span(500, 520)));
+    site.missing(3, "gate", &[span(130, 160)], &[STANDBY, card()]);
+    site.ended(3, second, JobEnd::Over);
+    assert!(site.begun().is_empty(), "the standby may have the rest on its way to its disk");
+    for again in [32, 632] {
+        assert_eq!(site.wait(), again);
+        let job = site.begun()[0];
+        assert_eq!((job.source, job.span), (STANDBY, span(130, 160)));
+        site.ended(again, job, JobEnd::Over);
+    }
+    let from_card = site.begun()[0];
+    assert_eq!((from_card.source, from_card.span), (card(), span(130, 160)));
+    site.ended(700, from_card, JobEnd::Over);
+    assert_eq!(site.machine.progress().pending_ticks, 30 * TICKS_PER_SECOND, "the card is asked once more");
+    site.wait();
+    let from_card = site.begun()[0];
+    site.ended(2_000, from_card, JobEnd::Over);
+    assert_eq!(site.marks().last(), Some(&(span(130, 160), Some(Backfill::Done))));
+    let progress = site.machine.progress();
+    assert_eq!((progress.pending_ticks, progress.nowhere_ticks), (0, 30 * TICKS_PER_SECOND));
+    assert_eq!(site.machine.deadline(), None);
+}
+
+#[test]
+fn a_source_that_is_away_is_asked_again_later_and_later_and_the_next_one_meanwhile() {
+    let mut site = Site::default();
+    site.missing(0, "gate", &[span(0, 60)], &[STANDBY, card()]);
+    let mut now = 0;
+    for rest in [5, 10] {
+        let job = site.begun()[0];
+        assert_eq!(job.source, STANDBY);
+        site.ended(now, job, JobEnd::Unreachable);
+        assert!(site.begun().is_empty());
+        assert_eq!(site.wait(), now + rest);
+        now += rest;
+    }
+    let job = site.begun()[0];
+    site.ended(now, job, JobEnd::Unreachable);
+    let job = site.begun()[0];
+    assert_eq!(job.source, card(), "the standby has been away for long");
+    site.ended(now, job, JobEnd::Cancelled);
+}
+
+#[test]
+fn long_gaps_are_asked_for_piece_by_piece_and_no_more_than_two_at_a_time() {
+    let mut site = Site::default();
+    for (name, source) in [("a", STANDBY), ("b", STANDBY), ("c", OTHER), ("d", card())] {
+        site.missing(0, name, &[span(0, 7_200)], &[source]);
+    }
+    let begun = site.begun();
+    assert_eq!(begun.iter().map(|job| job.source).collect::<Vec<_>>(), [STANDBY, OTHER]);
+    assert!(begun.iter().all(|job| job.span == span(0, 900)));
+    site.machine.handle(second(1), Event::Paused(true), &mut site.out);
+    assert_eq!(
+        site.out.iter().filter(|action| matches!(action, Action::Cancel(_))).count(),
+        2,
+        "an operator's pause ends what runs"
+    );
+    for job in begun {
+        site.ended(2, job, JobEnd::Cancelled);
+    }
+    assert!(site.begun().is_empty());
+    site.machine.handle(second(3), Event::Paused(false), &mut site.out);
+    assert_eq!(site.begun().len(), 2);
+}
+
+#[test]
+fn disks_that_take_nothing_are_left_alone_for_a_while() {
+    let mut site = Site::default();
+    site.missing(0, "gate", &[span(0, 60)], &[STANDBY]);
+    let job = site.begun()[0];
+    site.ended(1, job, JobEnd::NoRoom);
+    assert!(site.begun().is_empty());
+    assert_eq!(site.wait(), 601);
+    assert_eq!(site.begun().len(), 1);
+}
+
+#[test]
+fn a_camera_that_goes_takes_its_jobs_along() {
+    let mut site = Site::default();
+    site.missing(0, "gate", &[span(0, 60)], &[STANDBY]);
+    let job = site.begun()[0];
+    site.machine.handle(second(1), Event::Gone(stream("gate")), &mut site.out);
+    assert!(site.out.contains(&Action::Cancel(job.id)));
+    site.ended(2, job, JobEnd::Cancelled);
+    assert!(site.begun().is_empty() && site.machine.deadline().is_none());
+}
+
+proptest! {
+    /// Whatever sources have, and however often they fail: what somebody has is fetched in the end, and asking ends.
+    #[test]
+    fn everything_that_somebody_has_is_fetched_and_asking_ends(
+        gaps in prop::collection::vec((0i64..2_000, 1i64..400), 1..5),
+        has in prop::collection::vec((0i64..2_000, 1i64..800), 0..4),
+        failures in prop::collection::vec(any::<bool>(), 0..12),
+    ) {
+        let mut missing: SpanSet = gaps.iter().map(|(from, length)| span(*from, from + length)).collect();
+        let has: SpanSet = has.iter().map(|(from, length)| span(*from, from + length)).collect();
+        let mut failures = failures.into_iter();
+        let mut site = Site::default();
+        let mut now = 0;
+        for _ in 0..400 {
+            site.missing(now, "gate", missing.spans(), &[STANDBY]);
+            let mut begun = site.begun();
+            if begun.is_empty() {
+                if site.machine.deadline().is_none() { break }
+                now = site.wait().max(now);
+                begun = site.begun();
+            }
+            for job in begun {
+                now += 1;
+                if failures.next() == Some(true) {
+                    site.ended(now, job, JobEnd::Unreachable);
+                    continue;
+                }
+                for span in has.within(job.span).spans() {
+                    missing.remove(*span);
+                }
+                site.missing(now, "gate", missing.spans(), &[STANDBY]);
+                site.ended(now, job, JobEnd::Over);
+            }
+        }
+        prop_assert!(missing.spans().iter().all(|gap| has.within(*gap).is_empty()), "{missing:?}");
+        prop_assert_eq!(site.machine.progress().pending_ticks, 0);
+    }
+}
