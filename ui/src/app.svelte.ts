@@ -6,6 +6,7 @@
 
 import { ApiError, api, onLoggedOut, socketAddress } from './api/client';
 import { Line } from './api/socket';
+import type { Lists } from './api/failover';
 import type { Camera, NodeStatus, Session, StatusMessage } from './api/types';
 import { t } from './i18n';
 import { type Known, reduce } from './store';
@@ -16,6 +17,9 @@ export const STALE_MS = 5000;
 
 /** The node speaks at least every 2 s; a socket that is silent for longer than four of these is given up. */
 const SILENCE_MS = 8000;
+
+/** So much of a role tells recorders of a site apart. */
+const ROLE_CHARS = 8;
 
 /** How often the age of the data is looked at. */
 const TICK_MS = 250;
@@ -44,8 +48,17 @@ class App {
   cameras: Camera[] = $derived(sorted(this.known?.value.cameras ?? {}));
   /** The node; `null` before the first snapshot, or when it may not be seen. */
   node: NodeStatus | null = $derived(this.known?.value.node ?? null);
+  /** The failovers; `null` before the first snapshot, of a node whose standby does not run, or when they may not be seen. */
+  failover: Lists | null = $derived(this.known?.value.failover ?? null);
   /** Whether what is shown may no longer be so. */
   stale: boolean = $derived(this.age_ms === null || this.age_ms > STALE_MS);
+
+  /** What a recorder is called, by its role: this node, or one that it watches; else the begin of the role. */
+  recorderName(role: string): string {
+    if (role === this.node?.role) return this.node.name;
+    const watched = this.failover?.monitoring.find((primary) => primary.role === role);
+    return watched?.name ?? t.timeline.unknownRecorder(role.slice(0, ROLE_CHARS));
+  }
 
   #line: Line | null = null;
   #heard: number | null = null;

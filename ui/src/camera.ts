@@ -18,9 +18,19 @@ export function reasonText(reason: string | null): string {
   return Object.hasOwn(t.reasons, reason) ? (t.reasons[reason] ?? reason) : reason;
 }
 
+/** Whether it is a camera of another recorder that is not covered at the moment; its pre-buffer may be filled all the same. */
+export function isResting({ guest }: Camera): boolean {
+  return guest != null && guest.duty !== 'record';
+}
+
+/** Whether it is to be recorded here: its schedule asks for it, and another recorder does not do it. */
+export function isWanted(camera: Camera): boolean {
+  return camera.connection !== 'unwanted' && !isResting(camera);
+}
+
 /** Since when and why a camera that should be recorded is not; `null` when it is, or need not be. */
 export function notRecording(camera: Camera, now: number): string | null {
-  if (camera.recording || camera.connection === 'unwanted') return null;
+  if (camera.recording || !isWanted(camera)) return null;
   const held = camera.durable_until === null ? null : parseTime(camera.durable_until);
   const since = held ?? parseTime(camera.since);
   const words = why(camera.reason, camera.detail) || t.connections[camera.connection];
@@ -29,5 +39,5 @@ export function notRecording(camera: Camera, now: number): string | null {
 
 /** Whether somebody has to look after it. */
 export function isProblem(camera: Camera): boolean {
-  return !camera.recording && camera.connection !== 'unwanted';
+  return !camera.recording && isWanted(camera);
 }

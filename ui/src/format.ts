@@ -64,6 +64,11 @@ export function bytes(n: number): string {
   return `${value.toFixed(unit > 0 && value < 10 ? 1 : 0)} ${units[unit]}`;
 }
 
+/** A rate in powers of 1000, as networks are sold. */
+export function rate(bits_per_second: number): string {
+  return `${bytes(bits_per_second).replace(/B$/, 'bit')}/s`;
+}
+
 /** A codec's name for people, from a name of the API or the codecs part of a MIME type. */
 export function codecName(codec: string): string {
   const known: Record<string, string> = { h264: 'H.264', avc1: 'H.264', h265: 'H.265', hvc1: 'H.265', hev1: 'H.265', jpeg: 'Motion JPEG' };

@@ -14,6 +14,7 @@ export type Route =
   | { page: 'timeline'; camera?: string; at?: number; span_ms?: number }
   | { page: 'exports' }
   | { page: 'cameras' }
+  | { page: 'failover' }
   | { page: 'users' };
 
 /** The name of a place. */
@@ -44,6 +45,7 @@ export function parseRoute(hash: string): Route {
     }
     case 'exports':
     case 'cameras':
+    case 'failover':
     case 'users':
       return { page };
     default: {

@@ -95,16 +95,20 @@ async function problem(response: Response): Promise<ApiError> {
   );
 }
 
-async function json<T>(method: string, parts: readonly string[], query: Query = {}, body?: unknown, signal?: AbortSignal): Promise<T> {
+/** Asks a route with JSON, and returns what it answers. */
+export async function json<T>(method: string, parts: readonly string[], query: Query = {}, body?: unknown, signal?: AbortSignal): Promise<T> {
   const response = await ask(method, address(parts, query), body, signal);
   const text = await response.text();
   return (text === '' ? undefined : JSON.parse(text)) as T;
 }
 
-async function all<T>(parts: readonly string[], query: Query = {}, signal?: AbortSignal): Promise<T[]> {
+/** Reads a list to its end, or as many pages of it. */
+export async function all<T>(
+  parts: readonly string[], query: Query = {}, signal?: AbortSignal, pages_max = PAGES_MAX,
+): Promise<T[]> {
   const items: T[] = [];
   let cursor: string | undefined;
-  for (let page = 0; page < PAGES_MAX; page += 1) {
+  for (let page = 0; page < pages_max; page += 1) {
     const answer = await json<Page<T>>('GET', parts, { ...query, cursor }, undefined, signal);
     items.push(...answer.items);
     if (answer.next === null || answer.next === undefined) break;

@@ -6,6 +6,7 @@
  * Times are texts here (RFC 3339) and become numbers where they are used. Fields that a later node adds are ignored.
  */
 
+import type { Lists } from './failover';
 import type { components } from './schema';
 
 type Schemas = components['schemas'];
@@ -34,12 +35,12 @@ export interface Page<T> {
 /** Which of a camera's streams. */
 export type StreamName = Schemas['StreamName'];
 /** A camera as the node sees it. */
-export type Camera = Schemas['Camera'];
+export type Camera = Schemas['Camera'] & { guest?: { role: string; camera: string; duty: 'rest' | 'buffer' | 'record' } | null };
 /** The node and its disks. */
-export type NodeStatus = Schemas['Status'];
+export type NodeStatus = Schemas['Status'] & { role?: string };
 
-/** All that the status socket keeps up to date. */
-export type Snapshot = Schemas['StatusSnapshot'];
+/** All that the status socket keeps up to date; failovers only where a standby runs, for those who have a role everywhere. */
+export type Snapshot = Schemas['StatusSnapshot'] & { node: NodeStatus; cameras: Record<string, Camera>; failover?: Lists };
 
 /** What the status socket sends; `seq` grows by one from message to message. */
 export type StatusMessage =

@@ -32,6 +32,17 @@ describe('a stretch', () => {
     expect(row.map(({ from, to, kind }) => [from, to, kind])).toEqual([[0, 20, 'primary'], [20, 30, 'gap'], [30, 40, 'gap']]);
   });
 
+  it('recorded by another recorder, or in the place of another, is not one with its neighbour', () => {
+    const standby = { origin: 'standby' as const, recorder: 's', replaces: 'p' };
+    const row = stretches([
+      item(0, 10, standby), item(10, 20, standby), item(20, 30, { ...standby, replaces: 'q' }), item(30, 40, { ...standby, recorder: 'z', replaces: 'q' }),
+      item(40, 50, { recorder: 'p' }), item(50, 60, { recorder: 'q' }),
+    ]);
+    expect(row.map(({ from, to, recorder, replaces }) => [from, to, recorder, replaces])).toEqual([
+      [0, 20, 's', 'p'], [20, 30, 's', 'q'], [30, 40, 'z', 'q'], [40, 60, null, null],
+    ]);
+  });
+
   it('is found by a label, its begin included and its end not', () => {
     const row = stretches([item(0, 10), item(20, 30)]);
     expect(stretchAt(row, 0)?.from).toBe(0);

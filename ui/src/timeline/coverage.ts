@@ -19,6 +19,10 @@ export interface Stretch {
   kind: Kind;
   reason: string | null;
   detail: string | null;
+  /** The role of the recorder that recorded it in the place of another; `null` for all else. */
+  recorder: string | null;
+  /** The role in whose place it did. */
+  replaces: string | null;
 }
 
 /** The look of a stretch as the node tells it. */
@@ -45,7 +49,8 @@ export function stretches(items: readonly CoverageItem[]): Stretch[] {
     const to = parseTime(item.to);
     if (from === null || to === null || to <= from) continue;
     const kind = kindOf(item);
-    join(found, { from, to, kind, reason: item.reason, detail: item.detail });
+    const [recorder, replaces] = item.replaces === null ? [null, null] : [item.recorder, item.replaces];
+    join(found, { from, to, kind, reason: item.reason, detail: item.detail, recorder, replaces });
   }
   return found;
 }
@@ -53,7 +58,8 @@ export function stretches(items: readonly CoverageItem[]): Stretch[] {
 /** Puts a stretch behind others; one that goes on in the same way makes the last one longer. */
 function join(row: Stretch[], stretch: Stretch): void {
   const last = row.at(-1);
-  const same = last && last.kind === stretch.kind && last.reason === stretch.reason && Math.abs(last.to - stretch.from) < 0.001;
+  const same = last && last.kind === stretch.kind && last.reason === stretch.reason && last.recorder === stretch.recorder
+    && last.replaces === stretch.replaces && Math.abs(last.to - stretch.from) < 0.001;
   // A copy: what is joined is kept in tiles.
   if (same) row[row.length - 1] = { ...last, to: stretch.to };
   else row.push(stretch);

@@ -7,9 +7,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Primary } from '../../src/api/failover';
 import type { Camera, CoverageItem, ExportJob, Role, Scan, ScanItem, StreamName } from '../../src/api/types';
 import { formatTime, parseTime } from '../../src/time';
 import { FPS, type Fragments, fragments, jpeg, LOOP_S, moved } from './media';
+import { FakeStandby, type Answer } from './standby';
 
 /** What the policy of the node allows its pages. */
 const CSP =
@@ -37,6 +39,8 @@ export interface FakeCamera {
   jpeg?: boolean;
   lost?: { reason: NonNullable<Camera['reason']>; detail: string; since: number };
   ofFile?: boolean;
+  /** It is another recorder's. */
+  guest?: NonNullable<Camera['guest']>;
 }
 
 /** Stretches that are not held, by camera. */
@@ -47,6 +51,8 @@ export interface FakeGap {
   state: CoverageItem['state'];
   reason: CoverageItem['reason'];
   origin?: CoverageItem['origin'];
+  recorder?: string;
+  replaces?: string;
 }
 
 /** A made-up node. */
@@ -60,6 +66,8 @@ export class FakeNode {
   silent = false;
   exports: ExportJob[] = [];
   scanned: ScanItem[] = [];
+  /** `null` where it does not run. */
+  standby: FakeStandby | null = null;
   added: Record<string, unknown>[] = [];
   asked: string[] = [];
   footage_from = Date.now() - 40 * 86_400_000;
@@ -108,6 +116,12 @@ export class FakeNode {
   /** Tells every page of a change of a camera. */
   change(id: string): void {
     this.#tellAll(['cameras', id], this.#camera(id));
+  }
+
+  /** Makes it the standby of these recorders. */
+  watch(monitoring: Primary[]): FakeStandby {
+    this.standby = new FakeStandby(monitoring, () => this.#tellAll(['failover'], this.standby?.lists));
+    return this.standby;
   }
 
   /** Breaks every live socket. */
@@ -160,8 +174,9 @@ export class FakeNode {
 
   #route(
     method: string, parts: string[], query: URLSearchParams, body: Record<string, unknown>,
-  ): { value: unknown; status?: number } | { problem: number; code: string; detail: string } | undefined {
+  ): Answer | undefined {
     const [head = '', id = '', tail = ''] = parts;
+    if (head === 'failover') return this.standby?.route(method, parts.slice(1), body);
     const session = { user: 'admin', role: this.role, cameras: this.at, via: 'cookie' };
     switch (`${method} ${head}${id ? '/*' : ''}${tail ? `/${tail}` : ''}`) {
       case 'GET setup':
@@ -273,7 +288,7 @@ export class FakeNode {
       const item = { from: formatTime(begin), to: formatTime(end), origin: null, backfill: null, detail: null, recorder: null, replaces: null };
       if (begin >= now) return { ...item, state: 'unknown', reason: 'not_yet' };
       if (begin < this.footage_from) return { ...item, state: 'unknown', reason: 'not_configured' };
-      if (gap) return { ...item, state: gap.state, reason: gap.reason, origin: gap.origin ?? null };
+      if (gap) return { ...item, state: gap.state, reason: gap.reason, origin: gap.origin ?? null, recorder: gap.recorder ?? null, replaces: gap.replaces ?? null };
       return { ...item, state: 'held', reason: null, origin: 'primary' };
     });
   }
@@ -360,10 +375,11 @@ export class FakeNode {
   #follow(line: Line): void {
     this.#status.add(line);
     this.#tell(line, { type: 'snapshot', value: {
-      node: { name: 'north gate', version: '0.1.0', started: formatTime(this.footage_from), now: formatTime(Date.now()), cameras: this.cameras.length, recording: 0, disks: [] },
+      node: { name: 'north gate', role: 'role-here', version: '0.1.0', started: formatTime(this.footage_from), now: formatTime(Date.now()), cameras: this.cameras.length, recording: 0, disks: [] },
       cameras: Object.fromEntries(this.cameras.map(({ id }) => [id, this.#camera(id)])),
       exports: Object.fromEntries(this.exports.map((job) => [job.id, job])),
       scans: this.#scan === null ? {} : { [this.#scan.id]: this.#scan },
+      ...(this.standby === null ? {} : { failover: this.standby.lists }),
     } });
     this.#every(500, line, () => {
       if (!this.silent) this.#tell(line, { type: 'alive', now: formatTime(Date.now()) });
@@ -436,14 +452,15 @@ export class FakeNode {
     const camera = this.cameras.find((other) => other.id === id);
     if (camera === undefined) return undefined;
     const { lost } = camera;
+    const recording = lost === undefined && (camera.guest?.duty ?? 'record') === 'record';
     const state = {
-      recording: lost === undefined, durable_until: formatTime(lost?.since ?? Date.now()), connection: lost ? ('waiting' as const) : ('recording' as const),
+      recording, durable_until: formatTime(lost?.since ?? Date.now()), connection: lost ? ('waiting' as const) : recording ? ('recording' as const) : ('unwanted' as const),
       since: formatTime(lost?.since ?? Date.now() - 60_000), reason: lost?.reason ?? null, detail: lost?.detail ?? null, frames: 1000, lost_packets: 0,
       bad_packets: 0, durable_bytes: 0, sessions: 1,
     };
     const names: StreamName[] = camera.sub ? ['main', 'sub'] : ['main'];
     return {
-      id, name: camera.name, ...state, clock_offset_ms: 0, events: null, events_detail: null, editable: !camera.ofFile,
+      id, name: camera.name, ...state, clock_offset_ms: 0, events: null, events_detail: null, editable: !camera.ofFile, guest: camera.guest ?? null,
       streams: names.map((stream) => ({ stream, ...state, tracks: ['h264', 'aac'], left_out: [], certificate: null, transport: 'tcp', clock_offset_ms: 0 })),
     };
   }

@@ -72,6 +72,8 @@ describe('without a session', () => {
     await site.shot('login-light');
     await site.accessible();
     await site.login();
+    // A socket that is being connected would be refused, and a browser calls that an error of the page.
+    await page.waitForFunction(() => document.querySelectorAll('[data-phase="playing"]').length === 3);
     await page.getByRole('button', { name: 'Log out' }).click();
     await page.getByRole('button', { name: 'Log in' }).waitFor();
     await site.close();
