@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use keepwatch_recorder::{Applied, Node};
+use keepwatch_tls::peer;
 use keepwatch_web::{Application, Audit, Web, WebConfig, serve};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -131,8 +132,11 @@ async fn try_listen(node: &Node, application: &Application, addresses: &[SocketA
     let identity = node.identity().await;
     let identity =
         identity.map_err(|error| format!("the HTTP server has no certificate to show: {error}"))?;
+    // People are served also when other nodes cannot be.
+    let key = node.node_key().await.and_then(|key| peer::server_config(&key));
+    let nodes = key.map_err(|error| error!(%error, "other nodes are not answered")).ok();
     let config =
-        WebConfig { listen: addresses.to_vec(), tls: Some(identity.config()), ..WebConfig::default() };
+        WebConfig { listen: addresses.to_vec(), tls: Some(identity.config()), nodes, ..WebConfig::default() };
     let web = serve(config, application).await.map_err(|failure| {
         let cause = std::error::Error::source(&failure).map(ToString::to_string).unwrap_or_default();
         format!("{failure}: {cause}")

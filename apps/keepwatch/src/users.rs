@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_recorder::config::Fingerprint;
-use keepwatch_recorder::{Node, api};
+use keepwatch_recorder::{Node, api, peers};
 use keepwatch_web::{
     Application, Asset, Audit, AuditOpened, Auth, AuthConfig, Clock, FirstUser, SystemClock,
 };
@@ -57,7 +57,8 @@ pub(crate) fn open(node: &Node, data: &Path) -> anyhow::Result<Opened> {
         }
         FirstUser::Awaited(code) => Some(code),
     };
-    let application = Application::new(&auth, api::routes(node.clone()), Some(Arc::new(console)));
+    let application = Application::new(&auth, api::routes(node.clone()), Some(Arc::new(console)))
+        .with_nodes(peers::routes(node.clone(), auth.clone()));
     Ok(Opened { application, audit, code })
 }
 

@@ -17,6 +17,7 @@ mod footage;
 pub mod guests;
 mod jobs;
 mod node;
+pub mod peers;
 mod picture;
 mod replenish;
 mod rows;

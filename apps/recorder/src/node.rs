@@ -6,6 +6,7 @@ mod edit;
 mod guests;
 mod ledgers;
 mod open;
+mod others;
 mod signing;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::export::EXPORTS_MAX;
 use crate::guests::Guests;
 use crate::jobs::Jobs;
+use crate::peers::Peers;
 use crate::picture::Desk;
 use crate::scan::Scans;
 use crate::serve::{self, Access, READS_MAX, Servers, Serving};
@@ -129,6 +131,7 @@ struct Inner {
     jobs: Jobs,
     pictures: Desk,
     signing: Signing,
+    peers: Peers,
     access: watch::Sender<Arc<Access>>,
     scans: Scans,
     probes: Arc<Semaphore>,
@@ -146,7 +149,7 @@ impl Node {
     pub async fn start(config: RecorderConfig) -> Result<Self, NodeError> {
         let clock = Clock::new();
         let cameras = Arc::new(Registry::default());
-        let (store, recovery, events, bookkeeper, book) = tokio::task::spawn_blocking({
+        let (store, recovery, events, bookkeeper, book, peers) = tokio::task::spawn_blocking({
             let cameras = Arc::clone(&cameras);
             let config = config.clone();
             move || open(&config, clock, cameras)
@@ -180,6 +183,7 @@ impl Node {
                 jobs,
                 pictures: Desk::new(),
                 signing: Signing::new(config.data.clone()),
+                peers,
                 access: watch::Sender::default(),
                 scans: Scans::default(),
                 probes: Arc::new(Semaphore::new(PROBES_MAX)),
@@ -188,6 +192,7 @@ impl Node {
             }),
         };
         node.tell_start();
+        node.tell_peers();
         // Nobody waits for it: until it is open its fingerprint is told as not known.
         drop(tokio::task::spawn_blocking({
             let node = node.clone();

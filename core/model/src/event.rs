@@ -66,6 +66,14 @@ event_codes! {
     CameraRemoved = "camera_removed", Info;
     /// Not all that is edited in the console can be used; cameras may not be recorded.
     SettingsUnusable = "settings_unusable", Critical;
+    /// A standby was registered, and may record in this recorder's place.
+    StandbyRegistered = "standby_registered", Info;
+    /// A standby was removed: it watches this recorder no more.
+    StandbyRemoved = "standby_removed", Warning;
+    /// This recorder took the role of another one, with its configuration.
+    RoleTaken = "role_taken", Warning;
+    /// What is known of other nodes cannot be read: no standby is answered.
+    NodesUnreadable = "nodes_unreadable", Warning;
     /// The node made itself the key that it signs exports with.
     SigningKeyMade = "signing_key_made", Info;
     /// A camera's frames reach the disk.

@@ -5,7 +5,9 @@
 //! have in common. Footage that comes late, behind what is newest, is not counted: the answer may be too little, never too
 //! much.
 
-use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{GapReason, Span, State, TICKS_PER_SECOND, UnknownReason, WallTime};
+
+use crate::ledger::Ledger;
 
 /// A camera whose time goes on by more than this from what it was had its clock set, or has told it only then.
 const JUMP_TICKS_MAX: i64 = TICKS_PER_SECOND;
@@ -38,6 +40,34 @@ struct Held {
     /// In camera time, where `label` begins and ends.
     from: WallTime,
     until: WallTime,
+}
+
+/// How a stream stands by its ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The schedule does not ask for it.
+    NotWanted,
+    /// It is not recorded, or nothing is on disk since it was not.
+    Missing(GapReason),
+    /// It is recorded, and nothing is on disk yet.
+    NotYet,
+    /// It is recorded, without a break since what is on disk.
+    Unbroken,
+}
+
+impl Standing {
+    /// That of the stream of this ledger.
+    pub fn of(ledger: &Ledger) -> Self {
+        const NOT_YET: State = State::Unknown { reason: UnknownReason::NotYet };
+        match (ledger.state_at(WallTime::MAX), ledger.held_until().map(|until| ledger.state_at(until))) {
+            (State::Unscheduled, _) => Self::NotWanted,
+            (State::Gap { reason }, _) => Self::Missing(reason),
+            (NOT_YET, Some(NOT_YET)) => Self::Unbroken,
+            // It is recorded again, and what is on disk is from before.
+            (NOT_YET, Some(State::Gap { reason })) => Self::Missing(reason),
+            (State::Unknown { .. } | State::Held { .. } | State::Expired, _) => Self::NotYet,
+        }
+    }
 }
 
 impl Watermark {
@@ -99,6 +129,8 @@ impl Watermark {
 
 #[cfg(test)]
 mod tests {
+    use keepwatch_model::{Origin, RoleId};
+
     use super::*;
 
     fn span(from: i64, to: i64) -> Span {
@@ -125,6 +157,27 @@ mod tests {
         assert_eq!(mark.held(), Some(span(12, 13)));
         mark.durable(piece(span(106, 107), None));
         assert_eq!(mark.held().map(|held| held.to), Some(span(0, 107).to));
+    }
+
+    #[test]
+    fn what_was_held_before_a_gap_says_nothing_of_what_comes_after_it() {
+        let held = State::Held { origin: Origin::Primary, recorder: RoleId([1; 16]), replaces: None };
+        let mut ledger = Ledger::new();
+        assert_eq!(Standing::of(&ledger), Standing::NotYet);
+        ledger.recording_from(span(100, 0).from);
+        assert_eq!(Standing::of(&ledger), Standing::NotYet);
+        ledger.held(span(100, 110), held);
+        assert_eq!(Standing::of(&ledger), Standing::Unbroken);
+        ledger.missing_from(span(110, 0).from, GapReason::ConnectionLost);
+        assert_eq!(Standing::of(&ledger), Standing::Missing(GapReason::ConnectionLost));
+        ledger.recording_from(span(120, 0).from);
+        assert_eq!(Standing::of(&ledger), Standing::Missing(GapReason::ConnectionLost));
+        ledger.held(span(120, 121), held);
+        assert_eq!(Standing::of(&ledger), Standing::Unbroken);
+        ledger.unscheduled_from(span(121, 0).from);
+        assert_eq!(Standing::of(&ledger), Standing::NotWanted);
+        ledger.recording_from(span(130, 0).from);
+        assert_eq!(Standing::of(&ledger), Standing::NotYet);
     }
 
     #[test]

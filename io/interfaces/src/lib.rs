@@ -15,6 +15,10 @@ use thiserror::Error;
 const FILE_BYTES_MAX: u64 = 16 << 10;
 /// Most members of a bundle that are looked at.
 const MEMBERS_MAX: usize = 64;
+/// Most interfaces that are looked at for an address.
+const INTERFACES_MAX: usize = 1024;
+/// Characters of an address of Ethernet, like `02:00:5e:00:53:01`.
+const MAC_CHARS: usize = 17;
 /// Longest name of an interface (`IFNAMSIZ` without its zero).
 pub const NAME_BYTES_MAX: usize = 15;
 
@@ -155,6 +159,25 @@ impl Interfaces {
             bond: if bond.is_dir() { Some(self.bond(&bond)?) } else { None },
             member_of: member_of.map(|name| name.to_string_lossy().into_owned()),
         })
+    }
+
+    /// The hardware address of this machine, as people know it by: of the first interface that is a device, by name, else of
+    /// the first that has one. `None` when none has.
+    pub fn hardware_address(&self) -> Option<String> {
+        let mut names: Vec<String> = std::fs::read_dir(&self.root)
+            .ok()?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .take(INTERFACES_MAX)
+            .collect();
+        names.sort_unstable();
+        let address = |name: &String| {
+            let directory = self.directory(name).ok()?;
+            let address = text(&directory.join("address")).ok()?;
+            let is_one =
+                address.len() == MAC_CHARS && address.bytes().any(|byte| !matches!(byte, b'0' | b':'));
+            is_one.then(|| (!directory.join("device").exists(), address))
+        };
+        names.iter().filter_map(address).min_by_key(|(is_made_up, _)| *is_made_up).map(|(_, address)| address)
     }
 
     fn directory(&self, name: &str) -> Result<PathBuf, InterfaceError> {

@@ -125,3 +125,20 @@ fn the_loopback_of_this_machine_is_up() {
     let loopback = Interfaces::default().look("lo").unwrap();
     assert!(loopback.bond.is_none());
 }
+
+#[test]
+fn a_machine_is_known_by_the_address_of_a_device() {
+    let tree = Tree::new();
+    assert_eq!(Interfaces::at(tree.0.path().join("nowhere")).hardware_address(), None);
+    let known = || Interfaces::at(tree.0.path()).hardware_address();
+    tree.write("lo/address", "00:00:00:00:00:00");
+    tree.write("wg0/address", "");
+    assert_eq!(known(), None);
+    tree.write("br0/address", "02:00:5e:00:53:99");
+    assert_eq!(known().as_deref(), Some("02:00:5e:00:53:99"));
+    for (name, address) in [("eno2", "02:00:5e:00:53:02"), ("eno1", "02:00:5e:00:53:01")] {
+        tree.write(&format!("{name}/address"), address);
+        tree.write(&format!("{name}/device/vendor"), "0x0");
+    }
+    assert_eq!(known().as_deref(), Some("02:00:5e:00:53:01"));
+}

@@ -102,6 +102,16 @@ impl NodePublicKey {
         Some(Self(der.strip_prefix(&PREFIX)?.try_into().ok()?))
     }
 
+    /// The key of these bytes (RFC 8032 §5.1.5).
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Whether `signature` is that of `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let provider = crate::provider();

@@ -166,7 +166,7 @@ impl Audit {
     }
 
     /// As [`enter`](Self::enter) for somebody who has no identity yet; `via` says how they tried to get one.
-    pub(crate) fn enter_as(
+    pub fn enter_as(
         &self,
         user: &str,
         via: &str,
@@ -194,7 +194,7 @@ impl Audit {
 
     /// Enters that a login as `user`, or a setup, was refused; of a flood of them only so many. Nobody waits for it: what
     /// was refused changed nothing.
-    pub(crate) fn refused(&self, user: &str, via: &str, peer: &Peer) {
+    pub fn refused(&self, user: &str, via: &str, peer: &Peer) {
         let at = self.shared.clock.wall();
         let detail = self.shared.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(at);
         if let Some(detail) = detail {

@@ -34,14 +34,26 @@ const BODY_PATIENCE: Duration = Duration::from_secs(60);
 /// Most of the text of a bare error that is taken over into its problem document.
 const TEXT_BYTES_MAX: usize = 4096;
 
+/// Largest body of a request of another node: a whole configuration, as one answers it.
+pub(crate) const NODE_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Refuses a body that says it is too large and cuts off one that turns out to be.
 pub(crate) async fn limit_body(request: Request, next: Next) -> Response {
+    within::<BODY_BYTES_MAX>(request, next).await
+}
+
+/// The same for other nodes.
+pub(crate) async fn limit_node_body(request: Request, next: Next) -> Response {
+    within::<NODE_BODY_BYTES_MAX>(request, next).await
+}
+
+async fn within<const BYTES_MAX: usize>(request: Request, next: Next) -> Response {
     let said =
         request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if said.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
+    if said.is_some_and(|bytes| bytes > BYTES_MAX as u64) {
         return of_status(StatusCode::PAYLOAD_TOO_LARGE, "").into_response();
     }
-    next.run(request.map(|body| Body::new(Timely::new(Limited::new(body, BODY_BYTES_MAX))))).await
+    next.run(request.map(|body| Body::new(Timely::new(Limited::new(body, BYTES_MAX))))).await
 }
 
 /// Held by a request that is carried out, so that its connection keeps its place until then.
@@ -173,7 +185,8 @@ const SMALL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A body of JSON with at most so many bytes, read when it is asked for. What is wrong with it is told without quoting
 /// it, as it may hold a password.
-pub(crate) struct Small<const BYTES_MAX: usize = 65_536>(Body);
+#[derive(Debug)]
+pub struct Small<const BYTES_MAX: usize = 65_536>(Body);
 
 impl<S: Sync, const BYTES_MAX: usize> FromRequest<S> for Small<BYTES_MAX> {
     type Rejection = Problem;
@@ -189,11 +202,10 @@ impl<S: Sync, const BYTES_MAX: usize> FromRequest<S> for Small<BYTES_MAX> {
 
 impl<const BYTES_MAX: usize> Small<BYTES_MAX> {
     /// The body as JSON. `code` and `form` tell what is wrong and how it should be.
-    pub(crate) async fn json<T: DeserializeOwned>(
-        self,
-        code: &'static str,
-        form: &str,
-    ) -> Result<T, Problem> {
+    ///
+    /// # Errors
+    /// When it is too large, comes too slowly, or is not of that form.
+    pub async fn json<T: DeserializeOwned>(self, code: &'static str, form: &str) -> Result<T, Problem> {
         let body = read_small(self.0, BYTES_MAX, SMALL_PATIENCE).await?;
         serde_json::from_slice(&body).map_err(|error| {
             // The text of the error can quote the body.

@@ -35,6 +35,7 @@ pub use channel::{Channel, Place};
 pub use client::{ClientError, SocketClient};
 pub use clock::{Clock, SystemClock};
 pub use description::{openapi, rules};
+pub use layers::Small;
 pub use node_client::{NodeClient, NodeError};
 pub use page::Page;
 pub use peer::{Node, Peer};

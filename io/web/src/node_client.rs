@@ -13,6 +13,7 @@ use axum::http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use keepwatch_tls::NodePublicKey;
 use keepwatch_tls::peer::{self, OtherNode};
 use rustls::ClientConfig;
 use serde::Serialize;
@@ -64,17 +65,23 @@ pub struct NodeClient {
     address: SocketAddr,
     connector: TlsConnector,
     kept: Option<SendRequest<Body>>,
+    shown: Option<NodePublicKey>,
 }
 
 impl NodeClient {
     /// A client for the node at `address`, known by what `tls` says ([`peer::client_config`]).
     pub fn new(address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
-        Self { address, connector: tls.into(), kept: None }
+        Self { address, connector: tls.into(), kept: None, shown: None }
     }
 
     /// Where the node is.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The key that the node at the other end has proven to have; `None` before the first answer.
+    pub fn key(&self) -> Option<NodePublicKey> {
+        self.shown
     }
 
     /// Gets `target` (path and query) as JSON, within `patience`.
@@ -103,6 +110,18 @@ impl NodeClient {
         self.ask(Method::POST, target, Body::from(body), patience).await
     }
 
+    /// Deletes `target` (path and query), within `patience`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn delete<T: DeserializeOwned>(
+        &mut self,
+        target: &str,
+        patience: Duration,
+    ) -> Result<T, NodeError> {
+        self.ask(Method::DELETE, target, Body::empty(), patience).await
+    }
+
     async fn ask<T: DeserializeOwned>(
         &mut self,
         method: Method,
@@ -127,7 +146,7 @@ impl NodeClient {
     }
 
     async fn converse(
-        &self,
+        &mut self,
         kept: Option<SendRequest<Body>>,
         method: Method,
         target: &str,
@@ -159,7 +178,7 @@ impl NodeClient {
         Ok((sender, (status, bytes)))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>, NodeError> {
+    async fn connect(&mut self) -> Result<SendRequest<Body>, NodeError> {
         let stream = TcpStream::connect(self.address).await.map_err(NodeError::Unreachable)?;
         // A heartbeat must not wait for the acknowledgement of the one before.
         stream.set_nodelay(true).map_err(NodeError::Unreachable)?;
@@ -174,6 +193,7 @@ impl NodeClient {
         if stream.get_ref().1.alpn_protocol() != Some(peer::ALPN) {
             return Err(NodeError::NoNode);
         }
+        self.shown = peer::shown(stream.get_ref().1.peer_certificates());
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|error| NodeError::Unreachable(io::Error::other(error)))?;

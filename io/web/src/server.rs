@@ -182,7 +182,7 @@ impl Application {
     pub fn with_nodes(self, routes: Router) -> Self {
         let nodes = routes
             .fallback(no_route)
-            .layer(from_fn(layers::limit_body))
+            .layer(from_fn(layers::limit_node_body))
             .layer(from_fn(layers::carry_out))
             .layer(from_fn(layers::problems))
             .layer(from_fn(layers::security_headers));

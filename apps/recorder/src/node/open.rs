@@ -1,4 +1,4 @@
-//! Opening what a recorder keeps: its settings, its event log and its store.
+//! Opening what a recorder keeps: its settings, its event log, its store, and what it knows of other nodes.
 
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use crate::camera::Registry;
 use crate::clock::Clock;
 use crate::config::RecorderConfig;
 use crate::events::Events;
+use crate::peers::Peers;
 use crate::settings::Book;
 
 /// What was opened.
-pub(super) type OpenedStore = (Store, Recovery, Arc<Events>, Arc<Bookkeeper>, Book);
+pub(super) type OpenedStore = (Store, Recovery, Arc<Events>, Arc<Bookkeeper>, Book, Peers);
 
 /// Opens all of it for the cameras of `cameras`. Blocks.
 pub(super) fn open(
@@ -39,5 +40,6 @@ pub(super) fn open(
     let store_config =
         StoreConfig { buffer_bytes_max: config.buffer_bytes_max, ..StoreConfig::new(&config.data, disks) };
     let (store, recovery) = Store::open(store_config, Arc::clone(&bookkeeper) as _)?;
-    Ok((store, recovery, events, bookkeeper, book))
+    let peers = Peers::open(&config.data, store.role());
+    Ok((store, recovery, events, bookkeeper, book, peers))
 }

@@ -55,6 +55,14 @@ actions! {
     CameraTested = "camera_tested";
     /// An earlier state of the settings was restored.
     RevisionRestored = "revision_restored";
+    /// A standby was registered, and may record in this recorder's place.
+    StandbyRegistered = "standby_registered";
+    /// A standby was removed.
+    StandbyRemoved = "standby_removed";
+    /// A token was made with which a standby registers once.
+    StandbyTokenCreated = "standby_token_created";
+    /// This recorder took the role of another one, with its configuration.
+    RoleTaken = "role_taken";
     /// Footage left the system.
     FootageExported = "footage_exported";
     /// Footage was protected.

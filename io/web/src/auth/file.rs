@@ -136,7 +136,12 @@ impl UserFile {
         File::open(&self.data)?.sync_all()
     }
 
-    fn parse(&self, bytes: &[u8]) -> Result<Book, AuthError> {
+    /// What stands in it for `book`.
+    pub(super) fn form(book: &Book) -> serde_json::Value {
+        serde_json::to_value(Second::from(book)).unwrap_or_default()
+    }
+
+    pub(super) fn parse(&self, bytes: &[u8]) -> Result<Book, AuthError> {
         let wrong = |error: serde_json::Error| self.damaged(error.to_string());
         let Versioned { version } = serde_json::from_slice(bytes).map_err(wrong)?;
         let (users, tokens) = match version {

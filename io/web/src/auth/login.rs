@@ -81,6 +81,16 @@ async fn login(
     auth.log_in(&peer, user, password).await?.answer(channel)
 }
 
+/// No such user, or not this password: which of the two is told to nobody.
+pub(super) fn login_refused() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "login_refused",
+        "The login was refused",
+        "there is no such user, or the password is not theirs; check both",
+    )
+}
+
 impl Auth {
     /// Checks a password and begins a session.
     async fn log_in(&self, peer: &Peer, user: String, password: String) -> Result<Begun, Problem> {
@@ -97,12 +107,7 @@ impl Auth {
         };
         let Some((token, grants)) = begun else {
             self.refused(&user, "password", peer);
-            return Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "login_refused",
-                "The login was refused",
-                "there is no such user, or the password is not theirs; check both",
-            ));
+            return Err(login_refused());
         };
         self.tell(&user, peer, LoginOutcome::Succeeded);
         let object = format!("user:{user}");
@@ -118,7 +123,7 @@ impl Auth {
         self.audit().refused(user, via, peer);
     }
 
-    fn tell(&self, user: &str, peer: &Peer, outcome: LoginOutcome) {
+    pub(super) fn tell(&self, user: &str, peer: &Peer, outcome: LoginOutcome) {
         self.shared.watcher.login(&LoginRecord { user: user.to_owned(), peer: peer.clone(), outcome });
     }
 

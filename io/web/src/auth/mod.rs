@@ -13,6 +13,7 @@ mod gate;
 mod hashing;
 mod identity;
 mod login;
+mod nodes;
 mod right;
 mod role;
 mod session;

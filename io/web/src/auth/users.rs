@@ -114,6 +114,16 @@ impl Users {
         self.with(|book| book.users.is_empty())
     }
 
+    /// All of it as it is kept.
+    pub(super) fn kept(&self) -> serde_json::Value {
+        self.with(UserFile::form)
+    }
+
+    /// Reads what another node keeps.
+    pub(super) fn read_kept(&self, kept: &serde_json::Value) -> Result<Book, AuthError> {
+        self.file.parse(&serde_json::to_vec(kept).unwrap_or_default())
+    }
+
     /// Looks at what is in force.
     pub(super) fn with<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
         look(&self.book.read().unwrap_or_else(PoisonError::into_inner))

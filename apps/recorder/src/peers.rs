@@ -1,0 +1,31 @@
+//! Other nodes: what this recorder tells its standbys, which of them may ask, and how it asks others.
+//!
+//! A node is known by its key, which the connection has proven. Whoever has one is told who this recorder is; all else is for
+//! those that are registered here, and, of footage, for those that this node registered itself with. Roles and rights of
+//! people do not reach here, except that an administrator's login, or a token that works once, registers a standby.
+
+mod answers;
+mod backup;
+mod book;
+mod client;
+mod file;
+mod register;
+mod routes;
+
+pub use backup::camera_config;
+pub use book::{Known, Peers, Standby};
+pub use client::{
+    Introduction, Login, RegisterError, Registered, ask_hello, backup, check, deregister, hello, register,
+};
+pub use routes::routes;
+
+use keepwatch_recording::peer::NodePublic;
+use keepwatch_tls::NodePublicKey;
+
+/// The key as it is said.
+fn public(key: NodePublicKey) -> NodePublic {
+    NodePublic(key.bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! What is known of other nodes, and changes to it, each durable before it counts.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keepwatch_interfaces::Interfaces;
+use keepwatch_model::{RoleId, WallTime, ticks_from_duration};
+use keepwatch_recording::peer::{NodePublic, STANDBYS_MAX};
+use keepwatch_web::Problem;
+use sha2::{Digest as _, Sha256};
+
+pub use super::file::Standby;
+use super::file::{NodesFile, State, TOKENS_MAX, Token};
+
+/// How long a token can be used: who makes it is about to register a standby.
+const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+/// What a token begins with, so that it is known where it does not belong.
+const TOKEN_PREFIX: &str = "kwp_";
+
+/// Random bytes of a token: too many to be guessed, so that its hash needs no salt.
+const TOKEN_BYTES: usize = 32;
+
+/// The nodes that a recorder knows.
+#[derive(Debug)]
+pub struct Peers {
+    file: NodesFile,
+    own: RoleId,
+    /// What is in force; else why it cannot be read.
+    state: RwLock<Result<Arc<State>, String>>,
+    /// Held while the file is written, so that changes come one after another.
+    writing: Mutex<()>,
+    /// Recorders that this node watches, with their roles.
+    primaries: RwLock<BTreeMap<NodePublic, RoleId>>,
+    /// When each standby was last heard.
+    heard: Mutex<BTreeMap<NodePublic, WallTime>>,
+    /// This node records in the place of others.
+    standby: AtomicBool,
+    hardware_address: OnceLock<Option<String>>,
+}
+
+/// As what a node is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It watches this recorder.
+    Standby,
+    /// This node watches it, as the one that plays this role.
+    Primary(RoleId),
+}
+
+/// What lets a standby in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// An administrator's login, which was checked.
+    Login,
+    /// This token, which is used up by it.
+    Token(String),
+}
+
+impl Peers {
+    /// The nodes that the node in the directory `data` knows, whose store is of the role `own`. Blocks. What cannot be read
+    /// is told by [`problem`](Self::problem), and stops no recording.
+    pub(crate) fn open(data: &Path, own: RoleId) -> Self {
+        let file = NodesFile::new(data);
+        let state = file.read(own).map(Arc::new);
+        Self {
+            file,
+            own,
+            state: RwLock::new(state),
+            writing: Mutex::default(),
+            primaries: RwLock::default(),
+            heard: Mutex::default(),
+            standby: AtomicBool::new(false),
+            hardware_address: OnceLock::new(),
+        }
+    }
+
+    /// Why other nodes are not answered; `None` when all is well.
+    pub fn problem(&self) -> Option<String> {
+        self.state().err()
+    }
+
+    /// The role that this recorder plays, and its epoch: that of its store, unless it took another one's.
+    pub fn role(&self) -> (RoleId, u64) {
+        self.state().map_or((self.own, 0), |state| (state.role, state.epoch))
+    }
+
+    /// The standbys that are registered here.
+    pub fn standbys(&self) -> Vec<Standby> {
+        self.state().map(|state| state.standbys.clone()).unwrap_or_default()
+    }
+
+    /// When the standby of this key was last heard; `None` when it was not since the start.
+    pub fn heard(&self, key: NodePublic) -> Option<WallTime> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+    }
+
+    /// Whether this node records in the place of others.
+    pub fn is_standby(&self) -> bool {
+        self.standby.load(Ordering::Relaxed)
+    }
+
+    /// Tells that this node records in the place of others, and which recorders it watches: they may fetch what it recorded
+    /// for them.
+    pub fn watch(&self, primaries: BTreeMap<NodePublic, RoleId>) {
+        self.standby.store(true, Ordering::Relaxed);
+        *self.primaries.write().unwrap_or_else(PoisonError::into_inner) = primaries;
+    }
+
+    /// As what the node of this key is known.
+    ///
+    /// # Errors
+    /// `not_registered` when it is not; `nodes_unreadable` when nobody can say.
+    pub fn known(&self, key: NodePublic) -> Result<Known, Problem> {
+        if let Some(role) = self.primaries.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Known::Primary(*role));
+        }
+        let state = self.state().map_err(unreadable)?;
+        match state.standbys.iter().any(|standby| standby.key == key) {
+            true => Ok(Known::Standby),
+            false => Err(not_registered()),
+        }
+    }
+
+    /// The standby of this key asked from `from`, at `now`. Returns whether it moved, which is to be kept.
+    pub(super) fn hear(&self, key: NodePublic, from: IpAddr, now: WallTime) -> Result<bool, Problem> {
+        let state = self.state().map_err(unreadable)?;
+        let standby = state.standbys.iter().find(|standby| standby.key == key).ok_or_else(not_registered)?;
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
+        Ok(standby.address.ip() != from)
+    }
+
+    /// Keeps whence a standby asks. Blocks.
+    pub(super) fn moved(&self, key: NodePublic, to: IpAddr) -> Result<(), Problem> {
+        self.change(|state| {
+            for standby in state.standbys.iter_mut().filter(|standby| standby.key == key) {
+                standby.address = SocketAddr::new(to, standby.address.port());
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets a standby in by `proof`, at `now`; `beside` others only on purpose. One that is in already is let in anew. Blocks.
+    pub(super) fn let_in(
+        &self,
+        standby: Standby,
+        proof: &Proof,
+        beside: bool,
+        now: WallTime,
+    ) -> Result<(), Problem> {
+        let key = standby.key;
+        self.change(|state| {
+            state.tokens.retain(|token| now < token.expires);
+            let token = match proof {
+                Proof::Login => None,
+                Proof::Token(text) => {
+                    let hash = hash(text);
+                    let found = state.tokens.iter().position(|token| token.hash == hash);
+                    Some(found.ok_or_else(token_refused)?)
+                }
+            };
+            state.standbys.retain(|known| known.key != key);
+            let names: Vec<&str> = state.standbys.iter().map(|standby| standby.name.as_str()).collect();
+            if !names.is_empty() && !beside {
+                let detail = format!(
+                    "this recorder is watched by {} already; register beside it on purpose, or remove that one first",
+                    names.join(", ")
+                );
+                return Err(Problem::conflict("registered_elsewhere", detail));
+            }
+            if names.len() >= STANDBYS_MAX {
+                let detail = format!("{STANDBYS_MAX} standbys watch this recorder already; remove one first");
+                return Err(Problem::conflict("standbys_full", detail));
+            }
+            state.standbys.push(standby);
+            if let Some(token) = token {
+                state.tokens.remove(token);
+            }
+            Ok(())
+        })?;
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
+        Ok(())
+    }
+
+    /// Whether a token would let somebody in at `now`.
+    pub(super) fn takes(&self, token: &str, now: WallTime) -> bool {
+        let hash = hash(token);
+        let is_it = |token: &Token| token.hash == hash && now < token.expires;
+        self.state().is_ok_and(|state| state.tokens.iter().any(is_it))
+    }
+
+    /// Makes a token with which one standby can register until [`TOKEN_LIFE`] from `now`; returns it, with its end. Blocks.
+    pub fn make_token(&self, now: WallTime) -> Result<(String, WallTime), Problem> {
+        let mut random = [0; TOKEN_BYTES];
+        getrandom::fill(&mut random)
+            .map_err(|error| Problem::internal(format!("the system gives no random numbers: {error}")))?;
+        let text = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+        let expires = now.plus(ticks_from_duration(TOKEN_LIFE));
+        let token = Token { hash: hash(&text), expires };
+        self.change(|state| {
+            state.tokens.retain(|token| now < token.expires);
+            if state.tokens.len() >= TOKENS_MAX {
+                let detail =
+                    format!("{TOKENS_MAX} tokens wait for their standbys; use one, or wait until they end");
+                return Err(Problem::conflict("tokens_full", detail));
+            }
+            state.tokens.push(token);
+            Ok(())
+        })?;
+        Ok((text, expires))
+    }
+
+    /// Lets the standby of this key in no more; returns what was known of it. Blocks.
+    pub fn let_out(&self, key: NodePublic) -> Result<Standby, Problem> {
+        let removed = self.change(|state| {
+            let place = state.standbys.iter().position(|standby| standby.key == key);
+            Ok(state.standbys.remove(place.ok_or_else(not_registered)?))
+        })?;
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        Ok(removed)
+    }
+
+    /// The hardware address of this machine.
+    pub(super) fn hardware_address(&self) -> Option<String> {
+        self.hardware_address.get_or_init(|| Interfaces::default().hardware_address()).clone()
+    }
+
+    /// Changes what is in force: `act` is shown a copy, which counts once it is durable. Blocks.
+    fn change<T>(&self, act: impl FnOnce(&mut State) -> Result<T, Problem>) -> Result<T, Problem> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.state().map_err(unreadable)?;
+        let mut state = (*before).clone();
+        let result = act(&mut state)?;
+        if state != *before {
+            self.file.write(&state).map_err(|error| {
+                tracing::error!(%error, "what is known of other nodes was not kept");
+                Problem::internal(format!("what is known of other nodes cannot be kept: {error}"))
+            })?;
+            *self.state.write().unwrap_or_else(PoisonError::into_inner) = Ok(Arc::new(state));
+        }
+        Ok(result)
+    }
+
+    fn state(&self) -> Result<Arc<State>, String> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn hash(token: &str) -> String {
+    Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A token that lets nobody in.
+pub(super) fn token_refused() -> Problem {
+    Problem::forbidden(
+        "token_refused",
+        "the token was used, has ended or never was; make another one on the recorder, with keepwatch standby token",
+    )
+}
+
+fn not_registered() -> Problem {
+    Problem::forbidden(
+        "not_registered",
+        "this node is not registered here; register it with an administrator's login",
+    )
+}
+
+fn unreadable(why: String) -> Problem {
+    Problem::unavailable("nodes_unreadable", why)
+}

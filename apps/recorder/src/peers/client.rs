@@ -1,0 +1,226 @@
+//! How this node asks others: it makes an acquaintance, registers with it, and from then on calls it by its key.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use keepwatch_model::RoleId;
+use keepwatch_recording::peer::{
+    Backup, Check, Hello, NodePublic, PRODUCT, PROTOCOL, Password, Register, VERSION, own_version,
+};
+use keepwatch_tls::{IdentityError, NodeKey, NodePublicKey, peer};
+use keepwatch_web::{NodeClient, NodeError};
+
+use super::register::versions_differ;
+
+/// How long a node may take to say who it is, and to let another one in: the check of a password waits for those before it.
+const ACQUAINTANCE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How this node introduces itself where it registers.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    /// Its name.
+    pub name: String,
+    /// The role that it plays.
+    pub role: RoleId,
+    /// The port at which it answers nodes.
+    pub port: u16,
+}
+
+/// What lets this node in at another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// The login of an administrator there.
+    Administrator {
+        /// The user.
+        user: String,
+        /// The password; it is not kept.
+        password: Password,
+    },
+    /// A token that works once.
+    Token(Password),
+}
+
+/// A recorder that let this node in.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Its key, by which it is called from here on.
+    pub key: NodePublic,
+    /// Who it is.
+    pub hello: Hello,
+}
+
+/// Why a recorder was not registered. Each has its own sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// Nobody answers, or no node.
+    #[error(transparent)]
+    NoAnswer(NodeError),
+    /// It is another product.
+    #[error("it is no recorder of Keepwatch")]
+    OtherProduct,
+    /// It has another version; N15.
+    #[error("{0}")]
+    VersionDiffers(String),
+    /// User and password, or the token, are not right, or the user is no administrator.
+    #[error("{0}")]
+    LoginRefused(String),
+    /// Another standby watches it.
+    #[error("{0}")]
+    RegisteredElsewhere(String),
+    /// It is this node itself.
+    #[error("a recorder cannot be its own standby; choose another one")]
+    Itself,
+    /// It refuses for another reason.
+    #[error("{detail}")]
+    Refused {
+        /// The stable code.
+        code: String,
+        /// What happened and what to do.
+        detail: String,
+    },
+    /// What it says of its key is not what it has proven.
+    #[error("it says it has another key than it has shown; look who answers at that address")]
+    Forged,
+    /// This node's own key cannot be used.
+    #[error(transparent)]
+    OwnKey(#[from] IdentityError),
+}
+
+impl RegisterError {
+    /// A stable code for programs.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NoAnswer(NodeError::Late | NodeError::Unreachable(_) | NodeError::Broken(_)) => {
+                "unreachable"
+            }
+            Self::NoAnswer(_) | Self::OtherProduct => "no_recorder",
+            Self::VersionDiffers(_) => "version_differs",
+            Self::LoginRefused(_) => "login_refused",
+            Self::RegisteredElsewhere(_) => "registered_elsewhere",
+            Self::Itself => "registers_itself",
+            Self::Refused { code, .. } => code,
+            Self::Forged => "forged",
+            Self::OwnKey(_) => "internal",
+        }
+    }
+}
+
+impl From<NodeError> for RegisterError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Refused { code, detail, .. } => match code.as_str() {
+                "version_differs" => Self::VersionDiffers(detail),
+                "login_refused" | "role_too_low" | "token_refused" | "login_delayed" => {
+                    Self::LoginRefused(detail)
+                }
+                "registered_elsewhere" => Self::RegisteredElsewhere(detail),
+                "registers_itself" => Self::Itself,
+                _ => Self::Refused { code, detail },
+            },
+            error @ (NodeError::Unreachable(_)
+            | NodeError::Late
+            | NodeError::Other(_)
+            | NodeError::NoNode
+            | NodeError::Broken(_)
+            | NodeError::Unexpected(_)) => Self::NoAnswer(error),
+        }
+    }
+}
+
+/// Asks whoever is at `address` who it is; the key is the one that it has proven.
+///
+/// # Errors
+/// When nobody answers, or no recorder.
+pub async fn ask_hello(
+    key: &NodeKey,
+    address: SocketAddr,
+    patience: Duration,
+) -> Result<Hello, RegisterError> {
+    let mut client = NodeClient::new(address, peer::client_config(key, None)?);
+    let said = hello(&mut client, patience).await?;
+    if said.product != PRODUCT {
+        return Err(RegisterError::OtherProduct);
+    }
+    match client.key() {
+        Some(shown) if shown.bytes() == said.key.0 => Ok(said),
+        Some(_) | None => Err(RegisterError::Forged),
+    }
+}
+
+/// Registers this node, which introduces itself with `own`, at the recorder at `address`: only with one of the same version,
+/// and with `beside` also where another standby watches it.
+///
+/// # Errors
+/// See [`RegisterError`]; nothing is registered then.
+pub async fn register(
+    key: &NodeKey,
+    own: &Introduction,
+    address: SocketAddr,
+    login: &Login,
+    beside: bool,
+) -> Result<Registered, RegisterError> {
+    let said = ask_hello(key, address, ACQUAINTANCE_PATIENCE).await?;
+    if said.key.0 == key.public()?.bytes() {
+        return Err(RegisterError::Itself);
+    }
+    match said.version() {
+        Some(version) if version == own_version() => {}
+        // Found out before the password is sent anywhere.
+        Some(version) => {
+            return Err(RegisterError::VersionDiffers(versions_differ(version, Some(own_version()))));
+        }
+        None => return Err(RegisterError::OtherProduct),
+    }
+    let (user, password, token) = match login {
+        Login::Administrator { user, password } => (Some(user.clone()), Some(password.clone()), None),
+        Login::Token(token) => (None, None, Some(token.clone())),
+    };
+    let asked = Register {
+        version: VERSION.to_owned(),
+        protocol: PROTOCOL,
+        name: own.name.clone(),
+        role: own.role,
+        port: own.port,
+        user,
+        password,
+        token,
+        beside,
+    };
+    // The login goes to the node that introduced itself, and to no other that may have its address by now.
+    let pinned = NodePublicKey::new(said.key.0);
+    let mut client = NodeClient::new(address, peer::client_config(key, Some(pinned))?);
+    let hello = client.post::<Hello>("/peer/register", &asked, ACQUAINTANCE_PATIENCE).await?;
+    Ok(Registered { key: said.key, hello })
+}
+
+/// Asks a node who it is.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn hello(client: &mut NodeClient, patience: Duration) -> Result<Hello, NodeError> {
+    client.get("/peer/hello", patience).await
+}
+
+/// Asks a primary whether its pictures reach its disks.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn check(client: &mut NodeClient, patience: Duration) -> Result<Check, NodeError> {
+    client.get("/peer/check", patience).await
+}
+
+/// Fetches the whole configuration of a primary. It is to be [opened](Backup::open) before it is kept.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn backup(client: &mut NodeClient, patience: Duration) -> Result<Backup, NodeError> {
+    client.get("/peer/backup", patience).await
+}
+
+/// Tells a primary that it is watched no more.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn deregister(client: &mut NodeClient, patience: Duration) -> Result<(), NodeError> {
+    client.delete("/peer/register", patience).await
+}

@@ -1,0 +1,130 @@
+//! `nodes.json` in the data directory: the role that this node plays, and the standbys that are registered; readable by the
+//! node only, replaced as a whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use keepwatch_model::{RoleId, WallTime};
+use keepwatch_recording::peer::{NodePublic, STANDBYS_MAX};
+use serde::{Deserialize, Serialize};
+
+/// Name of the file in the data directory.
+const FILE_NAME: &str = "nodes.json";
+/// Largest file: all standbys and tokens with the longest names.
+const FILE_BYTES_MAX: u64 = 256 << 10;
+/// The version that is written and read.
+const VERSION: u32 = 1;
+/// Most tokens that wait for their standby.
+pub(super) const TOKENS_MAX: usize = 32;
+
+/// What is kept of other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    /// The role that this node plays.
+    pub(super) role: RoleId,
+    /// In which epoch.
+    pub(super) epoch: u64,
+    /// Registered standbys, keys distinct.
+    pub(super) standbys: Vec<Standby>,
+    /// Tokens with which one registers once.
+    pub(super) tokens: Vec<Token>,
+}
+
+/// A standby that is registered here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standby {
+    /// Its key.
+    pub key: NodePublic,
+    /// Its name, as it said it.
+    pub name: String,
+    /// The role that it plays itself.
+    pub role: RoleId,
+    /// Where it answers nodes: whence it asked last, and the port that it said.
+    pub address: SocketAddr,
+    /// When it was registered.
+    pub since: WallTime,
+}
+
+/// A token that was given out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Token {
+    /// SHA-256 of its text, in hexadecimal digits: what is kept registers nobody.
+    pub(super) hash: String,
+    /// When it ends.
+    pub(super) expires: WallTime,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    version: u32,
+    role: RoleId,
+    epoch: u64,
+    standbys: Vec<Standby>,
+    tokens: Vec<Token>,
+}
+
+/// Where it is.
+#[derive(Debug)]
+pub(super) struct NodesFile {
+    data: PathBuf,
+}
+
+impl NodesFile {
+    /// The file in the directory `data`.
+    pub(super) fn new(data: &Path) -> Self {
+        Self { data: data.to_owned() }
+    }
+
+    /// What stands in it; of a node that never met another one, whose own role is `own`, when it is not there. Blocks.
+    pub(super) fn read(&self, own: RoleId) -> Result<State, String> {
+        let path = self.data.join(FILE_NAME);
+        let told = |what: String| {
+            format!(
+                "{}: {what}; restore it from a backup, or remove it and register the standbys anew",
+                path.display()
+            )
+        };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(State { role: own, epoch: 1, standbys: Vec::new(), tokens: Vec::new() });
+            }
+            Err(error) => return Err(told(error.to_string())),
+        };
+        let mut bytes = Vec::new();
+        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| told(error.to_string()))?;
+        let form: Form = serde_json::from_slice(&bytes).map_err(|error| told(error.to_string()))?;
+        if form.version != VERSION {
+            let version = form.version;
+            return Err(told(format!("its version is {version}, this program reads {VERSION}")));
+        }
+        if form.standbys.len() > STANDBYS_MAX || form.tokens.len() > TOKENS_MAX {
+            return Err(told("it has more entries than are ever written".to_owned()));
+        }
+        let Form { role, epoch, standbys, tokens, .. } = form;
+        Ok(State { role, epoch, standbys, tokens })
+    }
+
+    /// Writes it beside its place and renames it there: after a crash there is the old one or the whole one. Blocks.
+    pub(super) fn write(&self, state: &State) -> io::Result<()> {
+        let State { role, epoch, standbys, tokens } = state.clone();
+        let mut text = serde_json::to_vec_pretty(&Form { version: VERSION, role, epoch, standbys, tokens })?;
+        text.push(b'\n');
+        let beside = self.data.join(format!("{FILE_NAME}.new"));
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        target.write_all(&text)?;
+        target.sync_all()?;
+        fs::rename(&beside, self.data.join(FILE_NAME))?;
+        File::open(&self.data)?.sync_all()
+    }
+}

@@ -1,0 +1,120 @@
+//! The routes of other nodes. Each says itself who may ask: whoever has a key, or who is registered.
+
+use axum::extract::{Extension, FromRef, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use keepwatch_recording::peer::{Backup, Check, Hello, NodePublic, Register};
+use keepwatch_web::{Auth, Node as Asking, Peer, Problem, Small};
+
+use super::book::Known;
+use super::public;
+use super::register::{Asker, blocking};
+use crate::Node;
+
+/// Largest body of a registration: the longest name, user, and password, every byte escaped.
+const REGISTER_BYTES_MAX: usize = 16 << 10;
+
+/// What the routes work with.
+#[derive(Clone)]
+struct Door {
+    node: Node,
+    auth: Auth,
+}
+
+impl FromRef<Door> for Node {
+    fn from_ref(door: &Door) -> Self {
+        door.node.clone()
+    }
+}
+
+/// All routes that nodes have for each other: to be served by [`Application::with_nodes`](keepwatch_web::Application::with_nodes).
+pub fn routes(node: Node, auth: Auth) -> Router {
+    Router::new()
+        .route("/peer/hello", get(hello))
+        .route("/peer/register", post(register).delete(deregister))
+        .route("/peer/check", get(check))
+        .route("/peer/backup", get(backup))
+        .with_state(Door { node, auth })
+}
+
+/// Who this node is: told to every node.
+async fn hello(State(node): State<Node>) -> Result<Json<Hello>, Problem> {
+    Ok(Json(node.hello(own_key(&node).await?)?))
+}
+
+/// Lets a standby in.
+async fn register(
+    State(door): State<Door>,
+    Extension(Asking(key)): Extension<Asking>,
+    Extension(peer): Extension<Peer>,
+    body: Small<REGISTER_BYTES_MAX>,
+) -> Result<Json<Hello>, Problem> {
+    const FORM: &str = "{\"version\", \"protocol\", \"name\", \"role\", \"port\", \"user\", \"password\" or \"token\", \"beside\"}";
+    let asked: Register = body.json("register_malformed", FORM).await?;
+    let asker = Asker { key: public(key), peer };
+    let own = own_key(&door.node).await?;
+    Ok(Json(door.node.let_in(&door.auth, asker, own, asked).await?))
+}
+
+/// Lets the standby out that asks.
+async fn deregister(
+    State(door): State<Door>,
+    Extension(Asking(key)): Extension<Asking>,
+    Extension(peer): Extension<Peer>,
+) -> Result<StatusCode, Problem> {
+    door.node.let_out(&door.auth, public(key), &peer).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether the pictures reach the disks.
+async fn check(
+    State(node): State<Node>,
+    Extension(Asking(key)): Extension<Asking>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<Check>, Problem> {
+    node.heard(public(key), &peer)?;
+    Ok(Json(node.check()))
+}
+
+/// The whole configuration.
+async fn backup(
+    State(door): State<Door>,
+    Extension(Asking(key)): Extension<Asking>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<Backup>, Problem> {
+    door.node.heard(public(key), &peer)?;
+    let Door { node, auth } = door;
+    Ok(Json(blocking(move || node.backup(&auth)).await??))
+}
+
+impl Node {
+    /// A standby asks: it is registered, and where it is is noted.
+    fn heard(&self, key: NodePublic, peer: &Peer) -> Result<(), Problem> {
+        let Peer::Network(from) = peer else {
+            return self.peers().known(key).map(|_| ());
+        };
+        let from = from.ip().to_canonical();
+        if self.peers().hear(key, from, self.clock().wall())? {
+            let node = self.clone();
+            // Nobody waits for it: it is kept with the next question otherwise.
+            drop(tokio::task::spawn_blocking(move || node.peers().moved(key, from)));
+        }
+        Ok(())
+    }
+
+    /// As what the node is known that asks for footage.
+    ///
+    /// # Errors
+    /// When it is not known.
+    pub fn asking(&self, node: &Asking) -> Result<Known, Problem> {
+        self.peers().known(public(node.0))
+    }
+}
+
+/// The key of this node.
+async fn own_key(node: &Node) -> Result<NodePublic, Problem> {
+    let unusable = |error| Problem::internal(format!("the key of this node cannot be used: {error}"));
+    let key = node.node_key().await.map_err(unusable)?;
+    Ok(public(key.public().map_err(unusable)?))
+}

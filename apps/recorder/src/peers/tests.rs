@@ -1,0 +1,287 @@
+//! Two nodes: one that is watched, and one that asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keepwatch_model::{GapReason, RoleId};
+use keepwatch_recording::peer::{Hello, NodePublic, Password, RecordedSpan};
+use keepwatch_tls::{NodeKey, peer};
+use keepwatch_web::{
+    Application, Audit, Auth, AuthConfig, NodeClient, NodeError, SystemClock, Web, WebConfig, serve,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::Node;
+use crate::api;
+use crate::config::{CameraConfig, DiskConfig, RecorderConfig, RtspConfig, Secret};
+
+const PASSWORD: &str = "correct horse battery";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A recorder with the cameras `gate` and `yard`, for which nobody answers.
+struct Recorder {
+    node: Node,
+    auth: Auth,
+    web: Web,
+    data: TempDir,
+}
+
+impl Recorder {
+    async fn start(name: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        Self::start_in(name, data, &["gate", "yard"]).await
+    }
+
+    async fn start_in(name: &str, data: TempDir, cameras: &[&str]) -> Self {
+        std::fs::create_dir_all(data.path().join("disk")).unwrap();
+        let camera = |id: &&str| {
+            let url = "rtsp://127.0.0.1:9/1".parse().unwrap();
+            let mut camera = CameraConfig::new(id.parse().unwrap(), url);
+            camera.user = Some("u".to_owned());
+            camera.password = Some(Secret::new("hidden1".to_owned()));
+            camera
+        };
+        let config = RecorderConfig {
+            name: name.to_owned(),
+            data: data.path().to_owned(),
+            disks: vec![DiskConfig {
+                path: data.path().join("disk"),
+                size_bytes: Some(128 << 20),
+                take_over: false,
+            }],
+            retention: Some(Duration::from_secs(30 * 86_400)),
+            buffer_bytes_max: 16 << 20,
+            exports_bytes_max: None,
+            cameras: cameras.iter().map(camera).collect(),
+            rtsp: RtspConfig::default(),
+        };
+        let node = Node::start(config).await.unwrap();
+        let clock = Arc::new(SystemClock::default());
+        let (audit, _) = Audit::open(data.path(), Arc::clone(&clock) as _).unwrap();
+        let (auth, _) = Auth::open(AuthConfig {
+            data: data.path().to_owned(),
+            admin_password: Some(PASSWORD.to_owned()),
+            watcher: Arc::new(node.clone()),
+            clock,
+            audit,
+        })
+        .unwrap();
+        let application = Application::new(&auth, api::routes(node.clone()), None)
+            .with_nodes(routes(node.clone(), auth.clone()));
+        let config = WebConfig {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            tls: Some(node.identity().await.unwrap().config()),
+            nodes: Some(peer::server_config(&node.node_key().await.unwrap()).unwrap()),
+            ..WebConfig::default()
+        };
+        let web = serve(config, &application).await.unwrap();
+        Self { node, auth, web, data }
+    }
+
+    fn address(&self) -> std::net::SocketAddr {
+        self.web.addresses()[0]
+    }
+
+    async fn end(self) -> TempDir {
+        self.web.shutdown().await;
+        self.node.stop().await;
+        drop(self.auth);
+        self.data
+    }
+}
+
+/// Another node, as far as it asks.
+struct Asker {
+    key: NodeKey,
+    own: Introduction,
+}
+
+impl Asker {
+    fn new(name: &str) -> Self {
+        let key = NodeKey::keep(TempDir::new().unwrap().path()).unwrap().0;
+        Self { key, own: Introduction { name: name.to_owned(), role: RoleId([9; 16]), port: 4711 } }
+    }
+
+    fn key(&self) -> NodePublic {
+        public(self.key.public().unwrap())
+    }
+
+    fn client(&self, of: &Recorder) -> NodeClient {
+        NodeClient::new(of.address(), peer::client_config(&self.key, None).unwrap())
+    }
+
+    async fn register(&self, at: &Recorder, login: &Login) -> Result<Registered, RegisterError> {
+        register(&self.key, &self.own, at.address(), login, false).await
+    }
+}
+
+fn login(user: &str, password: &str) -> Login {
+    Login::Administrator { user: user.to_owned(), password: Password::new(password.to_owned()) }
+}
+
+fn token(text: &str) -> Login {
+    Login::Token(Password::new(text.to_owned()))
+}
+
+fn code<T: std::fmt::Debug>(answer: Result<T, NodeError>) -> String {
+    match answer {
+        Err(NodeError::Refused { code, .. }) => code,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_standby_is_let_in_with_the_login_of_an_administrator_and_told_all() {
+    let north = Recorder::start("north").await;
+    let south = Asker::new("south");
+    let mut client = south.client(&north);
+    for refused in [
+        code(check(&mut client, PATIENCE).await),
+        code(backup(&mut client, PATIENCE).await.map(|_| ())),
+        code(deregister(&mut client, PATIENCE).await),
+    ] {
+        assert_eq!(refused, "not_registered");
+    }
+    let said = hello(&mut client, PATIENCE).await.unwrap();
+    assert_eq!((said.name.as_str(), said.epoch, said.role), ("north", 1, north.node.store().role()));
+    assert_eq!((said.standby, said.watched_by.len()), (false, 0));
+
+    let registered = south.register(&north, &login("admin", PASSWORD)).await.unwrap();
+    assert_eq!(Some(registered.key), client.key().map(public));
+    assert_eq!(registered.hello.watched_by, ["south"]);
+    let kept = north.node.peers().standbys();
+    assert_eq!((kept[0].key, kept[0].address.port()), (south.key(), 4711));
+
+    let answer = check(&mut client, PATIENCE).await.unwrap();
+    let ids: Vec<&str> = answer.cameras.iter().map(|camera| camera.camera.as_str()).collect();
+    assert_eq!(ids, ["gate", "yard"]);
+    for camera in &answer.cameras {
+        assert!(
+            matches!(
+                camera.recorded,
+                RecordedSpan::Missing(GapReason::ConnectionLost | GapReason::RecorderDown)
+            ),
+            "{camera:?}"
+        );
+    }
+    let contents = backup(&mut client, PATIENCE).await.unwrap().open().unwrap();
+    assert_eq!((contents.name.as_str(), contents.retention.as_deref()), ("north", Some("30 days")));
+    let gate = &contents.cameras[0];
+    let config = camera_config(gate, "gate-09".parse().unwrap()).unwrap();
+    let (in_force, _) = north.node.in_force();
+    let expected = CameraConfig { id: config.id, name: config.name.clone(), ..in_force.cameras[0].clone() };
+    assert_eq!(config, expected);
+    assert!(contents.users["users"][0]["hash"].as_str().is_some_and(|hash| hash.starts_with("$argon2id$")));
+
+    // It is known after a restart, and asks no more once it is out.
+    let data = north.end().await;
+    let north = Recorder::start_in("north", data, &["gate"]).await;
+    let mut client = south.client(&north);
+    assert_eq!(check(&mut client, PATIENCE).await.unwrap().cameras.len(), 1);
+    deregister(&mut client, PATIENCE).await.unwrap();
+    assert_eq!(code(check(&mut client, PATIENCE).await), "not_registered");
+    north.end().await;
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_own_sentence_and_lets_nobody_in() {
+    let north = Recorder::start("north").await;
+    let south = Asker::new("south");
+    let refused = south.register(&north, &login("admin", "wrong horse battery")).await.unwrap_err();
+    assert!(matches!(refused, RegisterError::LoginRefused(_)), "{refused:?}");
+    let refused = south.register(&north, &token("kwp_x")).await.unwrap_err();
+    assert!(refused.to_string().contains("token"), "{refused}");
+    assert_eq!(north.node.peers().standbys(), []);
+
+    south.register(&north, &login("admin", PASSWORD)).await.unwrap();
+    let east = Asker::new("east");
+    let refused = east.register(&north, &login("admin", PASSWORD)).await.unwrap_err();
+    assert!(
+        matches!(&refused, RegisterError::RegisteredElsewhere(detail) if detail.contains("south")),
+        "{refused:?}"
+    );
+    register(&east.key, &east.own, north.address(), &login("admin", PASSWORD), true).await.unwrap();
+    // One that is in already is let in anew, under another name.
+    let south = Asker { own: Introduction { name: "south 2".to_owned(), ..south.own }, ..south };
+    register(&south.key, &south.own, north.address(), &login("admin", PASSWORD), true).await.unwrap();
+    let names: Vec<String> = north.node.peers().standbys().into_iter().map(|standby| standby.name).collect();
+    assert_eq!(names, ["east", "south 2"]);
+
+    let own = north.node.node_key().await.unwrap();
+    let refused = register(&own, &south.own, north.address(), &login("admin", PASSWORD), true).await;
+    assert!(matches!(refused, Err(RegisterError::Itself)), "{refused:?}");
+    north.end().await;
+
+    let (nowhere, login) = ("127.0.0.1:9".parse().unwrap(), token("kwp_x"));
+    let nobody = register(&south.key, &south.own, nowhere, &login, false);
+    assert_eq!(nobody.await.unwrap_err().code(), "unreachable");
+}
+
+#[tokio::test]
+async fn another_version_is_refused_at_registration() {
+    let north = Recorder::start("north").await;
+    let mut client = Asker::new("south").client(&north);
+    let asked = serde_json::json!({"version": "0.9.0", "protocol": 1, "name": "s", "role": RoleId([9; 16]), "port": 1,
+        "user": "admin", "password": PASSWORD});
+    let refused = client.post::<Hello>("/peer/register", &asked, PATIENCE).await.unwrap_err();
+    assert!(refused.to_string().contains("0.9"), "{refused}");
+    assert_eq!(code(Err::<(), _>(refused)), "version_differs");
+    for malformed in
+        [serde_json::json!({}), serde_json::json!({"version": 1}), serde_json::json!("x".repeat(20_000))]
+    {
+        let refused = code(client.post::<Hello>("/peer/register", &malformed, PATIENCE).await);
+        assert!(["register_malformed", "body_too_large"].contains(&refused.as_str()), "{refused}");
+    }
+    assert_eq!(north.node.peers().standbys(), []);
+    north.end().await;
+}
+
+#[tokio::test]
+async fn a_token_lets_one_standby_in_and_only_once() {
+    let north = Recorder::start("north").await;
+    let (text, _) = north.node.peers().make_token(north.node.clock().wall()).unwrap();
+    let kept = std::fs::read_to_string(north.data.path().join("nodes.json")).unwrap();
+    assert!(!kept.contains(&text), "only its hash is kept");
+    Asker::new("south").register(&north, &token(&text)).await.unwrap();
+    let east = Asker::new("east");
+    let again = register(&east.key, &east.own, north.address(), &token(&text), true).await.unwrap_err();
+    assert!(matches!(again, RegisterError::LoginRefused(_)), "{again:?}");
+    // A refusal for another reason does not use it up; its end does.
+    let (text, expires) = north.node.peers().make_token(north.node.clock().wall()).unwrap();
+    let refused = east.register(&north, &token(&text)).await.unwrap_err();
+    assert!(matches!(refused, RegisterError::RegisteredElsewhere(_)), "{refused:?}");
+    assert!(north.node.peers().takes(&text, north.node.clock().wall()));
+    assert!(!north.node.peers().takes(&text, expires));
+    register(&east.key, &east.own, north.address(), &token(&text), true).await.unwrap();
+    north.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_answers_nobody_and_is_not_written_over() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join("nodes.json");
+    std::fs::write(&path, "{").unwrap();
+    let north = Recorder::start_in("north", data, &[]).await;
+    let south = Asker::new("south");
+    assert_eq!(code(hello(&mut south.client(&north), PATIENCE).await), "nodes_unreadable");
+    let refused = south.register(&north, &login("admin", PASSWORD)).await.unwrap_err();
+    assert_eq!(refused.code(), "nodes_unreadable");
+    assert_eq!(std::fs::read(&path).unwrap(), b"{");
+    north.end().await;
+}
+
+#[tokio::test]
+async fn an_acquaintance_is_what_it_has_proven_to_be() {
+    let north = Recorder::start("north").await;
+    let south = Asker::new("south");
+    let said = ask_hello(&south.key, north.address(), PATIENCE).await.unwrap();
+    assert_eq!(said.key, public(north.node.node_key().await.unwrap().public().unwrap()));
+    // A primary that this node watches may fetch what was recorded for it.
+    let known = |key| north.node.peers().known(key).ok();
+    assert_eq!(known(south.key()), None);
+    north.node.peers().watch([(south.key(), RoleId([3; 16]))].into());
+    assert_eq!(known(south.key()), Some(Known::Primary(RoleId([3; 16]))));
+    assert!(ask_hello(&south.key, north.address(), PATIENCE).await.unwrap().standby);
+    north.end().await;
+}
