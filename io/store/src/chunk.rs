@@ -16,7 +16,7 @@ const LARGE_BYTES: usize = 64 << 10;
 
 /// Gives out chunks.
 pub(crate) struct Pool {
-    cap_bytes: u64,
+    cap_bytes: AtomicU64,
     lent_bytes: AtomicU64,
     spare: Mutex<[Spare; 2]>,
 }
@@ -30,7 +30,11 @@ struct Spare {
 
 impl Pool {
     pub(crate) fn new(cap_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { cap_bytes, lent_bytes: AtomicU64::new(0), spare: Mutex::default() })
+        Arc::new(Self {
+            cap_bytes: AtomicU64::new(cap_bytes),
+            lent_bytes: AtomicU64::new(0),
+            spare: Mutex::default(),
+        })
     }
 
     /// Bytes given out.
@@ -39,8 +43,13 @@ impl Pool {
     }
 
     /// Bytes that may be given out.
-    pub(crate) const fn cap_bytes(&self) -> u64 {
-        self.cap_bytes
+    pub(crate) fn cap_bytes(&self) -> u64 {
+        self.cap_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many bytes may be given out; what is out stays out.
+    pub(crate) fn set_cap_bytes(&self, cap_bytes: u64) {
+        self.cap_bytes.store(cap_bytes, Ordering::Relaxed);
     }
 
     /// An empty chunk; `None` when the cap is reached or the system has no memory.
@@ -48,7 +57,7 @@ impl Pool {
         let bytes = if small { SMALL_BYTES } else { LARGE_BYTES };
         let before = self.lent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let mapping =
-            if before + bytes as u64 > self.cap_bytes { None } else { self.spare_or_new(small, bytes) };
+            if before + bytes as u64 > self.cap_bytes() { None } else { self.spare_or_new(small, bytes) };
         match mapping {
             Some(mapping) => Some(Chunk { mapping: Some(mapping), used: 0, pool: Arc::clone(self) }),
             None => {

@@ -13,6 +13,7 @@ mod disk;
 mod error;
 mod event_log;
 mod format;
+mod hold;
 mod index;
 mod read;
 mod shared;
@@ -29,6 +30,7 @@ pub use disk::WrapDevice;
 pub use error::{CommitError, FormatError, PushError, ReadError, StoreError};
 pub use event_log::{EventCursor, EventLog, EventPage, EventQuery, events_of};
 pub use format::decode_untrusted;
+pub use hold::{HOLD_BYTES_MAX_DEFAULT, Hold, HoldLimits, HoldView};
 pub use index::PROTECTIONS_MAX;
 pub use read::Record;
 pub use store::{HeldSpan, Store};
@@ -38,4 +40,4 @@ pub use types::{
     RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents, TRACKS_MAX, TimeQuality,
 };
 pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};
-pub use writer::{OpenSample, StreamWriter};
+pub use writer::{Committed, OpenSample, StreamWriter};

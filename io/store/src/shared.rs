@@ -9,6 +9,7 @@ use keepwatch_model::{CameraId, GapReason, RoleId, Span};
 
 use crate::chunk::Pool;
 use crate::disk::{Disk, Mount, Mounted, Takes, Unusable, WrapDevice, mount};
+use crate::hold::Holds;
 use crate::index::{Index, IndexChange, Protections};
 use crate::volume::{Job, Key, spans_of_rows};
 use crate::{
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) disks: Vec<Disk>,
     pub(crate) index: Index,
     pub(crate) pool: Arc<Pool>,
+    /// Records that wait for somebody to need them.
+    pub(crate) holds: Arc<Holds>,
     /// The buffer of what is fetched for gaps: never that of live footage.
     pub(crate) backfill_pool: Arc<Pool>,
     pub(crate) protections: Protections,
@@ -68,6 +71,7 @@ impl Shared {
             disks,
             index,
             pool: Pool::new(buffer_bytes_max),
+            holds: Arc::new(Holds::new()),
             backfill_pool: Pool::new(BACKFILL_BYTES_MAX),
             protections,
             events,

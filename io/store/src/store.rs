@@ -163,8 +163,12 @@ impl Store {
         Ok(Self(Arc::new(handle)))
     }
 
-    fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.0.shared
+    }
+
+    pub(crate) fn shared_handle(&self) -> Arc<Shared> {
+        Arc::clone(&self.0.shared)
     }
 
     /// The recorder that footage is written for.

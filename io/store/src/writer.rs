@@ -12,6 +12,7 @@ use crate::format::{
     BLOCK_BYTES, HEADER_BYTES, RecordHeader, SAMPLE_BYTES, TRACK_BYTES, TableTrack, encode_table, length_u32,
     padded,
 };
+use crate::hold::Hold;
 use crate::shared::Shared;
 use crate::volume::Job;
 use crate::{CommitError, Lane, PushError, ROW_TICKS_MAX, RecordInfo, RecordMeta, TRACKS_MAX};
@@ -31,6 +32,19 @@ pub struct StreamWriter {
     stream: StreamId,
     lane: Lane,
     tracks: [OpenTrack; TRACKS_MAX],
+    /// Where closed records may have to wait; `None` for a stream that always records.
+    hold: Option<Hold>,
+    /// The open record will wait there, and its memory is of there.
+    waits: bool,
+}
+
+/// Where a closed record went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It is queued for its disk.
+    Queued,
+    /// It waits in the stream's [`Hold`].
+    Held,
 }
 
 /// A sample of the open record, copied.
@@ -59,7 +73,13 @@ struct OpenTrack {
 
 impl StreamWriter {
     pub(crate) fn new(shared: Arc<Shared>, camera: CameraId, stream: StreamId, lane: Lane) -> Self {
-        Self { shared, camera, stream, lane, tracks: Default::default() }
+        Self { shared, camera, stream, lane, tracks: Default::default(), hold: None, waits: false }
+    }
+
+    /// A writer of the stream of `hold`.
+    pub(crate) fn behind(shared: Arc<Shared>, hold: Hold) -> Self {
+        let (camera, stream) = hold.key();
+        Self { hold: Some(hold), ..Self::new(shared, camera, stream, Lane::Live) }
     }
 
     /// Copies a sample into the open record. `track` is its place in [`RecordMeta::tracks`], `pts` is in ticks of
@@ -78,6 +98,9 @@ impl StreamWriter {
     ) -> Result<(), PushError> {
         let bytes = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
         let samples = self.open_samples();
+        if samples == 0 {
+            self.waits = self.hold.as_ref().is_some_and(Hold::keeps);
+        }
         let record_bytes = self.record_bytes(samples + 1).saturating_add(bytes);
         let limit = self.shared.record_bytes_max.load(Ordering::Relaxed);
         let Some(open) = self.tracks.get_mut(track) else { return Err(PushError::RecordFull) };
@@ -89,7 +112,8 @@ impl StreamWriter {
         if record_bytes as u64 > limit || samples >= SAMPLES_MAX {
             return Err(PushError::RecordFull);
         }
-        reserve(&self.shared, self.lane, open, bytes)?;
+        let hold = self.hold.as_ref().filter(|_| self.waits);
+        reserve(&self.shared, self.lane, hold, open, bytes)?;
         let mut crc = 0;
         for part in parts {
             crc = crc32c::crc32c_append(crc, part);
@@ -119,15 +143,29 @@ impl StreamWriter {
         self.tracks.get(track).map(OpenTrack::samples).unwrap_or_default()
     }
 
-    /// Closes the open record and queues it for its disk. Whatever the result, the next record is empty.
+    /// Closes the open record and queues it for its disk, or lets it wait where the stream has a hold that keeps. Whatever the
+    /// result, the next record is empty.
     pub fn commit(&mut self, meta: RecordMeta) -> Result<(), CommitError> {
+        self.commit_or_hold(meta).map(|_| ())
+    }
+
+    /// The same, and says where the record went.
+    pub fn commit_or_hold(&mut self, meta: RecordMeta) -> Result<Committed, CommitError> {
         let job = self.close(&meta);
         self.discard();
-        let job = job?;
+        let mut job = job?;
         if self.shared.closed.load(Ordering::Relaxed) || self.shared.read_only {
             return Err(CommitError::Closed);
         }
-        self.shared.queue(job).map_err(CommitError::NoDisk)
+        if let Some(hold) = self.hold.as_ref().filter(|_| self.waits) {
+            match hold.offer(job) {
+                None => return Ok(Committed::Held),
+                // It was released while this one was open.
+                Some(back) => job = back,
+            }
+        }
+        self.shared.queue(job).map_err(CommitError::NoDisk)?;
+        Ok(Committed::Queued)
     }
 
     /// Drops the open record.
@@ -267,14 +305,26 @@ impl OpenTrack {
 }
 
 /// Makes room for `bytes` more; what was taken stays with the track when the buffer runs out.
-fn reserve(shared: &Shared, lane: Lane, track: &mut OpenTrack, bytes: usize) -> Result<(), PushError> {
+fn reserve(
+    shared: &Shared,
+    lane: Lane,
+    hold: Option<&Hold>,
+    track: &mut OpenTrack,
+    bytes: usize,
+) -> Result<(), PushError> {
     let pool = match lane {
         Lane::Live => &shared.pool,
         Lane::Backfill => &shared.backfill_pool,
     };
     let mut room: usize = track.chunks.get(track.filling..).unwrap_or_default().iter().map(Chunk::room).sum();
     while room < bytes {
-        let Some(chunk) = pool.take(track.chunks.is_empty()) else {
+        let small = track.chunks.is_empty();
+        // What is needed by now does not wait for the memory of what may be.
+        let chunk = match hold.filter(|hold| hold.keeps()) {
+            Some(hold) => hold.chunk(small),
+            None => pool.take(small),
+        };
+        let Some(chunk) = chunk else {
             let reason = if shared.takes_records() { GapReason::DiskSlow } else { shared.why_not() };
             return Err(PushError::Backlog(reason));
         };

@@ -24,6 +24,7 @@ pub(crate) fn run(shared: &Shared, disk: &Disk) {
         if looked_at.elapsed() >= interval {
             look(shared, disk);
             shared.pool.trim();
+            shared.holds.pool.trim();
             shared.backfill_pool.trim();
             looked_at = Instant::now();
         }

@@ -12,6 +12,7 @@ mod backfill;
 mod disks;
 mod event_log;
 mod golden;
+mod hold;
 mod measure;
 mod recording;
 mod retention;
