@@ -2,12 +2,14 @@
 
 #[cfg(test)]
 mod bench;
+mod books;
 mod choice;
 mod connect;
 mod context;
 mod gather;
 mod glance;
 mod guest;
+mod hold;
 mod ingest;
 mod listen;
 mod locate;
@@ -19,9 +21,9 @@ mod run;
 mod snapshot;
 mod state;
 mod stream;
-mod stretch;
 mod task;
 
+pub use books::LedgerGuard;
 pub(crate) use choice::{Choice, Wanted, codec_name};
 pub(crate) use context::Context;
 pub(crate) use gather::Ending;

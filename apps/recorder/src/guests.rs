@@ -39,16 +39,16 @@ pub struct Guest {
     pub local: CameraId,
     /// How it is reached and what of it is recorded; the id in it is not looked at.
     pub config: CameraConfig,
-    /// How much of it is held in memory under [`Duty::Buffer`]; `None` holds nothing: it rests then.
+    /// How much of it waits in memory under [`Duty::Buffer`]; `None` for nothing: it rests then.
     pub buffer: Option<BufferLimits>,
 }
 
-/// How much of a guest is held in memory, all of its streams together.
+/// How much of a guest waits in memory. What gives way is the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferLimits {
-    /// Most bytes.
+    /// Most bytes, all of its streams together. Decoding begins with a key frame: leave room for the longest group of pictures.
     pub bytes_max: u64,
-    /// Longest footage.
+    /// Longest footage behind the key frame that it begins with.
     pub age_max: Duration,
 }
 
@@ -58,7 +58,7 @@ pub enum Duty {
     /// Nothing: no session with the camera.
     #[default]
     Rest,
-    /// It is received, and the newest footage is held in memory.
+    /// It is received, and the newest footage waits in memory.
     Buffer,
     /// It is recorded, first what of it is in memory.
     Record,

@@ -26,7 +26,7 @@ mod serve;
 pub mod settings;
 mod watch;
 
-pub use camera::{CameraState, Connection, Counters, Learned, Listening, StreamState};
+pub use camera::{CameraState, Connection, Counters, Learned, LedgerGuard, Listening, StreamState};
 pub use clock::Clock;
 pub use node::{Applied, Node, NodeError};
 pub use serve::Serving;

@@ -4,6 +4,8 @@
 //! hole. It is kept as the labels at which the state changes, and the last state goes on for ever: the *tail*.
 //! The shell tells it what became durable, what was lost and why; it reads no disk and no clock.
 
+mod aside;
+
 use std::collections::BTreeMap;
 
 use keepwatch_model::{Backfill, CoverageItem, GapReason, Span, SpanSet, State, UnknownReason, WallTime};

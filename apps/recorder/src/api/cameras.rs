@@ -168,6 +168,8 @@ fn show_stream(node: &Node, stream: &StreamState) -> Stream {
         Connection::Connecting => ("connecting", None),
         Connection::Connected(reason) => ("connected", Some(reason)),
         Connection::Recording => ("recording", None),
+        // Nothing of it is on disk, and nothing should be.
+        Connection::Buffered => ("connected", None),
     };
     let detail = match (reason, words) {
         (Some(reason), Some(words)) => Some(format!("{}: {words}", reason.sentence())),

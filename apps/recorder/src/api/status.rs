@@ -160,7 +160,8 @@ impl From<DiskStatus> for Disk {
     responses((status = 200, body = Health)))]
 pub(super) async fn health(State(node): State<Node>) -> Json<Health> {
     let well = node.cameras().iter().all(|camera| {
-        camera.main().connection().0 == Connection::Unwanted || is_recording(&node, camera.main())
+        let unwanted = camera.main().connection().0 == Connection::Unwanted || camera.is_buffered();
+        unwanted || is_recording(&node, camera.main())
     });
     // Cameras of settings that cannot be used are not even there to be looked at.
     let well = well && node.settings_state().1.is_none();

@@ -18,8 +18,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Enters an event about a stream.
+    /// Enters an event about a stream. One whose footage only waits in memory has a recorder that tells: nothing is entered.
     pub(crate) fn tell(&self, stream: &StreamState, at: WallTime, code: EventCode, text: String) {
+        if stream.is_buffered() {
+            return;
+        }
         let text = stream.sentence(text);
         tracing::info!(camera = %stream.camera, %code, "{text}");
         self.events.add(at, code, stream.subject(), text);

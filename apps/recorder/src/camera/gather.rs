@@ -18,14 +18,15 @@ use std::time::Duration;
 
 use keepwatch_media::depacketize::Sample;
 use keepwatch_model::{
-    CodecKind, EventCode, GapReason, MonoTime, Span, State, StreamId, TICKS_PER_SECOND, TrackConfig, WallTime,
+    CodecKind, EventCode, GapReason, MonoTime, Span, State, StreamId, TICKS_PER_SECOND, TrackConfig,
+    UnknownReason, WallTime,
 };
 use keepwatch_recording::cadence::{Before, Cadence};
 use keepwatch_recording::pace::{PAUSE_TICKS_MAX, Pace};
 use keepwatch_recording::slicer::Slicer;
 use keepwatch_recording::timeline::{Begin, Report, Seam, Timeline};
 use keepwatch_store::{
-    CameraTime, CommitError, GapBefore, PushError, RecordMeta, RunId, TRACKS_MAX, TimeQuality,
+    CameraTime, CommitError, Committed, GapBefore, PushError, RecordMeta, RunId, TRACKS_MAX, TimeQuality,
 };
 use tokio::sync::mpsc;
 
@@ -347,7 +348,8 @@ impl<'a> Gather<'a> {
         let Some(track) = self.tracks.get_mut(index) else { return };
         track.arrived(sample.timestamp, now, wall);
         let pts = track.recorded(sample.timestamp);
-        if self.enters_events {
+        // What a camera notices is its recorder's to tell, until that fails.
+        if self.enters_events && !self.stream.is_buffered() {
             notice::enter_document(self.context, self.stream, sample.data);
         }
         let put = if self.slicer.is_open() {
@@ -419,7 +421,7 @@ impl<'a> Gather<'a> {
             && self.broken.is_none()
         {
             seam.unbroken = false;
-            self.stream.ledger().missing_from(seam.label, reason);
+            self.stream.account().missing_from(seam.label, reason);
             self.broken = broken;
         }
     }
@@ -493,12 +495,13 @@ impl<'a> Gather<'a> {
         if let Some(video) = self.tracks.get_mut(VIDEO) {
             video.timeline.cut(end_pts);
         }
-        self.stream.queued();
-        match self.output.writer.commit(meta) {
-            Ok(()) => {}
+        self.stream.queued(to);
+        match self.output.writer.commit_or_hold(meta) {
+            Ok(Committed::Queued) => {}
+            Ok(Committed::Held) => self.stream.waits(self.context.clock.mono()),
             Err(CommitError::NoDisk(reason)) => {
                 self.stream.unqueued();
-                self.stream.ledger().lost(Span { from, to }, reason);
+                self.stream.account().lost(Span { from, to }, reason);
                 self.refused(reason);
             }
             Err(error @ (CommitError::Empty | CommitError::Meta | CommitError::Closed)) => {
@@ -506,7 +509,7 @@ impl<'a> Gather<'a> {
                 tracing::error!(camera = %self.stream.camera, stream = %self.stream.id, %error, "record refused");
                 let ending = error == CommitError::Closed;
                 let reason = if ending { GapReason::RecorderDown } else { GapReason::StreamUnusable };
-                self.stream.ledger().lost(Span { from, to }, reason);
+                self.stream.account().lost(Span { from, to }, reason);
             }
         }
     }
@@ -553,7 +556,7 @@ fn begin(
         Some(label) => Begin { label, passed_until: None },
         None => timeline.begin(pts, run.began, seam),
     };
-    let mut ledger = stream.ledger();
+    let mut ledger = stream.account();
     let Some(seam) = seam else {
         ledger.recording_from(placed.label);
         return (placed.label, None);
@@ -572,12 +575,18 @@ fn begin(
         ledger.clock_stepped_from(passed);
     }
     ledger.recording_from(first);
-    let reason = match ledger.state_at(seam.label) {
-        State::Gap { reason } => Some(reason),
-        State::Held { .. } | State::Expired | State::Unscheduled | State::Unknown { .. } => broken,
-    };
     let until = placed.passed_until.unwrap_or(first);
-    let gap = reason.filter(|_| seam.label < until).map(|reason| GapBefore { from: seam.label, reason });
+    let missing = match ledger.state_at(seam.label) {
+        State::Gap { reason } => Some((seam.label, reason)),
+        // Nobody asked for it at first.
+        State::Unscheduled | State::Unknown { reason: UnknownReason::NotConfigured } => {
+            ledger.missing_since(until).map(|(since, reason)| (since.max(seam.label), reason))
+        }
+        State::Held { .. } | State::Expired | State::Unknown { .. } => {
+            broken.map(|reason| (seam.label, reason))
+        }
+    };
+    let gap = missing.filter(|(from, _)| *from < until).map(|(from, reason)| GapBefore { from, reason });
     (first, gap)
 }
 

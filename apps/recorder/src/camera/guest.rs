@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use keepwatch_model::{CameraId, Origin, RoleId};
+use keepwatch_model::{CameraId, Origin, RoleId, StreamId};
+use keepwatch_store::Hold;
 
 use crate::guests::News;
 
@@ -15,6 +16,16 @@ pub(crate) struct GuestOf {
     pub(crate) camera: CameraId,
     /// Where it is told what of the guest is on disk.
     pub(crate) news: Arc<News>,
+    /// Where footage of its main and its sub stream waits that may be needed.
+    pub(crate) holds: [Hold; 2],
+}
+
+impl GuestOf {
+    /// Where footage of a stream waits.
+    pub(super) fn hold(&self, stream: StreamId) -> &Hold {
+        let [main, sub] = &self.holds;
+        if stream == StreamId::MAIN { main } else { sub }
+    }
 }
 
 /// Who records, as it stands in each record.

@@ -40,6 +40,18 @@ impl CameraTask {
         Self { main, sub: start_sub(context, camera, sub), listener: start_listener(context, camera) }
     }
 
+    /// Listens to the camera's events, unless its footage only waits in memory: then they are its recorder's to tell.
+    pub(crate) async fn listen(&mut self, context: &Context, camera: &Arc<CameraState>) {
+        if !camera.is_buffered() {
+            if self.listener.is_none() {
+                self.listener = start_listener(context, camera);
+            }
+        } else if let Some(listener) = self.listener.take() {
+            listener.stop().await;
+            camera.set_listening(None);
+        }
+    }
+
     /// Ends all of it; what it has received is queued for the disk when this returns. Returns where it left off.
     pub(crate) async fn stop(self, ending: Ending) -> Outputs {
         let sub = async {
@@ -109,6 +121,9 @@ fn start_sub(context: &Context, camera: &Arc<CameraState>, output: Option<Output
 
 fn start_listener(context: &Context, camera: &Arc<CameraState>) -> Option<Listener> {
     camera.set_listening(None);
+    if camera.is_buffered() {
+        return None;
+    }
     listener_session(&camera.config()).map(|_| Listener::start(context.clone(), Arc::clone(camera)))
 }
 

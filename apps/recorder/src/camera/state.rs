@@ -103,6 +103,11 @@ impl CameraState {
         }
     }
 
+    /// Whether its footage only waits in memory.
+    pub fn is_buffered(&self) -> bool {
+        self.main.is_buffered()
+    }
+
     pub(crate) fn locator(&self) -> &Locator {
         &self.locator
     }

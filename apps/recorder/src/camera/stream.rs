@@ -13,8 +13,8 @@ use keepwatch_recording::watermark::{Piece, Watermark};
 use keepwatch_store::{Commit, Loss};
 use tokio::sync::Notify;
 
+use super::books::{AccountGuard, Books, LedgerGuard};
 use super::guest::{GuestOf, Provenance};
-use super::stretch::Stretch;
 use crate::config::Fingerprint;
 use crate::replenish::Intake;
 use crate::serve::Hub;
@@ -32,6 +32,8 @@ pub enum Connection {
     Connected(GapReason),
     /// Connected and recorded.
     Recording,
+    /// Connected; what comes waits in memory, in case that it is needed.
+    Buffered,
 }
 
 /// A stream's books and state.
@@ -43,13 +45,13 @@ pub struct StreamState {
     pub id: StreamId,
     /// `None` for a camera of this recorder.
     guest: Option<GuestOf>,
-    ledger: Mutex<Ledger>,
+    books: Mutex<Books>,
     watermark: Mutex<Watermark>,
     status: Mutex<Status>,
     /// Monotonic nanoseconds of the last commit to disk; 0 before the first.
     durable_at_ns: AtomicU64,
-    /// The newest footage that became durable without a hole; `None` before the first.
-    stretch: Mutex<Option<Stretch>>,
+    /// The same of the last record that waits in memory.
+    held_at_ns: AtomicU64,
     /// Records queued and neither durable nor lost.
     pending: AtomicU32,
     counters: Counters,
@@ -119,7 +121,7 @@ impl StreamState {
             camera,
             id,
             guest: None,
-            ledger: Mutex::new(ledger),
+            books: Mutex::new(Books::new(ledger)),
             watermark: Mutex::default(),
             status: Mutex::new(Status {
                 connection: Connection::Unwanted,
@@ -130,7 +132,7 @@ impl StreamState {
                 offset_watch: OffsetWatch::default(),
             }),
             durable_at_ns: AtomicU64::new(0),
-            stretch: Mutex::default(),
+            held_at_ns: AtomicU64::new(0),
             pending: AtomicU32::new(0),
             counters: Counters::default(),
             progress: Notify::new(),
@@ -150,10 +152,9 @@ impl StreamState {
         Provenance::of(self.guest.as_ref())
     }
 
-    /// The newest footage that became durable without a hole since the recorder started: in the camera's time, or by label
-    /// where the camera tells none. `None` before the first record.
-    pub fn durable_span(&self) -> Option<Span> {
-        self.stretch.lock().unwrap_or_else(PoisonError::into_inner).map(Stretch::span)
+    /// The recorder that it belongs to; `None` for a camera of this one.
+    pub(super) const fn guest(&self) -> Option<&GuestOf> {
+        self.guest.as_ref()
     }
 
     /// Where it is shown.
@@ -177,8 +178,17 @@ impl StreamState {
     }
 
     /// Its ledger.
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn ledger(&self) -> LedgerGuard<'_> {
+        LedgerGuard(self.books())
+    }
+
+    /// What a session of it tells into: the ledger, unless its footage only waits in memory.
+    pub(crate) fn account(&self) -> AccountGuard<'_> {
+        AccountGuard(self.books())
+    }
+
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its newest unbroken footage on disk, in camera time; `None` when there is none since the recorder started.
@@ -221,13 +231,26 @@ impl StreamState {
         }
     }
 
+    pub(super) const fn held_at_ns(&self) -> &AtomicU64 {
+        &self.held_at_ns
+    }
+
+    /// When the last record reached the disk, or the memory that it waits in; `None` before the first.
+    pub(crate) fn progress_at(&self) -> Option<MonoTime> {
+        let held = match self.held_at_ns.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(MonoTime::from_nanos(nanos)),
+        };
+        self.durable_at().max(held)
+    }
+
     pub(crate) fn set_connection(&self, connection: Connection, now: WallTime) {
         let mut status = self.status();
         if status.connection != connection {
             status.connection = connection;
             status.since = now;
         }
-        if connection == Connection::Recording {
+        if matches!(connection, Connection::Recording | Connection::Buffered) {
             status.detail = None;
         }
     }
@@ -253,7 +276,13 @@ impl StreamState {
         self.pending.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn queued(&self) {
+    /// A record that ends here was closed and goes to the disk, if it need not wait.
+    pub(crate) fn queued(&self, until: WallTime) {
+        self.books().reach(until);
+        self.queue_one();
+    }
+
+    pub(super) fn queue_one(&self) {
         self.pending.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -280,14 +309,8 @@ impl StreamState {
         });
         let held = State::Held { origin: info.origin, recorder: info.recorder, replaces: info.replaces };
         self.ledger().held(info.label, held);
-        let until = {
-            let mut stretch = self.stretch.lock().unwrap_or_else(PoisonError::into_inner);
-            let grown = Stretch::grown(*stretch, info);
-            *stretch = Some(grown);
-            grown.span().to
-        };
-        if let (Some(guest), StreamId::MAIN) = (&self.guest, self.id) {
-            guest.news.durable((guest.role, guest.camera), until);
+        if let (Some(guest), Some(newest), StreamId::MAIN) = (&self.guest, self.newest(), self.id) {
+            guest.news.durable((guest.role, guest.camera), newest.to);
         }
         self.durable_at_ns.store(now.as_nanos().max(1), Ordering::Relaxed);
         self.counters.durable_bytes.fetch_add(u64::from(info.media_bytes), Ordering::Relaxed);

@@ -94,7 +94,7 @@ impl Driver {
     ) -> Self {
         let output = output.unwrap_or_else(|| Output::new(&context.store, &stream));
         // What a task before this one recorded says nothing of the sessions of this one.
-        let durable_seen = stream.durable_at();
+        let durable_seen = stream.progress_at();
         let schedule =
             Schedule::new(camera.config().schedule.iter().map(|span| (span.from_minute, span.to_minute)));
         let seed = camera
@@ -125,7 +125,7 @@ impl Driver {
     async fn run(mut self, mut stopped: watch::Receiver<Option<Ending>>) -> Option<Output> {
         self.follow_schedule();
         if self.session.state() == State::Unwanted {
-            self.stream.ledger().unscheduled_from(self.context.clock.wall());
+            self.stream.account().unscheduled_from(self.context.clock.wall());
         }
         loop {
             let wake = self.next_wake();
@@ -183,7 +183,7 @@ impl Driver {
             let event = if wanted { Event::Wanted } else { Event::Unwanted };
             if wanted {
                 // Until the first picture. Nobody is told of the time a dial takes, only of one that fails.
-                self.stream.ledger().missing_from(self.context.clock.wall(), GapReason::ConnectionLost);
+                self.stream.account().missing_from(self.context.clock.wall(), GapReason::ConnectionLost);
             }
             self.step(|session, now, out| session.handle(now, event, out));
         }
@@ -203,7 +203,7 @@ impl Driver {
 
     /// Tells the machine of records that reached the disk, or that wait for it too long.
     fn look_at_progress(&mut self) {
-        let durable = self.stream.durable_at();
+        let durable = self.stream.progress_at();
         if durable > self.durable_seen {
             self.durable_seen = durable;
             self.step(|session, now, out| session.handle(now, Event::Durable, out));
@@ -264,7 +264,7 @@ impl Driver {
             Action::NotWanted => {
                 // A connection that is being closed tells the ledger from when on, itself.
                 if self.connection.is_none() {
-                    self.stream.ledger().unscheduled_from(self.context.clock.wall());
+                    self.stream.account().unscheduled_from(self.context.clock.wall());
                 }
                 self.missing = None;
             }
@@ -292,7 +292,7 @@ impl Driver {
             self.stream.set_detail(NO_DATAGRAMS.to_owned());
         }
         {
-            let mut ledger = self.stream.ledger();
+            let mut ledger = self.stream.account();
             // While frames are on their way, the end of the session settles from when on they are missing.
             if !ledger.is_recording() {
                 ledger.missing_from(now, reason);
@@ -343,6 +343,7 @@ impl Driver {
             State::Waiting { .. } => Connection::Waiting(reason),
             State::Connecting { .. } => Connection::Connecting,
             State::Connected { .. } => Connection::Connected(reason),
+            State::Recording { .. } if self.stream.is_buffered() => Connection::Buffered,
             State::Recording { .. } => Connection::Recording,
         };
         self.stream.set_connection(connection, self.context.clock.wall());

@@ -4,12 +4,14 @@
 //! takes the camera's farewell. Nothing of it touches other cameras.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use keepwatch_model::WallTime;
+use keepwatch_model::{EventCode, StreamId, WallTime};
+use keepwatch_store::HoldLimits;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Duty;
+use super::{BufferLimits, Duty};
 use crate::camera::{CameraState, CameraTask, Connection, Context, Ending, Outputs};
 use crate::config::CameraConfig;
 use crate::node::settle;
@@ -19,6 +21,8 @@ use crate::node::settle;
 pub(crate) struct Wish {
     pub(crate) duty: Duty,
     pub(crate) config: Arc<CameraConfig>,
+    /// How much waits in memory under [`Duty::Buffer`]; `None` for nothing.
+    pub(crate) buffer: Option<BufferLimits>,
     /// It is to be kept no more, and this follows.
     pub(crate) end: Option<Ending>,
 }
@@ -58,6 +62,23 @@ impl Keeper {
     }
 }
 
+/// Where footage is to go.
+enum Asked {
+    Nothing,
+    Memory(BufferLimits),
+    Disk,
+}
+
+impl Asked {
+    fn of(wish: &Wish) -> Self {
+        match (wish.duty, wish.buffer) {
+            (Duty::Rest, _) | (Duty::Buffer, None) => Self::Nothing,
+            (Duty::Buffer, Some(limits)) => Self::Memory(limits),
+            (Duty::Record, _) => Self::Disk,
+        }
+    }
+}
+
 struct Keeping {
     context: Context,
     camera: Arc<CameraState>,
@@ -83,25 +104,92 @@ impl Keeping {
     }
 
     async fn carry_out(&mut self, wish: &Wish) {
+        let (running, duty) = (self.running.take(), Asked::of(wish));
+        match (running, duty) {
+            (None, Asked::Nothing) => self.configure(wish),
+            (None, Asked::Memory(limits)) => {
+                self.configure(wish);
+                self.hold_back(limits);
+                self.start(wish);
+            }
+            (None, Asked::Disk) => {
+                self.configure(wish);
+                self.start(wish);
+            }
+            (Some(running), Asked::Memory(limits)) => {
+                self.configure(wish);
+                self.hold_back(limits);
+                self.go_on(running, wish).await;
+            }
+            (Some(running), Asked::Disk) => {
+                // What waits is the first to be written: it is what nobody else has.
+                self.let_through(wish);
+                self.configure(wish);
+                self.go_on(running, wish).await;
+            }
+            (Some((task, _)), Asked::Nothing) => {
+                self.stop(task, Ending::Unscheduled).await;
+                self.configure(wish);
+            }
+        }
+    }
+
+    fn configure(&self, wish: &Wish) {
         if *self.camera.config() != *wish.config {
             self.camera.configure((*wish.config).clone());
         }
-        match (self.running.take(), wish.duty) {
-            (None, Duty::Rest | Duty::Buffer) => {}
-            (None, Duty::Record) => {
-                let left = std::mem::take(&mut self.left);
-                let task = CameraTask::resume(&self.context, &self.camera, left);
-                self.running = Some((task, Arc::clone(&wish.config)));
+    }
+
+    fn start(&mut self, wish: &Wish) {
+        let left = std::mem::take(&mut self.left);
+        let task = CameraTask::resume(&self.context, &self.camera, left);
+        self.running = Some((task, Arc::clone(&wish.config)));
+    }
+
+    /// Goes on with what runs, under a configuration that may have changed.
+    async fn go_on(&mut self, (task, before): (CameraTask, Arc<CameraConfig>), wish: &Wish) {
+        let mut task = if before == wish.config {
+            task
+        } else {
+            task.change(&self.context, &self.camera, &before).await.0
+        };
+        task.listen(&self.context, &self.camera).await;
+        self.running = Some((task, Arc::clone(&wish.config)));
+    }
+
+    /// What comes waits in memory from now on.
+    fn hold_back(&self, limits: BufferLimits) {
+        let BufferLimits { bytes_max, age_max } = limits;
+        for stream in self.camera.streams() {
+            stream.hold_back(HoldLimits { bytes_max, age_max }, self.context.clock.wall());
+        }
+    }
+
+    /// What waits goes to the disk, and what comes later with it.
+    fn let_through(&self, wish: &Wish) {
+        let now = self.context.clock.wall();
+        let age_max = wish.buffer.map_or(Duration::MAX, |limits| limits.age_max);
+        for stream in self.camera.streams().filter(|stream| stream.is_buffered()) {
+            let span = stream.let_through(&self.context.store, age_max, now);
+            let (connection, _, _) = stream.connection();
+            let (code, text) = match (connection, span) {
+                (Connection::Waiting(reason), _) => (
+                    EventCode::RecordingStopped,
+                    format!(
+                        "it is to be recorded here and cannot be: {}; {}",
+                        reason.sentence(),
+                        reason.remedy()
+                    ),
+                ),
+                (_, Some(span)) => (
+                    EventCode::RecordingStarted,
+                    format!("recorded, with what waited in memory since {}", span.from),
+                ),
+                (_, None) => (EventCode::RecordingStarted, "recorded".to_owned()),
+            };
+            if stream.id == StreamId::MAIN {
+                self.context.tell(stream, now, code, text);
             }
-            (Some((task, before)), Duty::Record) => {
-                let task = if before == wish.config {
-                    task
-                } else {
-                    task.change(&self.context, &self.camera, &before).await.0
-                };
-                self.running = Some((task, Arc::clone(&wish.config)));
-            }
-            (Some((task, _)), Duty::Rest | Duty::Buffer) => self.stop(task, Ending::Unscheduled).await,
         }
     }
 
@@ -110,6 +198,7 @@ impl Keeping {
         let now: WallTime = self.context.clock.wall();
         self.camera.set_listening(None);
         for stream in self.camera.streams() {
+            stream.let_go();
             stream.set_connection(Connection::Unwanted, now);
         }
     }

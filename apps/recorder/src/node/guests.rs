@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use keepwatch_model::{CameraId, GapReason, RoleId, StreamId, WallTime};
+use keepwatch_model::{CameraId, GapReason, RoleId, Span, StreamId, WallTime};
 use keepwatch_recording::ledger::Ledger;
 
 use super::books::enter_ledgers;
 use super::difference::effective;
 use super::{Inner, Node, NodeError, ledgers};
-use crate::camera::{CameraState, Connection, Ending, GuestOf, receives};
+use crate::camera::{CameraState, Connection, Ending, GuestOf, StreamState, receives};
 use crate::config::{CameraConfig, RecorderConfig};
 use crate::guests::{Duty, Guest, GuestError, GuestEvents, GuestView, Keeper, Kept, Key, Wish};
 use crate::settings::Changing;
@@ -44,14 +44,45 @@ impl Node {
     pub fn guest(&self, role: RoleId, camera: CameraId) -> Option<GuestView> {
         let kept = self.inner.guests.kept();
         let Kept { guest, camera, keeper } = kept.get(&(role, camera))?;
+        let connection = camera.main().connection().0;
         Some(GuestView {
             local: guest.local,
             duty: keeper.duty(),
-            durable: camera.main().durable_span(),
-            receiving: camera.main().connection().0 == Connection::Recording,
-            buffered_bytes: 0,
-            buffered: None,
+            durable: camera.main().newest(),
+            receiving: matches!(connection, Connection::Recording | Connection::Buffered),
+            buffered_bytes: camera.streams().map(|stream| stream.held_back().bytes).sum(),
+            buffered: camera.main().held_back().camera,
         })
+    }
+
+    /// Another recorder holds a guest's footage up to `until`, in camera time: what of it waits in memory and ends before is let
+    /// go, but for a record, as two recorders never agree to the frame. Nothing where there is no such guest.
+    pub fn trim(&self, role: RoleId, camera: CameraId, until: WallTime) {
+        self.each_stream(role, camera, |stream| stream.trim(until));
+    }
+
+    /// Brings to the disk what of `span`, in camera time, waits in memory of a guest, whatever its duty; the rest waits on.
+    /// Nothing where there is no such guest.
+    pub fn save(&self, role: RoleId, camera: CameraId, span: Span) {
+        self.each_stream(role, camera, |stream| stream.save(&self.inner.context.store, span));
+    }
+
+    /// Sets how many bytes of memory all guests together may take under [`Duty::Buffer`]. That is memory of its own, and no part
+    /// of what recording has.
+    pub fn set_prebuffer_bytes_max(&self, bytes: u64) {
+        self.inner.context.store.set_hold_bytes_max(bytes);
+    }
+
+    /// Bytes that they take.
+    pub fn prebuffer_bytes(&self) -> u64 {
+        self.inner.context.store.hold_bytes()
+    }
+
+    fn each_stream(&self, role: RoleId, camera: CameraId, act: impl Fn(&StreamState)) {
+        let camera = self.inner.guests.kept().get(&(role, camera)).map(|kept| Arc::clone(&kept.camera));
+        for stream in camera.iter().flat_map(|camera| camera.streams()) {
+            act(stream);
+        }
     }
 
     /// All guests, by recorder and their ids there.
@@ -203,19 +234,25 @@ impl Node {
             if let Some(ledger) = take(StreamId::SUB) {
                 there.camera.take_up_sub(ledger, now);
             }
+            let buffer = guest.buffer;
             there.guest = guest;
-            there.keeper.wish(|wish| configure(wish, config));
+            there.keeper.wish(|wish| {
+                let limits_differ = std::mem::replace(&mut wish.buffer, buffer) != buffer;
+                configure(wish, config) || limits_differ
+            });
             return;
         }
         let main = take(StreamId::MAIN).unwrap_or_else(|| at_rest(Ledger::new(), now));
         let news = Arc::clone(&inner.guests.news);
-        let of = GuestOf { role: guest.role, camera: guest.camera, news };
+        let holds =
+            [StreamId::MAIN, StreamId::SUB].map(|stream| inner.context.store.hold(guest.local, stream));
+        let of = GuestOf { role: guest.role, camera: guest.camera, news, holds };
         let camera = Arc::new(CameraState::of(Some(of), config.clone(), main, now));
         if let Some(ledger) = take(StreamId::SUB) {
             camera.take_up_sub(ledger, now);
         }
         inner.cameras.insert(Arc::clone(&camera));
-        let wish = Wish { duty: Duty::Rest, config: Arc::new(config), end: None };
+        let wish = Wish { duty: Duty::Rest, config: Arc::new(config), buffer: guest.buffer, end: None };
         let keeper = Keeper::start(inner.context.clone(), Arc::clone(&camera), wish);
         kept.insert((guest.role, guest.camera), Kept { guest, camera, keeper });
     }

@@ -71,6 +71,6 @@ fn why(connection: Connection) -> GapReason {
     match connection {
         Connection::Waiting(reason) | Connection::Connected(reason) => reason,
         Connection::Connecting => GapReason::ConnectionLost,
-        Connection::Unwanted | Connection::Recording => GapReason::CameraSilent,
+        Connection::Unwanted | Connection::Recording | Connection::Buffered => GapReason::CameraSilent,
     }
 }

@@ -293,8 +293,10 @@ impl Viewer {
             Connection::Unwanted => (None, "the schedule does not ask for this camera at the moment"),
             Connection::Connecting => (None, "the camera is being connected to"),
             Connection::Waiting(reason) => (Some(reason), reason.sentence()),
-            Connection::Connected(_) | Connection::Recording if !silent => return Ok(()),
-            Connection::Connected(_) | Connection::Recording => {
+            Connection::Connected(_) | Connection::Recording | Connection::Buffered if !silent => {
+                return Ok(());
+            }
+            Connection::Connected(_) | Connection::Recording | Connection::Buffered => {
                 (Some(GapReason::CameraSilent), GapReason::CameraSilent.sentence())
             }
         };

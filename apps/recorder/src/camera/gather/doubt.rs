@@ -34,7 +34,7 @@ impl Gather<'_> {
         run.label_until = None;
         run.id = self.output.store.new_run();
         self.output.seam = Some(seam);
-        self.stream.ledger().missing_from(seam.label, GapReason::CameraSilent);
+        self.stream.account().missing_from(seam.label, GapReason::CameraSilent);
         self.broken = Some(GapReason::CameraSilent);
     }
 

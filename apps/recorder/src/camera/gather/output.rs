@@ -22,7 +22,7 @@ impl Output {
         let held_until = stream.ledger().held_until();
         Self {
             store: store.clone(),
-            writer: store.writer(stream.camera, stream.id),
+            writer: stream.writer(store),
             seam: held_until.map(|label| Seam { label, camera: None, at: None, unbroken: false }),
             usual_ticks: None,
         }
@@ -52,7 +52,7 @@ pub(crate) enum Ending {
 impl Ending {
     /// Enters into the ledger of `stream` what follows from `at` on.
     pub(crate) fn enter(self, stream: &StreamState, at: WallTime) {
-        let mut ledger = stream.ledger();
+        let mut ledger = stream.account();
         match self {
             Self::Missing(reason) => ledger.missing_from(at, reason),
             Self::Unscheduled => ledger.unscheduled_from(at),

@@ -837,7 +837,7 @@ fn an_hour_that_never_was_is_no_gap() {
     let items = bench.camera.main().ledger().items(window, window.to, &SpanSet::new());
     let lengths: Vec<_> = items.iter().map(|item| (item.span.ticks() / FRAME, item.state)).collect();
     let lost = State::Gap { reason: GapReason::ConnectionLost };
-    let skipped = State::Unknown { reason: keepwatch_model::UnknownReason::ClockStepped };
+    let skipped = State::Unknown { reason: UnknownReason::ClockStepped };
     assert!(matches!(lengths[0], (399..=401, State::Held { .. })), "{lengths:?}");
     assert!((48..=52).contains(&lengths[1].0) && lengths[1].1 == lost, "{lengths:?}");
     assert!((89_900..=90_100).contains(&lengths[2].0) && lengths[2].1 == skipped, "{lengths:?}");
