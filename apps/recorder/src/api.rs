@@ -26,6 +26,7 @@ pub use openapi::openapi;
 pub(crate) use socket::Feed;
 
 pub(crate) use self::coverage::coverage_items;
+pub(crate) use self::export::Pieces;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_web::{Access, LoginOutcome, LoginRecord, LoginWatcher, Role, Routes};
 

@@ -36,6 +36,7 @@ use crate::guests::Guests;
 use crate::jobs::Jobs;
 use crate::peers::Peers;
 use crate::picture::Desk;
+use crate::replenish::{self, Replenishing};
 use crate::scan::Scans;
 use crate::serve::{self, Access, READS_MAX, Servers, Serving};
 use crate::settings::{Book, Changing, Edited};
@@ -132,6 +133,7 @@ struct Inner {
     pictures: Desk,
     signing: Signing,
     peers: Peers,
+    replenishing: Replenishing,
     access: watch::Sender<Arc<Access>>,
     scans: Scans,
     probes: Arc<Semaphore>,
@@ -184,6 +186,7 @@ impl Node {
                 pictures: Desk::new(),
                 signing: Signing::new(config.data.clone()),
                 peers,
+                replenishing: Replenishing::default(),
                 access: watch::Sender::default(),
                 scans: Scans::default(),
                 probes: Arc::new(Semaphore::new(PROBES_MAX)),
@@ -209,7 +212,8 @@ impl Node {
         let inner = Arc::clone(&node.inner);
         let handle = tokio::spawn(async move {
             let certificate = inner.certificate.keep_current(stopped.clone());
-            tokio::join!(keep_books(Arc::clone(&inner), stopped), certificate);
+            let filling = replenish::run(Self { inner: Arc::clone(&inner) }, stopped.clone());
+            tokio::join!(keep_books(Arc::clone(&inner), stopped), certificate, filling);
         });
         *node.inner.housekeeping.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, handle));
         Ok(node)

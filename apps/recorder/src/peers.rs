@@ -28,4 +28,4 @@ fn public(key: NodePublicKey) -> NodePublic {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

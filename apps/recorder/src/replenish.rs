@@ -1,7 +1,21 @@
 //! Filling gaps: footage that this recorder misses comes from who has it, into the backfill lane of the store.
 //!
-//! `core/recording::replenish` decides which gap is asked for next, of whom, and when again. This carries it out.
+//! `core/recording::replenish` decides which gap is asked for next, of whom, and when again; its `splice` which frames fill
+//! a gap. This carries it out: it asks other recorders for their records ([`receive`]), and writes what fits ([`import`]). The other side of the first is [`send`].
 
+mod edges;
+mod import;
 mod intake;
+mod limit;
+mod piece;
+mod receive;
+mod run;
+mod send;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 pub(crate) use intake::Intake;
+pub(crate) use run::run;
+pub use run::{ReplenishSettings, Replenishing};
+pub(crate) use send::routes;

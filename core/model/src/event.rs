@@ -124,6 +124,8 @@ event_codes! {
     DiskFull = "disk_full", Critical;
     /// Footage was overwritten before its retention ended.
     FootageOverwritten = "footage_overwritten", Warning;
+    /// Footage of a gap was fetched from elsewhere.
+    FootageFilled = "footage_filled", Info;
     /// The store was recovered after it had not been closed.
     StoreRecovered = "store_recovered", Info;
     /// Footage on disk does not match its checksum.

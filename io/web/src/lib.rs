@@ -36,7 +36,7 @@ pub use client::{ClientError, SocketClient};
 pub use clock::{Clock, SystemClock};
 pub use description::{openapi, rules};
 pub use layers::Small;
-pub use node_client::{NodeClient, NodeError};
+pub use node_client::{NodeClient, NodeError, NodeStream};
 pub use page::Page;
 pub use peer::{Node, Peer};
 pub use problem::{FieldError, Problem};

@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, HOST};
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use keepwatch_tls::NodePublicKey;
@@ -145,6 +146,25 @@ impl NodeClient {
         serde_json::from_slice(text).map_err(NodeError::Unexpected)
     }
 
+    /// Gets `target` (path and query), the answer to which comes piece by piece and may be of any length; it must begin
+    /// within `patience`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn stream(&mut self, target: &str, patience: Duration) -> Result<NodeStream, NodeError> {
+        let kept = self.kept.take();
+        let begun = self.begin(kept, Method::GET, target, Body::empty());
+        let (sender, response) = timeout(patience, begun).await.map_err(|_| NodeError::Late)??;
+        let status = response.status();
+        if !status.is_success() {
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
+            let body = timeout(patience, body).await.map_err(|_| NodeError::Late)?;
+            let (code, detail) = document_of(status, &body.map_err(NodeError::Broken)?.to_bytes());
+            return Err(NodeError::Refused { status, code, detail });
+        }
+        Ok(NodeStream { body: response.into_body(), _sender: sender })
+    }
+
     async fn converse(
         &mut self,
         kept: Option<SendRequest<Body>>,
@@ -152,6 +172,20 @@ impl NodeClient {
         target: &str,
         body: Body,
     ) -> Result<(SendRequest<Body>, (StatusCode, Vec<u8>)), NodeError> {
+        let (sender, response) = self.begin(kept, method, target, body).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let bytes = body.map_err(NodeError::Broken)?.to_bytes().to_vec();
+        Ok((sender, (status, bytes)))
+    }
+
+    async fn begin(
+        &mut self,
+        kept: Option<SendRequest<Body>>,
+        method: Method,
+        target: &str,
+        body: Body,
+    ) -> Result<(SendRequest<Body>, Response<Incoming>), NodeError> {
         // The node may have been restarted, or have closed what was idle.
         let mut usable = None;
         if let Some(mut kept) = kept
@@ -172,10 +206,7 @@ impl NodeClient {
             .body(body)
             .map_err(|error| NodeError::Broken(error.into()))?;
         let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let bytes = body.map_err(NodeError::Broken)?.to_bytes().to_vec();
-        Ok((sender, (status, bytes)))
+        Ok((sender, response))
     }
 
     async fn connect(&mut self) -> Result<SendRequest<Body>, NodeError> {
@@ -200,6 +231,36 @@ impl NodeClient {
         // It ends with the sender; what breaks it is seen by the sender as well.
         drop(tokio::spawn(connection));
         Ok(sender)
+    }
+}
+
+/// An answer that comes piece by piece. Nothing is read ahead of it: who takes nothing lets the other node wait.
+pub struct NodeStream {
+    body: Incoming,
+    /// The connection ends with it.
+    _sender: SendRequest<Body>,
+}
+
+impl NodeStream {
+    /// The next piece, which must come within `patience`; `None` at the end.
+    ///
+    /// # Errors
+    /// [`NodeError::Late`] and [`NodeError::Broken`].
+    pub async fn piece(&mut self, patience: Duration) -> Result<Option<Bytes>, NodeError> {
+        loop {
+            let frame = timeout(patience, self.body.frame()).await.map_err(|_| NodeError::Late)?;
+            let Some(frame) = frame else { return Ok(None) };
+            // What is no data is a trailer, of which nodes have none.
+            if let Ok(data) = frame.map_err(|error| NodeError::Broken(error.into()))?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for NodeStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodeStream")
     }
 }
 

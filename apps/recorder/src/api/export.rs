@@ -84,11 +84,11 @@ pub(super) async fn export(
 }
 
 /// The pieces of a file as a response body.
-pub(super) struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+pub(crate) struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
 
 impl Pieces {
     /// What comes out of `received`.
-    pub(super) const fn new(received: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+    pub(crate) const fn new(received: mpsc::Receiver<io::Result<Bytes>>) -> Self {
         Self(received)
     }
 }

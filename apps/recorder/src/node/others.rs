@@ -8,11 +8,17 @@ use keepwatch_tls::{IdentityError, NodeKey};
 use super::Node;
 use crate::config::RecorderConfig;
 use crate::peers::Peers;
+use crate::replenish::Replenishing;
 
 impl Node {
     /// The nodes that this one knows.
     pub fn peers(&self) -> &Peers {
         &self.inner.peers
+    }
+
+    /// How gaps are filled from elsewhere.
+    pub fn replenishing(&self) -> &Replenishing {
+        &self.inner.replenishing
     }
 
     /// The key by which other nodes know this one.

@@ -10,7 +10,7 @@ use keepwatch_web::{Auth, Node as Asking, Peer, Problem, Small};
 use super::book::Known;
 use super::public;
 use super::register::{Asker, blocking};
-use crate::Node;
+use crate::{Node, replenish};
 
 /// Largest body of a registration: the longest name, user, and password, every byte escaped.
 const REGISTER_BYTES_MAX: usize = 16 << 10;
@@ -35,7 +35,8 @@ pub fn routes(node: Node, auth: Auth) -> Router {
         .route("/peer/register", post(register).delete(deregister))
         .route("/peer/check", get(check))
         .route("/peer/backup", get(backup))
-        .with_state(Door { node, auth })
+        .with_state(Door { node: node.clone(), auth })
+        .merge(replenish::routes(node))
 }
 
 /// Who this node is: told to every node.

@@ -16,24 +16,24 @@ use crate::Node;
 use crate::api;
 use crate::config::{CameraConfig, DiskConfig, RecorderConfig, RtspConfig, Secret};
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A recorder with the cameras `gate` and `yard`, for which nobody answers.
-struct Recorder {
-    node: Node,
+pub(crate) struct Recorder {
+    pub(crate) node: Node,
     auth: Auth,
     web: Web,
     data: TempDir,
 }
 
 impl Recorder {
-    async fn start(name: &str) -> Self {
+    pub(crate) async fn start(name: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         Self::start_in(name, data, &["gate", "yard"]).await
     }
 
-    async fn start_in(name: &str, data: TempDir, cameras: &[&str]) -> Self {
+    pub(crate) async fn start_in(name: &str, data: TempDir, cameras: &[&str]) -> Self {
         std::fs::create_dir_all(data.path().join("disk")).unwrap();
         let camera = |id: &&str| {
             let url = "rtsp://127.0.0.1:9/1".parse().unwrap();
@@ -79,11 +79,11 @@ impl Recorder {
         Self { node, auth, web, data }
     }
 
-    fn address(&self) -> std::net::SocketAddr {
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.web.addresses()[0]
     }
 
-    async fn end(self) -> TempDir {
+    pub(crate) async fn end(self) -> TempDir {
         self.web.shutdown().await;
         self.node.stop().await;
         drop(self.auth);
@@ -92,13 +92,13 @@ impl Recorder {
 }
 
 /// Another node, as far as it asks.
-struct Asker {
+pub(crate) struct Asker {
     key: NodeKey,
     own: Introduction,
 }
 
 impl Asker {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = NodeKey::keep(TempDir::new().unwrap().path()).unwrap().0;
         Self { key, own: Introduction { name: name.to_owned(), role: RoleId([9; 16]), port: 4711 } }
     }
@@ -107,7 +107,7 @@ impl Asker {
         public(self.key.public().unwrap())
     }
 
-    fn client(&self, of: &Recorder) -> NodeClient {
+    pub(crate) fn client(&self, of: &Recorder) -> NodeClient {
         NodeClient::new(of.address(), peer::client_config(&self.key, None).unwrap())
     }
 
@@ -116,7 +116,7 @@ impl Asker {
     }
 }
 
-fn login(user: &str, password: &str) -> Login {
+pub(crate) fn login(user: &str, password: &str) -> Login {
     Login::Administrator { user: user.to_owned(), password: Password::new(password.to_owned()) }
 }
 
@@ -124,7 +124,7 @@ fn token(text: &str) -> Login {
     Login::Token(Password::new(text.to_owned()))
 }
 
-fn code<T: std::fmt::Debug>(answer: Result<T, NodeError>) -> String {
+pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, NodeError>) -> String {
     match answer {
         Err(NodeError::Refused { code, .. }) => code,
         other => panic!("{other:?}"),

@@ -1,11 +1,16 @@
 //! What becomes of fetched records on their way to the disk, told to whoever fetches them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use keepwatch_model::GapReason;
 use tokio::sync::watch;
 
 /// Follows the fetched records of one stream.
 #[derive(Debug, Default)]
-pub(crate) struct Intake(watch::Sender<Settled>);
+pub(crate) struct Intake {
+    queued: AtomicU64,
+    settled: watch::Sender<Settled>,
+}
 
 /// What became of them since the recorder started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,21 +19,42 @@ pub(crate) struct Settled {
     pub(crate) durable: u64,
     /// Records that no disk took.
     pub(crate) lost: u64,
-    /// Why the last one was not taken.
-    pub(crate) reason: Option<GapReason>,
+}
+
+impl Settled {
+    /// Records that are not on their way any more.
+    const fn all(&self) -> u64 {
+        self.durable.saturating_add(self.lost)
+    }
 }
 
 impl Intake {
+    /// A record is queued for its disk: told before it is, so that none is settled that was not counted.
+    pub(crate) fn queued(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A record is on disk.
     pub(crate) fn durable(&self) {
-        self.0.send_modify(|settled| settled.durable = settled.durable.saturating_add(1));
+        self.settled.send_modify(|settled| settled.durable = settled.durable.saturating_add(1));
     }
 
     /// No disk took a record.
     pub(crate) fn lost(&self, reason: GapReason) {
-        self.0.send_modify(|settled| {
-            settled.lost = settled.lost.saturating_add(1);
-            settled.reason = Some(reason);
-        });
+        tracing::debug!(?reason, "a fetched record was not written");
+        self.settled.send_modify(|settled| settled.lost = settled.lost.saturating_add(1));
+    }
+
+    /// Follows what becomes of them.
+    pub(crate) fn follow(&self) -> watch::Receiver<Settled> {
+        self.settled.subscribe()
+    }
+
+    /// Returns what became of all of them when none is on its way any more.
+    pub(crate) async fn settle(&self) -> Settled {
+        let mut settled = self.follow();
+        let none_waits = |settled: &Settled| settled.all() >= self.queued.load(Ordering::Relaxed);
+        // The sender lives as long as this does, so the only end of the wait is what is waited for.
+        settled.wait_for(none_waits).await.map(|settled| *settled).unwrap_or_default()
     }
 }

@@ -1,0 +1,225 @@
+//! Writes fetched footage into the backfill lane: of it what fills the gap, with labels of this recorder's clock.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use keepwatch_model::{Span, TICKS_PER_SECOND, TrackConfig, WallTime};
+use keepwatch_recording::replenish::splice::{Splice, Verdict};
+use keepwatch_store::{
+    CameraTime, CommitError, PushError, RecordMeta, RunId, Store, StreamWriter, TRACKS_MAX,
+};
+
+use super::edges::Edges;
+use super::piece::{Piece, PieceSample};
+use crate::camera::StreamState;
+
+/// Most frames between two pieces that count as none missing: rounding, and the steering of clocks.
+const SEAM_HALF_FRAMES: i64 = 3;
+
+/// Fills one gap from one source.
+pub(super) struct Import {
+    store: Store,
+    stream: Arc<StreamState>,
+    writer: StreamWriter,
+    splice: Splice,
+    gap: Span,
+    half_frame_ticks: i64,
+    /// Where what was written ends.
+    reach: WallTime,
+    /// The run of the source, where its last piece ended, and the run that it is here.
+    run: Option<(RunId, WallTime, RunId)>,
+    /// Ticks and records that were written.
+    pub(super) ticks: i64,
+    pub(super) records: u64,
+}
+
+/// What of a piece fills the gap.
+pub(super) struct Judged {
+    taken: BTreeSet<usize>,
+    label: Span,
+    /// Something of it belongs behind the gap: nothing more is wanted.
+    pub(super) is_last: bool,
+}
+
+/// Why a piece was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotWritten {
+    /// The buffer is full: wait for what is on its way, and try again.
+    Full,
+    /// No disk takes anything.
+    NoDisk,
+}
+
+impl Import {
+    pub(super) fn new(store: &Store, stream: Arc<StreamState>, edges: Edges) -> Self {
+        Self {
+            store: store.clone(),
+            writer: store.backfill_writer(stream.camera, stream.id),
+            stream,
+            gap: edges.gap,
+            half_frame_ticks: edges.half_frame_ticks,
+            reach: edges.gap.from,
+            splice: edges.splice(),
+            run: None,
+            ticks: 0,
+            records: 0,
+        }
+    }
+
+    /// Judges the next piece. Each is judged once, in order.
+    pub(super) fn judge(&mut self, piece: &Piece<'_>) -> Judged {
+        let frames = piece.frames();
+        let mut taken = BTreeSet::new();
+        let mut is_last = false;
+        for (place, frame) in frames.iter().enumerate() {
+            match self.splice.judge(frame) {
+                Verdict::Take => drop(taken.insert(place)),
+                Verdict::Skip => {}
+                Verdict::Beyond => is_last = true,
+            }
+        }
+        let label = self.place(piece, &taken, is_last);
+        Judged { taken, label, is_last }
+    }
+
+    /// The labels of what is taken of `piece`.
+    fn place(&self, piece: &Piece<'_>, taken: &BTreeSet<usize>, is_last: bool) -> Span {
+        let own = |label| self.splice.own_label(label).unwrap_or(label);
+        let samples = piece.video().and_then(|video| piece.samples.get(video));
+        let labels = samples.into_iter().flatten().enumerate();
+        let shown = labels.filter(|(place, _)| taken.contains(place)).map(|(_, sample)| sample.label);
+        let (first, last) = (shown.clone().min(), shown.max());
+        let whole = |place: usize| taken.contains(&place);
+        let count = samples.map_or(0, Vec::len);
+        let from = if whole(0) { piece.label.from } else { first.unwrap_or(piece.label.to) };
+        let to = match last {
+            Some(last) if is_last || !whole(count.saturating_sub(1)) => last.plus(2 * self.half_frame_ticks),
+            Some(_) | None => piece.label.to,
+        };
+        let (mut from, mut to) = (own(from), own(to).min(self.gap.to));
+        let seam = SEAM_HALF_FRAMES * self.half_frame_ticks;
+        if from < self.reach || from.ticks_since(self.reach) <= seam {
+            from = self.reach;
+        }
+        if is_last && self.gap.to.ticks_since(to) <= seam {
+            to = self.gap.to;
+        }
+        Span { from, to }
+    }
+
+    /// Writes what was judged to fill the gap; what has no room is left as if it had not come.
+    pub(super) fn write(&mut self, piece: &Piece<'_>, judged: &Judged) -> Result<(), NotWritten> {
+        let Some(video) =
+            piece.video().filter(|_| !judged.taken.is_empty() && judged.label.from < judged.label.to)
+        else {
+            return Ok(());
+        };
+        let mut pushed = Pushed { first: [None; TRACKS_MAX], is_whole: true };
+        let result = self.push(piece, judged, video, &mut pushed);
+        if let Err(error) = result {
+            self.writer.discard();
+            return match error {
+                PushError::Backlog(_) => Err(NotWritten::Full),
+                PushError::RecordFull => {
+                    // A disk of smaller extents than the source's.
+                    tracing::warn!(camera = %self.stream.camera, "a fetched record is too large for the disks");
+                    Ok(())
+                }
+            };
+        }
+        let meta = self.meta(piece, judged, &pushed);
+        self.stream.intake().queued();
+        match self.writer.commit(meta) {
+            Ok(()) => {
+                self.reach = judged.label.to;
+                self.ticks = self.ticks.saturating_add(judged.label.ticks());
+                self.records += 1;
+                Ok(())
+            }
+            Err(CommitError::NoDisk(reason)) => {
+                self.stream.intake().lost(reason);
+                Err(NotWritten::NoDisk)
+            }
+            Err(error @ (CommitError::Empty | CommitError::Meta | CommitError::Closed)) => {
+                self.stream.intake().lost(keepwatch_model::GapReason::StreamUnusable);
+                tracing::warn!(camera = %self.stream.camera, %error, "a fetched record was refused");
+                if error == CommitError::Closed { Err(NotWritten::NoDisk) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        piece: &Piece<'_>,
+        judged: &Judged,
+        video: usize,
+        pushed: &mut Pushed,
+    ) -> Result<(), PushError> {
+        let all = piece.samples.get(video).map_or(0, Vec::len) == judged.taken.len();
+        pushed.is_whole = all;
+        for (number, samples) in piece.samples.iter().enumerate().take(TRACKS_MAX) {
+            for (place, sample) in samples.iter().enumerate() {
+                let own = self.splice.own_label(sample.label).unwrap_or(sample.label);
+                let fits = match number == video {
+                    true => judged.taken.contains(&place),
+                    // What is beside the pictures goes with them.
+                    false => all || judged.label.contains(own),
+                };
+                if fits {
+                    self.writer.push(number, sample.pts, sample.key, sample.data)?;
+                    if let Some(first) = pushed.first.get_mut(number) {
+                        first.get_or_insert((own, sample.key));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn meta(&mut self, piece: &Piece<'_>, judged: &Judged, pushed: &Pushed) -> RecordMeta {
+        // A run goes on where the source's does, and no frame is missing here.
+        let goes_on = self.run.filter(|(run, until, _)| *run == piece.run && *until == piece.label.from);
+        let own_run = goes_on.map_or_else(|| self.store.new_run(), |(_, _, own)| own);
+        self.run = Some((piece.run, piece.label.to, own_run));
+        let label = |first: &Option<(WallTime, bool)>| first.map_or(judged.label.from, |(label, _)| label);
+        let track_labels = pushed.first.each_ref().map(label);
+        let starts_with_key =
+            piece.video().and_then(|video| *pushed.first.get(video)?).is_some_and(|(_, key)| key);
+        RecordMeta {
+            run: own_run,
+            run_start: goes_on.is_none(),
+            continuation: !starts_with_key,
+            label: judged.label,
+            track_labels,
+            camera_time: self.camera_time(piece, judged, pushed),
+            tracks: piece.tracks.iter().take(TRACKS_MAX).cloned().collect::<Arc<[TrackConfig]>>(),
+            gap_before: None,
+            lost_packets: piece.lost_packets,
+            origin: piece.origin,
+            recorder: piece.recorder,
+            replaces: piece.replaces,
+        }
+    }
+
+    /// The camera's time of what is taken of `piece`.
+    fn camera_time(&self, piece: &Piece<'_>, judged: &Judged, pushed: &Pushed) -> Option<CameraTime> {
+        let known = piece.camera_time?;
+        if pushed.is_whole {
+            return Some(known);
+        }
+        let samples = piece.samples.get(piece.video()?)?;
+        let taken = samples.iter().enumerate().filter(|(place, _)| judged.taken.contains(place));
+        let first = taken.map(|(_, sample): (_, &PieceSample<'_>)| sample.label).min()?;
+        let from = known.span.from.plus(first.ticks_since(piece.first_shown()?));
+        let to = from.plus(judged.label.ticks().clamp(1, 3_600 * TICKS_PER_SECOND));
+        Some(CameraTime { span: Span::new(from, to.min(known.span.to.max(from.plus(1))))?, ..known })
+    }
+}
+
+/// What was pushed of a piece.
+struct Pushed {
+    /// Of each track the own label of its first sample, and whether decoding can start there.
+    first: [Option<(WallTime, bool)>; TRACKS_MAX],
+    /// All of its pictures.
+    is_whole: bool,
+}

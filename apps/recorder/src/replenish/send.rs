@@ -1,0 +1,193 @@
+//! Footage for other recorders: closed records of a camera, one after the other, behind all who watch and all that is
+//! recorded.
+//!
+//! A recorder that is watched from here gets what was recorded in its place, and a standby that is registered here the
+//! footage of this recorder's own cameras; nobody else gets anything. It can go on behind any record.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Extension, FromRef, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use axum::routing::get;
+use keepwatch_model::{CameraId, RoleId, Span, StreamId, TICKS_PER_SECOND, WallTime};
+use keepwatch_store::{DiskStatus, RecordRef, RunId};
+use keepwatch_web::{Node as Asking, Problem};
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::wire::{END, head};
+use crate::Node;
+use crate::api::Pieces;
+use crate::peers::Known;
+
+/// Recorders that are sent footage at a time.
+const SENT_MAX: usize = 4;
+/// Longest window of one request.
+const WINDOW_TICKS_MAX: i64 = 24 * 3_600 * TICKS_PER_SECOND;
+/// As much of the window is looked up at a time.
+const LOOK_TICKS: i64 = 600 * TICKS_PER_SECOND;
+/// Pieces that wait for a slow recorder; a piece is a record.
+const PIECES_MAX: usize = 1;
+/// How long disks that do not keep up are waited for, and at most.
+const BEHIND_PAUSE: Duration = Duration::from_millis(200);
+const BEHIND_PAUSES_MAX: u32 = 100;
+/// A disk with so many bytes to write for live footage reads none for others.
+const QUEUED_BYTES_MAX: u64 = 32 << 20;
+
+#[derive(Clone)]
+struct Door {
+    node: Node,
+    places: Arc<Semaphore>,
+}
+
+impl FromRef<Door> for Node {
+    fn from_ref(door: &Door) -> Self {
+        door.node.clone()
+    }
+}
+
+/// The routes of footage for other nodes.
+pub(crate) fn routes(node: Node) -> Router {
+    let places = Arc::new(Semaphore::new(SENT_MAX));
+    Router::new().route("/peer/records", get(records)).with_state(Door { node, places })
+}
+
+#[derive(Deserialize)]
+struct RecordsQuery {
+    /// The camera's id at the recorder that asks.
+    camera: CameraId,
+    /// 0 is the main stream.
+    stream: u8,
+    /// Which labels, by the clock of who asks.
+    from: WallTime,
+    to: WallTime,
+    /// What that clock shows at the moment.
+    clock: WallTime,
+    /// Label and run of the last record that came, as `ticks.run`.
+    after: Option<String>,
+}
+
+/// What is sent.
+struct Order {
+    camera: CameraId,
+    stream: StreamId,
+    window: Span,
+    /// Only what was recorded in its place.
+    replaces: Option<RoleId>,
+    after: Option<(WallTime, RunId)>,
+}
+
+async fn records(
+    State(Door { node, places }): State<Door>,
+    Extension(asking): Extension<Asking>,
+    query: Result<Query<RecordsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let known = node.asking(&asking)?;
+    let Query(query) = query.map_err(|error| Problem::bad_request("query_malformed", error.body_text()))?;
+    let order = order(&node, known, &query)?;
+    let place = places.try_acquire_owned().map_err(|_| {
+        Problem::unavailable(
+            "busy",
+            format!("{SENT_MAX} recorders are sent footage already; ask again later"),
+        )
+    })?;
+    let (sender, receiver) = mpsc::channel(PIECES_MAX);
+    // It ends when all was sent or nobody takes it any more.
+    drop(tokio::spawn(send(node, order, sender, place)));
+    let mut response = Response::new(Body::new(Pieces::new(receiver)));
+    let kind = axum::http::HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+fn order(node: &Node, known: Known, query: &RecordsQuery) -> Result<Order, Problem> {
+    let unknown = || Problem::camera_unknown(query.camera.as_str());
+    let (camera, replaces) = match known {
+        Known::Primary(role) => (node.guest(role, query.camera).ok_or_else(unknown)?.local, Some(role)),
+        Known::Standby => {
+            let is_own = node.own_cameras().contains(&query.camera);
+            (is_own.then_some(query.camera).ok_or_else(unknown)?, None)
+        }
+    };
+    // The window is by the clock of who asks, labels are by this recorder's.
+    let ahead = node.clock().wall().ticks_since(query.clock);
+    let window = Span::new(query.from.plus(ahead), query.to.plus(ahead));
+    let window = window
+        .filter(|window| window.ticks() <= WINDOW_TICKS_MAX)
+        .ok_or_else(|| Problem::bad_request("window_invalid", "from must be before to, by at most a day"))?;
+    let after = match &query.after {
+        None => None,
+        Some(text) => Some(after(text).ok_or_else(|| {
+            Problem::bad_request("after_invalid", "after must be the ticks of a label, a point, and a run")
+        })?),
+    };
+    Ok(Order { camera, stream: StreamId(query.stream), window, replaces, after })
+}
+
+fn after(text: &str) -> Option<(WallTime, RunId)> {
+    let (label, run) = text.split_once('.')?;
+    Some((WallTime::from_ticks(label.parse().ok()?), RunId(run.parse().ok()?)))
+}
+
+type Pipe = mpsc::Sender<io::Result<Bytes>>;
+
+async fn send(node: Node, order: Order, pipe: Pipe, _place: OwnedSemaphorePermit) {
+    let mut after = order.after;
+    let mut from = order.window.from;
+    while from < order.window.to {
+        let span = Span { from, to: order.window.to.min(from.plus(LOOK_TICKS)) };
+        let (store, camera, stream) = (node.store().clone(), order.camera, order.stream);
+        let found = tokio::task::spawn_blocking(move || store.records(camera, stream, span)).await;
+        let Ok(Ok(found)) = found else {
+            let _ = pipe.send(Err(io::Error::other("the index cannot be read"))).await;
+            return;
+        };
+        for record in found {
+            let place = (record.info.label.from, record.info.run);
+            let wanted = after.is_none_or(|after| place > after)
+                && order.replaces.is_none_or(|role| record.info.replaces == Some(role));
+            if !wanted {
+                continue;
+            }
+            after = Some(place);
+            if let Some(bytes) = read(&node, record).await {
+                let head = Bytes::copy_from_slice(&head(&bytes));
+                if pipe.send(Ok(head)).await.is_err() || pipe.send(Ok(bytes)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        from = span.to;
+    }
+    // Nobody may be there any more.
+    let _ = pipe.send(Ok(Bytes::from_static(&END))).await;
+}
+
+/// The bytes of a record, when the disks have time for it; `None` when it was overwritten or is damaged.
+async fn read(node: &Node, record: RecordRef) -> Option<Bytes> {
+    for _ in 0..BEHIND_PAUSES_MAX {
+        if !node.store().disks().iter().any(is_behind) {
+            break;
+        }
+        tokio::time::sleep(BEHIND_PAUSE).await;
+    }
+    let _place = node.read_place().await?;
+    let store = node.store().clone();
+    let read = tokio::task::spawn_blocking(move || store.read(&record)).await.ok()?;
+    match read {
+        Ok(read) => Some(Bytes::copy_from_slice(read.as_bytes())),
+        Err(error) => {
+            tracing::debug!(camera = %record.camera, %error, "a record is not sent");
+            None
+        }
+    }
+}
+
+fn is_behind(disk: &DiskStatus) -> bool {
+    disk.slow || disk.queued_bytes > QUEUED_BYTES_MAX
+}
