@@ -467,7 +467,7 @@ export const en = {
     loginBy: 'Log in by',
     byPassword: 'User and password',
     byToken: 'Token that works once',
-    tokenHelp: 'Made at that recorder by: keepwatch peer token',
+    tokenHelp: 'Made at that recorder by: keepwatch standby token. It works for an hour.',
     token: 'Token',
     applyToAll: 'Apply to All Device(s)',
     skip: 'Skip',

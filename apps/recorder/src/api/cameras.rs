@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use keepwatch_model::{CameraId, GapReason, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{CameraId, GapReason, RoleId, TICKS_PER_SECOND, WallTime};
 use keepwatch_web::{Caller, Page, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::query;
+use crate::guests::Duty;
 use crate::{CameraState, Connection, Learned, Listening, Node, StreamState};
 
 /// A camera whose last durable record is older than this is not being recorded, whatever its session says: twice
@@ -27,6 +28,8 @@ pub(super) struct Camera {
     name: String,
     /// Whether it is edited in the console; else it stands in the configuration file.
     editable: bool,
+    /// Whose it is, of a camera that is recorded in the place of another recorder; `null` of this recorder's own.
+    guest: Option<GuestCamera>,
     #[serde(flatten)]
     main: Stream,
     /// How far its clock is ahead of the recorder's.
@@ -38,6 +41,20 @@ pub(super) struct Camera {
     events_detail: Option<String>,
     /// Its streams, the main one first.
     streams: Vec<NamedStream>,
+}
+
+#[derive(Clone, Serialize, ToSchema)]
+/// A camera of another recorder.
+struct GuestCamera {
+    /// The role of that recorder.
+    #[schema(value_type = String)]
+    role: RoleId,
+    /// The camera's id there.
+    #[schema(value_type = String)]
+    camera: CameraId,
+    /// What is done with it here.
+    #[schema(value_type = super::words::GuestDuty)]
+    duty: &'static str,
 }
 
 #[derive(Clone, Serialize, ToSchema)]
@@ -123,6 +140,16 @@ pub(super) fn is_recording(node: &Node, stream: &StreamState) -> bool {
     fresh && stream.connection().0 == Connection::Recording
 }
 
+/// Whose a camera of another recorder is. One that was let go since is recorded no more.
+fn show_guest(node: &Node, role: RoleId, camera: CameraId) -> GuestCamera {
+    let duty = match node.guest(role, camera).map_or(Duty::Rest, |view| view.duty) {
+        Duty::Rest => "rest",
+        Duty::Buffer => "buffer",
+        Duty::Record => "record",
+    };
+    GuestCamera { role, camera, duty }
+}
+
 /// A camera as it is shown.
 pub(super) fn show(node: &Node, camera: &CameraState) -> Camera {
     let (events, events_detail) = match camera.listening() {
@@ -134,6 +161,7 @@ pub(super) fn show(node: &Node, camera: &CameraState) -> Camera {
         id: camera.id,
         name: camera.config().name.clone(),
         editable: node.is_editable(camera.id),
+        guest: camera.guest_of().map(|(role, camera)| show_guest(node, role, camera)),
         main: show_stream(node, camera.main()),
         clock_offset_ms: camera.clock_offset_ticks().map(milliseconds),
         events,

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header::UPGRADE;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use keepwatch_model::WallTime;
+use keepwatch_model::{RoleId, WallTime};
 use keepwatch_store::{DiskState, DiskStatus};
 use keepwatch_web::{Caller, Identity, Place, Problem};
 use serde::Serialize;
@@ -34,6 +34,9 @@ pub(super) struct Health {
 pub(super) struct Status {
     /// Its name.
     name: String,
+    /// The role under which it records, as coverage names it.
+    #[schema(value_type = String)]
+    role: RoleId,
     /// Its version.
     version: &'static str,
     /// When it started.
@@ -231,6 +234,7 @@ pub(super) fn node_status(node: &Node, cameras: &[Arc<CameraState>], sight: Sigh
     let (revision, problem) = node.settings_state();
     Status {
         name: node.name(),
+        role: node.store().role(),
         version: env!("CARGO_PKG_VERSION"),
         started: node.started(),
         now: Some(node.clock().wall()),

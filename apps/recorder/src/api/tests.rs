@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use keepwatch_model::{EventCode, Span, Subject, WallTime};
+use keepwatch_model::{EventCode, RoleId, Span, Subject, WallTime};
 use keepwatch_web::{
     Access, Application, Audit, Auth, AuthConfig, Channel, Grants, Peer, Role, Rule, SystemClock,
 };
@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::Node;
 use crate::config::{CameraConfig, DiskConfig, RecorderConfig, RtspConfig};
+use crate::guests::{Duty, Guest};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -268,6 +269,25 @@ async fn every_route_is_described() {
         assert!(described, "{} {}", rule.method, rule.path);
     }
     assert!(rules.len() > 20, "{}", rules.len());
+    site.node.stop().await;
+}
+
+#[tokio::test]
+async fn a_camera_of_another_recorder_says_whose_it_is_and_what_is_done_with_it() {
+    let site = Site::start().await;
+    let admin = site.session("admin").await;
+    let (role, camera, local) = (RoleId([7; 16]), "gate".parse().unwrap(), "gate-070707".parse().unwrap());
+    let url: url::Url = "rtsp://127.0.0.1:9/1".parse().unwrap();
+    let config = CameraConfig::new(camera, url);
+    let guest = Guest { role, camera, local, config, buffer: None };
+    site.node.set_guests(role, vec![guest]).await.unwrap();
+    let shown = async || site.get("/api/v1/cameras/gate-070707", &admin).await["guest"].clone();
+    assert_eq!(shown().await, json!({"role": role.to_string(), "camera": "gate", "duty": "rest"}));
+    site.node.set_duty(role, camera, Duty::Record).unwrap();
+    assert_eq!(shown().await["duty"], "record");
+    assert_eq!(site.get("/api/v1/cameras/gate", &admin).await["guest"], Value::Null, "its own");
+    let status = site.get("/api/v1/status", &admin).await;
+    assert_eq!(status["role"], site.node.store().role().to_string(), "whom coverage names");
     site.node.stop().await;
 }
 

@@ -27,6 +27,9 @@ words! {
     /// How the connection of a stream stands.
     ConnectionState { Unwanted, Waiting, Connecting, Connected, Recording }
 
+    /// What is done with a camera of another recorder: nothing, its newest footage is held in memory, it is recorded.
+    GuestDuty { Rest, Buffer, Record }
+
     /// Whether a camera's events are heard.
     EventsState { Heard, Waiting }
 
