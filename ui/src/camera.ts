@@ -20,7 +20,7 @@ export function reasonText(reason: string | null): string {
 
 /** Whether it is a camera of another recorder that is not covered at the moment; its pre-buffer may be filled all the same. */
 export function isResting({ guest }: Camera): boolean {
-  return guest != null && guest.duty !== 'record';
+  return guest !== null && guest.duty !== 'record';
 }
 
 /** Whether it is to be recorded here: its schedule asks for it, and another recorder does not do it. */

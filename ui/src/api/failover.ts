@@ -154,7 +154,6 @@ const ROOT = 'failover';
 
 /** Every question about failovers. */
 export const failoverApi = {
-  lists: () => json<Lists>('GET', [ROOT]),
   setUp: (setup: SetupBody) => json<void>('PUT', [ROOT, 'setup'], {}, setup),
   register: async (items: RegisterItem[]) =>
     (await json<{ items: Registration[] }>('POST', [ROOT, 'primaries'], {}, { items })).items,

@@ -800,6 +800,7 @@ export interface components {
             events: components["schemas"]["EventsState"] | null;
             /** @description Why its events are not heard. */
             events_detail: string | null;
+            guest: components["schemas"]["GuestCamera"] | null;
             /** @description Its id. */
             id: string;
             /** @description Its name. */
@@ -1151,6 +1152,20 @@ export interface components {
             };
             role: components["schemas"]["Role"] | null;
         };
+        /** @description A camera of another recorder. */
+        GuestCamera: {
+            /** @description The camera's id there. */
+            camera: string;
+            /** @description What is done with it here. */
+            duty: components["schemas"]["GuestDuty"];
+            /** @description The role of that recorder. */
+            role: string;
+        };
+        /**
+         * @description What is done with a camera of another recorder: nothing, its newest footage is held in memory, it is recorded.
+         * @enum {string}
+         */
+        GuestDuty: "rest" | "buffer" | "record";
         /** @description Answered without a login: whether everything that should be recorded is. */
         Health: {
             /** @description Whether every camera that its schedule asks for is recorded, and all that is edited in the console can be used. */
@@ -1255,6 +1270,7 @@ export interface components {
                 events?: components["schemas"]["EventsState"] | null;
                 /** @description Why its events are not heard. */
                 events_detail?: string | null;
+                guest?: components["schemas"]["GuestCamera"] | null;
                 /** @description Its id. */
                 id: string;
                 /** @description Its name. */
@@ -1794,6 +1810,8 @@ export interface components {
             recording: number;
             /** @description What the last start found. */
             recovery: components["schemas"]["RecoveryStatus"];
+            /** @description The role under which it records, as coverage names it. */
+            role: string;
             /** @description Where cameras can be watched over RTSP. */
             rtsp: components["schemas"]["Rtsp"];
             /** @description What is edited in the console. */

@@ -35,12 +35,12 @@ export interface Page<T> {
 /** Which of a camera's streams. */
 export type StreamName = Schemas['StreamName'];
 /** A camera as the node sees it. */
-export type Camera = Schemas['Camera'] & { guest?: { role: string; camera: string; duty: 'rest' | 'buffer' | 'record' } | null };
+export type Camera = Schemas['Camera'];
 /** The node and its disks. */
-export type NodeStatus = Schemas['Status'] & { role?: string };
+export type NodeStatus = Schemas['Status'];
 
 /** All that the status socket keeps up to date; failovers only where a standby runs, for those who have a role everywhere. */
-export type Snapshot = Schemas['StatusSnapshot'] & { node: NodeStatus; cameras: Record<string, Camera>; failover?: Lists };
+export type Snapshot = Schemas['StatusSnapshot'] & { failover?: Lists };
 
 /** What the status socket sends; `seq` grows by one from message to message. */
 export type StatusMessage =

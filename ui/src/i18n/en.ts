@@ -329,6 +329,7 @@ export const en = {
     intro: 'This node watches no other recorder',
     introWhat: 'A standby watches other recorders, its primaries, and records their cameras when they do not. Every node can be one; best is a machine with no cameras of its own. Open this page there: a recorder that is to be watched needs no setting.',
     introHow: 'Scan, select the recorders, Add, log in to them, then Apply. How much the standby takes over for others stands in its configuration file:',
+    needsViewer: 'Failovers are shown to users who have a role everywhere.',
     needsSupervisor: 'Failover, Stop and Failback need the role Supervisor; everything else here needs the role Administrator.',
     needsAdministrator: 'Scan, Setup, Replace and changes of the list need the role Administrator.',
     scan: 'Scan',
