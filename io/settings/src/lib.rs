@@ -1,3 +1,5 @@
+//! What is kept beside the configuration file. What a standby keeps is in [`standby`].
+//!
 //! What is edited in the console rather than in the configuration file: numbered revisions of one document, in
 //! `config.db`, with the passwords in it sealed.
 //!
@@ -10,9 +12,12 @@ mod document;
 mod error;
 mod key;
 mod sealed;
+mod sealed_document;
+pub mod standby;
 
 pub use database::{DATABASE_FILE, Kept, REVISIONS_MAX, Revision, Settings};
 pub use document::{CAMERAS_MAX, CameraEntry, DOCUMENT_BYTES_MAX, Document, DocumentError};
 pub use error::SettingsError;
 pub use key::{CREDENTIAL_NAME, KEY_FILE, Key, KeyError};
 pub use sealed::{SealError, Sealed};
+pub use sealed_document::SealedDocument;

@@ -26,14 +26,19 @@ pub enum SealError {
     /// It is longer than is kept.
     #[error("a password has at most {PASSWORD_BYTES_MAX} bytes")]
     TooLong,
+    /// A document is longer than is kept.
+    #[error("a document that is sealed has at most 16 MiB")]
+    DocumentTooLong,
     /// The text is no sealed password.
-    #[error("what is kept is no sealed password")]
+    #[error("what is kept is not sealed")]
     Malformed,
     /// Another key sealed it.
-    #[error("it was sealed with another key; restore that key, or enter the password again")]
+    #[error(
+        "it was sealed with another key; restore that key, or enter the password, or fetch the backup, again"
+    )]
     OtherKey,
     /// It was changed, belongs to something else, or is damaged.
-    #[error("it was changed or damaged; enter the password again")]
+    #[error("it was changed or damaged; enter the password, or fetch the backup, again")]
     Broken,
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
@@ -110,7 +115,7 @@ impl Sealed {
     }
 }
 
-fn cipher(key: &Key) -> Result<LessSafeKey, SealError> {
+pub(crate) fn cipher(key: &Key) -> Result<LessSafeKey, SealError> {
     // The key has the length of the algorithm, so it does not fail.
     UnboundKey::new(&AES_256_GCM, key.bytes()).map(LessSafeKey::new).map_err(|_| SealError::Broken)
 }

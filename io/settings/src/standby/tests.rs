@@ -1,0 +1,166 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+const ROLE: RoleId = RoleId([0xab; 16]);
+const OTHER: RoleId = RoleId([0xcd; 16]);
+
+fn book(data: &Path) -> StandbyBook {
+    StandbyBook::open(data, Key::new([7; 32])).unwrap()
+}
+
+fn id(text: &str) -> CameraId {
+    text.parse().unwrap()
+}
+
+fn at(seconds: i64) -> WallTime {
+    WallTime::from_ticks(seconds * 90_000)
+}
+
+fn row(role: RoleId) -> PrimaryRow {
+    PrimaryRow {
+        role,
+        key: "00".repeat(32),
+        address: "[2001:db8::1]:8443".parse().unwrap(),
+        name: "north".to_owned(),
+        mac: Some("02:00:00:00:00:01".to_owned()),
+        version: "0.1.0".to_owned(),
+        automatic: true,
+        priority: 3,
+        prebuffer: false,
+        epoch: 5,
+        covered: vec![id("cam1"), id("cam2")],
+        covered_since: Some(at(9)),
+        report: Some(4),
+        drill: Some("{}".to_owned()),
+    }
+}
+
+#[test]
+fn what_runs_is_known_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    book(data.path()).put_primary(&row(ROLE)).unwrap();
+    let changed = PrimaryRow { covered: Vec::new(), covered_since: None, report: None, ..row(OTHER) };
+    book(data.path()).put_primary(&row(OTHER)).unwrap();
+    book(data.path()).put_primary(&changed).unwrap();
+    assert_eq!(book(data.path()).primaries().unwrap(), [row(ROLE), changed]);
+    book(data.path()).remove_primary(OTHER).unwrap();
+    assert_eq!(book(data.path()).primaries().unwrap(), [row(ROLE)]);
+}
+
+#[test]
+fn the_monitoring_list_has_an_end_and_a_change_is_none() {
+    let data = tempfile::tempdir().unwrap();
+    let book = book(data.path());
+    for number in 0..u8::try_from(PRIMARIES_MAX).unwrap() {
+        book.put_primary(&row(RoleId([number; 16]))).unwrap();
+    }
+    assert!(matches!(book.put_primary(&row(ROLE)), Err(BookError::Full)));
+    book.put_primary(&row(RoleId([0; 16]))).unwrap();
+}
+
+#[test]
+fn a_backup_is_kept_once_and_sealed_and_the_oldest_go() {
+    let data = tempfile::tempdir().unwrap();
+    let book = book(data.path());
+    let keep = |seconds, text: &str| {
+        let digest: Vec<u8> = text.bytes().rev().collect();
+        book.keep_backup(ROLE, at(seconds), at(seconds), 2, &digest, text.as_bytes())
+    };
+    let first = keep(1, "a password").unwrap();
+    assert!(first.changed && first.line.number == 1);
+    let again = keep(2, "a password").unwrap();
+    assert_eq!(
+        (again.changed, again.line.number, again.line.taken, again.line.checked),
+        (false, 1, at(1), at(2))
+    );
+    assert_eq!(book.backups(ROLE).unwrap(), [again.line]);
+    assert!(keep(3, "another password").unwrap().changed);
+    assert_eq!(book.backup(ROLE, 1).unwrap().unwrap(), b"a password");
+    assert_eq!(book.backup(ROLE, 2).unwrap().unwrap(), b"another password");
+    assert_eq!(book.backup(OTHER, 1).unwrap(), None);
+    for number in 3..BACKUPS_MAX + 4 {
+        keep(4, &number.to_string()).unwrap();
+    }
+    let kept = book.backups(ROLE).unwrap();
+    assert_eq!((kept.len() as u64, kept.last().map(|line| line.number)), (BACKUPS_MAX, Some(4)));
+    drop(book);
+    for entry in std::fs::read_dir(data.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(8).any(|bytes| bytes == b"password"), "it is readable in the file");
+    }
+}
+
+/// One who can write the file but has no key can neither change a backup nor pass one primary's off for another's.
+#[test]
+fn a_backup_that_was_changed_or_moved_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let book = book(data.path());
+    book.keep_backup(ROLE, at(1), at(1), 1, b"x", b"text").unwrap();
+    let raw = Connection::open(data.path().join(DATABASE_FILE)).unwrap();
+    raw.execute(
+        "INSERT INTO backups SELECT ?1, number, taken, checked, cameras, digest, document FROM backups",
+        [OTHER.0],
+    )
+    .unwrap();
+    assert!(matches!(book.backup(OTHER, 1), Err(BookError::Seal { source: SealError::Broken, .. })));
+    raw.execute("UPDATE backups SET document = substr(document, 1, 12)", []).unwrap();
+    assert!(matches!(book.backup(ROLE, 1), Err(BookError::Seal { .. })));
+}
+
+#[test]
+fn an_id_is_given_once_and_no_two_cameras_have_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    let book = book(data.path());
+    let own: BTreeSet<CameraId> = [id("gate")].into();
+    let cameras = [id("cam1"), id("gate")];
+    let give = |mark: &'static str| {
+        move |camera: CameraId, used: &BTreeSet<CameraId>| {
+            if used.contains(&camera) { format!("{camera}-{mark}").parse().unwrap() } else { camera }
+        }
+    };
+    let first = book.local_ids(ROLE, &cameras, &own, give("a")).unwrap();
+    assert_eq!([first[&cameras[0]], first[&cameras[1]]], [id("cam1"), id("gate-a")]);
+    let second = book.local_ids(OTHER, &cameras, &own, give("b")).unwrap();
+    assert_eq!([second[&cameras[0]], second[&cameras[1]]], [id("cam1-b"), id("gate-b")]);
+    // Own cameras that are added later, or a restart, change nothing.
+    let more: BTreeSet<CameraId> = [id("gate"), id("cam1")].into();
+    let again = self::book(data.path()).local_ids(ROLE, &cameras, &more, give("c")).unwrap();
+    assert_eq!(again, first);
+    assert_eq!(book.local_ids(OTHER, &cameras[..1], &more, give("c")).unwrap().len(), 1);
+}
+
+#[test]
+fn reports_are_numbered_and_changed_in_place() {
+    let data = tempfile::tempdir().unwrap();
+    let book = book(data.path());
+    assert_eq!(book.last_report().unwrap(), 0);
+    for number in 1..=REPORTS_MAX + 2 {
+        book.put_report(number, ROLE, "begun").unwrap();
+    }
+    book.put_report(9, OTHER, "ended").unwrap();
+    assert_eq!(book.last_report().unwrap(), REPORTS_MAX + 2);
+    let newest = book.reports(None, 2).unwrap();
+    assert_eq!(newest.iter().map(|line| line.number).collect::<Vec<_>>(), [REPORTS_MAX + 2, REPORTS_MAX + 1]);
+    let ninth = book.reports(Some(10), 1).unwrap();
+    assert_eq!(ninth, [ReportLine { number: 9, role: OTHER, document: "ended".to_owned() }]);
+    assert_eq!(book.reports(Some(4), 9).unwrap().len(), 1, "the first two went");
+}
+
+#[test]
+fn a_later_or_foreign_database_is_told_and_left_as_it_is() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join(DATABASE_FILE);
+    std::fs::write(&path, "this is no database, whatever its name is").unwrap();
+    StandbyBook::open(data.path(), Key::new([7; 32])).unwrap_err();
+    assert_eq!(std::fs::read(&path).unwrap(), b"this is no database, whatever its name is");
+    std::fs::remove_file(&path).unwrap();
+    book(data.path()).put_setup(Some("{}")).unwrap();
+    assert_eq!(book(data.path()).setup().unwrap().as_deref(), Some("{}"));
+    book(data.path()).put_setup(None).unwrap();
+    assert_eq!(book(data.path()).setup().unwrap(), None);
+    let raw = Connection::open(&path).unwrap();
+    raw.pragma_update(None, "user_version", VERSION + 1).unwrap();
+    let error = StandbyBook::open(data.path(), Key::new([7; 32])).unwrap_err();
+    assert!(matches!(error, BookError::Later { version: 2, .. }), "{error}");
+}
