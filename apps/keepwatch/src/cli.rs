@@ -19,7 +19,7 @@ Exit codes:
   0  done
   1  failed; standard error says why
   2  the command line or the configuration is wrong
-  3  done, and faults were found (verify, status, fetch, audit verify)";
+  3  done, and faults were found (verify, status, fetch, audit verify, failover status)";
 
 /// Records IP cameras and accounts for every second.
 #[derive(Debug, Parser)]
@@ -47,6 +47,9 @@ pub(crate) enum Command {
     Verify(VerifyOptions),
     /// Write footage to an MP4 file
     Export(ExportOptions),
+    /// Other recorders that this node watches, and records in the place of
+    #[command(subcommand)]
+    Failover(FailoverCommand),
     /// The log of who did what
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -151,6 +154,102 @@ pub(crate) struct AuditVerifyOptions {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What to do with the recorders that are watched.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FailoverCommand {
+    /// Show the Monitoring and the Failover list
+    Status(FailoverStatusOptions),
+    /// Put recorders on the Monitoring list
+    Register(FailoverRegisterOptions),
+    /// Change the mode, the priority or the pre-buffer of a primary
+    Set(FailoverSetOptions),
+    /// Start the failover of a primary that does not record
+    Start(FailoverPrimaryOptions),
+    /// End a failover at once; the mode becomes manual
+    Stop(FailoverPrimaryOptions),
+    /// Give the role back to the repaired primary
+    Failback(FailoverPrimaryOptions),
+    /// Test a failover without stopping the primary
+    Drill(FailoverPrimaryOptions),
+    /// Take a primary off the Monitoring list
+    Deregister(FailoverPrimaryOptions),
+    /// List the backups of a primary's configuration
+    Backups(FailoverPrimaryOptions),
+    /// List what happened in each failover
+    Reports(FailoverStatusOptions),
+}
+
+/// Options of `failover status` and `failover reports`.
+#[derive(Debug, Args)]
+pub(crate) struct FailoverStatusOptions {
+    /// Which node
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `failover register`.
+#[derive(Debug, Args)]
+pub(crate) struct FailoverRegisterOptions {
+    /// Which node
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Addresses of the recorders, with a port unless that is 8443
+    #[arg(required = true)]
+    pub(crate) addresses: Vec<String>,
+    /// Name of an administrator of the recorders
+    #[arg(long, requires = "password_file", required_unless_present = "token_file")]
+    pub(crate) user: Option<String>,
+    /// File with that user's password on one line; it is not kept
+    #[arg(long, requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// File with a token of the recorder on one line
+    #[arg(long, conflicts_with_all = ["user", "password_file"])]
+    pub(crate) token_file: Option<PathBuf>,
+    /// On purpose beside the standby that watches them already
+    #[arg(long)]
+    pub(crate) beside: bool,
+}
+
+/// Options of `failover set`.
+#[derive(Debug, Args)]
+pub(crate) struct FailoverSetOptions {
+    /// Which primary
+    #[command(flatten)]
+    pub(crate) primary: FailoverPrimaryOptions,
+    /// Who starts its failover
+    #[arg(long)]
+    pub(crate) mode: Option<FailoverMode>,
+    /// The lowest is covered first
+    #[arg(long)]
+    pub(crate) priority: Option<u8>,
+    /// Whether its cameras are received ahead of a failover
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) prebuffer: Option<bool>,
+}
+
+/// Who starts a failover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FailoverMode {
+    /// This node, after the threshold
+    Auto,
+    /// An operator only
+    Manual,
+}
+
+/// Which primary is meant.
+#[derive(Debug, Args)]
+pub(crate) struct FailoverPrimaryOptions {
+    /// Which node
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Its name, or its role
+    pub(crate) primary: String,
 }
 
 /// Options of `check`.
@@ -508,6 +607,16 @@ mod tests {
             "keepwatch fetch --onvif http://h --recording R --from 2026-11-21T22:00:00Z --to 2026-11-21T23:00:00Z --limit 2MB",
             "keepwatch lab load --cameras 64 --seconds 10",
             "keepwatch lab count-frames --data D",
+            "keepwatch failover status --data D --json",
+            "keepwatch failover register 192.0.2.7 [2001:db8::7]:8443 --user admin --password-file F --beside",
+            "keepwatch failover register 192.0.2.7 --token-file F",
+            "keepwatch failover set north --mode manual --priority 3 --prebuffer true",
+            "keepwatch failover start north --data D",
+            "keepwatch failover stop north",
+            "keepwatch failover failback north",
+            "keepwatch failover deregister north",
+            "keepwatch failover backups north",
+            "keepwatch failover reports --json",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -515,6 +624,9 @@ mod tests {
             "keepwatch export --camera A! --from x --to y -o F",
             "keepwatch demo --cameras 0",
             "keepwatch export --camera c1 -o F",
+            "keepwatch failover register 192.0.2.7",
+            "keepwatch failover register 192.0.2.7 --user admin",
+            "keepwatch failover register 192.0.2.7 --user admin --password-file F --token-file F",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

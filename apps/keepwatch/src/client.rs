@@ -201,7 +201,7 @@ fn row(id: String, name: String, stream: &Stream) -> [String; 5] {
 }
 
 /// A time to the second, as far as a person needs it.
-fn seconds(time: Option<WallTime>) -> String {
+pub(crate) fn seconds(time: Option<WallTime>) -> String {
     time.map_or_else(
         || "-".to_owned(),
         |time| format!("{}Z", time.to_string().chars().take(19).collect::<String>()),
@@ -209,12 +209,12 @@ fn seconds(time: Option<WallTime>) -> String {
 }
 
 /// A text from outside without what would move the cursor of a terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 /// Rows with their columns under each other; the last column is as long as it is.
-fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -11,6 +11,7 @@ mod password;
 pub(crate) mod reader;
 mod report;
 mod rtsp;
+mod standby;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted, retent
 use keepwatch_recorder::config::units;
 pub(crate) use keepwatch_recorder::config::units::{bytes as read_bytes, show_bytes};
 use keepwatch_recorder::config::{DiskConfig, RecorderConfig, RtspConfig};
+use keepwatch_standby::StandbyConfig;
 use serde_spanned::Spanned;
 use toml::de::DeTable;
 
@@ -33,6 +35,7 @@ use self::listen::Families;
 use self::reader::Table;
 pub(crate) use self::report::Report;
 pub(crate) use self::rtsp::{RtspUserTable, TlsTable};
+pub(crate) use self::standby::StandbyTable;
 
 /// Largest file that is read: ten thousand cameras.
 const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -55,6 +58,8 @@ pub(crate) struct ConfigFile {
     pub(crate) disks: Vec<DiskTable>,
     /// `[recorder]`.
     pub(crate) recorder: RecorderTable,
+    /// `[standby]`.
+    pub(crate) standby: StandbyTable,
     /// Every `[[camera]]`.
     pub(crate) cameras: Vec<CameraTable>,
     /// Every `[[rtsp_user]]`.
@@ -128,6 +133,8 @@ impl Default for RecorderTable {
 pub(crate) struct NodeConfig {
     /// The recorder's part.
     pub(crate) recorder: RecorderConfig,
+    /// The standby's part.
+    pub(crate) standby: StandbyConfig,
     /// Addresses of the HTTP server.
     pub(crate) listen: Vec<SocketAddr>,
 }
@@ -224,6 +231,10 @@ impl ConfigFile {
             .table(report, "recorder", "[recorder]")
             .map(|table| RecorderTable::read(report, table))
             .unwrap_or_default();
+        let standby = root
+            .table(report, "standby", "[standby]")
+            .map(|table| StandbyTable::read(report, table))
+            .unwrap_or_default();
         let cameras: Vec<CameraTable> = root
             .tables(report, "camera", "[[camera]]")
             .into_iter()
@@ -261,7 +272,7 @@ impl ConfigFile {
         let fixed = listened.filter(|address| address.get_ref().port() != 0);
         let (given, usual): (Vec<_>, Vec<_>) = fixed.partition(|address| !address.span().is_empty());
         listen::check(report, &usual, &given, Families::of_machine());
-        Self { node, disks, recorder, cameras, rtsp_users }
+        Self { node, disks, recorder, standby, cameras, rtsp_users }
     }
 
     /// What the node is told to do; reads the password files.
@@ -285,7 +296,7 @@ impl ConfigFile {
             cameras: self.cameras.iter().map(|camera| camera.resolve(report)).collect(),
             rtsp,
         };
-        NodeConfig { recorder, listen: bare(&self.node.listen) }
+        NodeConfig { recorder, standby: self.standby.0, listen: bare(&self.node.listen) }
     }
 }
 

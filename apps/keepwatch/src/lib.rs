@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod demo;
 mod evidence;
+mod failover;
 mod fetch;
 mod lab;
 mod logging;
@@ -90,13 +91,16 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Export(options) => on_one_core(client::export(options)),
         Command::Scan(options) => on_one_core(scan::scan(options)),
         Command::Openapi => {
-            output::say(keepwatch_recorder::api::openapi().to_pretty_json()?);
+            output::say(
+                keepwatch_recorder::api::openapi(&[keepwatch_standby::api::part()]).to_pretty_json()?,
+            );
             Ok(Outcome::Done)
         }
         Command::Fetch(options) => {
             logging::start("warn")?;
             on_one_core(fetch::fetch(*options))
         }
+        Command::Failover(command) => on_one_core(failover::run(command)),
         Command::Audit(AuditCommand::Verify(options)) => audit::verify(&options),
         Command::Verify(options) => verify::verify(&options),
         Command::Lab(options) => {

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use keepwatch_model::{EventCode, Subject};
 use keepwatch_recorder::{Applied, Node};
+use keepwatch_standby::Standby;
 use keepwatch_tls::peer;
 use keepwatch_web::{Application, Audit, Web, WebConfig, serve};
 use serde_json::json;
@@ -30,14 +32,15 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     // Listened for from the start: a signal that comes early must not be lost.
     let mut signals = Signals::listen()?;
     let node = Node::start(config.recorder.clone()).await.context("the recorder cannot start")?;
-    let opened = match users::open(&node, &config.recorder.data) {
+    let standby = start_standby(&node, &config).await;
+    let opened = match users::open(&node, standby.as_ref(), &config.recorder.data) {
         Ok(opened) => serve_socket(&config.recorder.data, &opened.application).await.map(|web| (opened, web)),
         Err(error) => Err(error),
     };
     let (Opened { application, audit, code }, socket) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            node.stop().await;
+            stop(standby, node).await;
             return Err(error);
         }
     };
@@ -57,11 +60,14 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
                     let addresses = listening.addresses();
                     output::say(json!({"listening": addresses, "data": running.recorder.data}));
                 }
+                if let (Some(standby), Some(address)) = (&standby, listening.addresses().first()) {
+                    standby.answers_at(address.port());
+                }
                 web = Some(listening);
             }
             wish = signals.next() => match wish {
                 Wish::Reload => running = tokio::select! {
-                    now = reload(&node, file, running) => now,
+                    now = reload(&node, standby.as_ref(), file, running) => now,
                     // A change that has begun is brought to its end, which ending the node waits for.
                     () = signals.end() => break,
                 },
@@ -71,13 +77,34 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     }
     info!("ending; a second signal ends at once");
     tokio::select! {
-        () = end(web, socket, node, &audit) => {}
+        () = end(web, socket, standby, node, &audit) => {}
         () = signals.end() => warn!("ended at once; what was not yet on disk is lost"),
     }
     Ok(Outcome::Done)
 }
 
-async fn end(web: Option<Web>, socket: Web, node: Node, audit: &Audit) {
+/// Starts the standby beside the recorder. What it keeps may be damaged; the cameras are recorded all the same.
+async fn start_standby(node: &Node, config: &NodeConfig) -> Option<Standby> {
+    match Standby::start(node.clone(), config.standby).await {
+        Ok(standby) => Some(standby),
+        Err(why) => {
+            let text = format!("no other recorder is watched: {why}");
+            error!("{text}");
+            node.add_event(EventCode::StandbyUnusable, Subject::Node, text);
+            None
+        }
+    }
+}
+
+/// The standby first: what it records for others is ended by the recorder, and goes on after the next start.
+async fn stop(standby: Option<Standby>, node: Node) {
+    if let Some(standby) = standby {
+        standby.stop().await;
+    }
+    node.stop().await;
+}
+
+async fn end(web: Option<Web>, socket: Web, standby: Option<Standby>, node: Node, audit: &Audit) {
     // Both at once: each gives running requests the same few seconds.
     let network = async {
         if let Some(web) = web {
@@ -86,7 +113,7 @@ async fn end(web: Option<Web>, socket: Web, node: Node, audit: &Audit) {
     };
     tokio::join!(network, socket.shutdown());
     audit.flush().await;
-    node.stop().await;
+    stop(standby, node).await;
 }
 
 /// Loads the configuration; `None` when it cannot be used and that was said.
@@ -146,7 +173,7 @@ async fn try_listen(node: &Node, application: &Application, addresses: &[SocketA
 }
 
 /// Takes up a changed file, or keeps the running configuration and says why. Returns what runs.
-async fn reload(node: &Node, file: &Path, running: NodeConfig) -> NodeConfig {
+async fn reload(node: &Node, standby: Option<&Standby>, file: &Path, running: NodeConfig) -> NodeConfig {
     let refused = |why: String| {
         node.config_refused(&why);
         output::complain(format_args!("the changed configuration is refused, the running one stays:\n{why}"));
@@ -171,6 +198,11 @@ async fn reload(node: &Node, file: &Path, running: NodeConfig) -> NodeConfig {
                 applied.needs_restart.push("listen");
             }
             info!("{}", summary(&applied));
+            if let Some(standby) = standby
+                && let Err(error) = standby.apply(loaded.node.standby).await
+            {
+                error!(%error, "the changed [standby] is not taken up");
+            }
             // What needs a restart is not in force and is compared with again at the next reload.
             NodeConfig { listen: running.listen, ..loaded.node }
         }

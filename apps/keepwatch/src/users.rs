@@ -9,6 +9,7 @@ use std::time::Duration;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_recorder::config::Fingerprint;
 use keepwatch_recorder::{Node, api, peers};
+use keepwatch_standby::Standby;
 use keepwatch_web::{
     Application, Asset, Audit, AuditOpened, Auth, AuthConfig, Clock, FirstUser, SystemClock,
 };
@@ -31,8 +32,8 @@ pub(crate) struct Opened {
     pub(crate) code: Option<String>,
 }
 
-/// Opens the users and the audit log in `data`.
-pub(crate) fn open(node: &Node, data: &Path) -> anyhow::Result<Opened> {
+/// Opens the users and the audit log in `data`. Without a `standby` its routes are not there.
+pub(crate) fn open(node: &Node, standby: Option<&Standby>, data: &Path) -> anyhow::Result<Opened> {
     let given = std::env::var(PASSWORD_VARIABLE).ok();
     let was_given = given.is_some();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
@@ -57,7 +58,12 @@ pub(crate) fn open(node: &Node, data: &Path) -> anyhow::Result<Opened> {
         }
         FirstUser::Awaited(code) => Some(code),
     };
-    let application = Application::new(&auth, api::routes(node.clone()), Some(Arc::new(console)))
+    let routes = api::routes(node.clone(), &[keepwatch_standby::api::part()]);
+    let routes = match standby {
+        Some(standby) => routes.merge(keepwatch_standby::api::routes(standby.clone())),
+        None => routes,
+    };
+    let application = Application::new(&auth, routes, Some(Arc::new(console)))
         .with_nodes(peers::routes(node.clone(), auth.clone()));
     Ok(Opened { application, audit, code })
 }

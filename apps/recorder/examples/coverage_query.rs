@@ -129,7 +129,7 @@ fn application(data: &Path, node: &Node) -> Result<Application, Failure> {
         clock,
         audit,
     })?;
-    Ok(Application::new(&auth, api::routes(node.clone()), None))
+    Ok(Application::new(&auth, api::routes(node.clone(), &[]), None))
 }
 
 /// Milliseconds until the whole answer is there.

@@ -22,11 +22,14 @@ mod status;
 mod trial;
 mod words;
 
-pub use openapi::openapi;
+pub use openapi::{Part, openapi};
 pub(crate) use socket::Feed;
 
 pub(crate) use self::coverage::coverage_items;
 pub(crate) use self::export::Pieces;
+use std::future::ready;
+
+use axum::body::Bytes;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_web::{Access, LoginOutcome, LoginRecord, LoginWatcher, Role, Routes};
 
@@ -35,17 +38,18 @@ use crate::Node;
 /// Who may change what is configured.
 const ADMINISTRATOR: Access = Access::Everywhere(Role::Administrator);
 
-/// All routes under `/api/v1`, without those of users, which the web server adds.
-pub fn routes(node: Node) -> Routes {
-    table().with_state(node)
+/// The recorder's routes under `/api/v1`; those of users are added by the web server, and `parts` are those of other roles,
+/// whose description is given with this one's.
+pub fn routes(node: Node, parts: &[Part]) -> Routes {
+    table(openapi::written(parts)).with_state(node)
 }
 
-/// The table of routes.
-fn table() -> Routes<Node> {
+/// The table of routes; `description` is that of the whole API.
+fn table(description: Bytes) -> Routes<Node> {
     Routes::new()
         .get("/api/v1/health", Access::Open, status::health)
         .get("/api/v1/status", Access::Anywhere(Role::Viewer), status::status)
-        .get("/api/v1/openapi.json", Access::User, openapi::document)
+        .get("/api/v1/openapi.json", Access::User, move || ready(openapi::document(description.clone())))
         .get("/api/v1/cameras", Access::User, cameras::list)
         .post("/api/v1/cameras", ADMINISTRATOR, settings::add)
         .post("/api/v1/cameras/test", ADMINISTRATOR, trial::test)
@@ -73,6 +77,14 @@ fn table() -> Routes<Node> {
         .delete("/api/v1/scans/{id}", ADMINISTRATOR, scans::stop)
         .get("/api/v1/revisions", ADMINISTRATOR, settings::revisions)
         .post("/api/v1/revisions/{number}/restore", ADMINISTRATOR, settings::restore)
+}
+
+impl Node {
+    /// Shows `name` in the status socket to all who have a role everywhere: what `state` returns, which is JSON, whenever it is
+    /// another one than before.
+    pub fn show_in_status(&self, name: &'static str, state: impl Fn() -> String + Send + Sync + 'static) {
+        self.feed().add(name, state);
+    }
 }
 
 impl LoginWatcher for Node {

@@ -146,6 +146,46 @@ event_codes! {
     AuditFailed = "audit_failed", Warning;
     /// The audit log is written again.
     AuditWritten = "audit_written", Info;
+    /// Another recorder was put under the watch of this standby.
+    PrimaryRegistered = "primary_registered", Info;
+    /// It is watched no more.
+    PrimaryRemoved = "primary_removed", Info;
+    /// A primary failed: it does not answer, or records nothing.
+    PrimaryFailed = "primary_failed", Critical;
+    /// A primary that had failed answers again.
+    PrimaryReturned = "primary_returned", Info;
+    /// A primary is of another version than its standby.
+    PrimaryVersionDiffers = "primary_version_differs", Warning;
+    /// It is of the same version again.
+    PrimaryVersionAgrees = "primary_version_agrees", Info;
+    /// This standby records in the place of a primary.
+    FailoverStarted = "failover_started", Warning;
+    /// A failover is due, and this standby can record no more.
+    FailoverWaits = "failover_waits", Critical;
+    /// Nobody can be asked whether another standby covers the same primary.
+    FailoverUnconfirmed = "failover_unconfirmed", Warning;
+    /// The failover is known to those who may be asked.
+    FailoverConfirmed = "failover_confirmed", Info;
+    /// Another standby covers the primary.
+    FailoverLeft = "failover_left", Info;
+    /// A failover ended.
+    FailoverEnded = "failover_ended", Info;
+    /// This standby records one camera that its primary, which lives, does not.
+    CameraCovered = "camera_covered", Warning;
+    /// The primary records the camera again.
+    CameraReturned = "camera_returned", Info;
+    /// Somebody chose who starts the failover of a primary.
+    FailoverModeChanged = "failover_mode_changed", Info;
+    /// A drill recorded all cameras of a primary.
+    DrillPassed = "drill_passed", Info;
+    /// A drill did not record all cameras of a primary.
+    DrillFailed = "drill_failed", Warning;
+    /// What the standby keeps cannot be read: it watches nobody.
+    StandbyUnusable = "standby_unusable", Critical;
+    /// The configuration of a primary was fetched and differs from the one before.
+    SetupBackedUp = "setup_backed_up", Info;
+    /// The configuration of a primary cannot be fetched or kept.
+    SetupBackupFailed = "setup_backup_failed", Warning;
 }
 
 impl fmt::Display for EventCode {

@@ -107,6 +107,23 @@ impl SocketClient {
         json(response).await
     }
 
+    /// Puts `body` to `target` (path and query), both as JSON.
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(ClientError::Unexpected)?;
+        let response = self.send(Method::PUT, target, Body::from(body)).await?;
+        json(response).await
+    }
+
+    /// Deletes `target` (path and query).
+    pub async fn delete<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
+        let response = self.send(Method::DELETE, target, Body::empty()).await?;
+        json(response).await
+    }
+
     /// Gets `target` (path and query) into the writer that `make` gives once the node has agreed, and returns the
     /// number of bytes and the writer. `progress` is told the bytes so far and the bytes in all, where the node said
     /// so. Writes block: this is for a program that does nothing else meanwhile.

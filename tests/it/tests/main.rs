@@ -11,6 +11,7 @@ mod demo;
 mod disks;
 mod edits;
 mod exports;
+mod failover;
 mod faults;
 mod foreign_camera;
 mod foreign_replay;

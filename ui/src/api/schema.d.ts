@@ -324,6 +324,211 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/failover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The lists of the standby.
+         * @description For users who are at least viewer everywhere.
+         */
+        get: operations["failover"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/primaries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Puts recorders on the *Monitoring* list.
+         * @description For users who are at least administrator everywhere.
+         */
+        post: operations["registerPrimaries"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/primaries/{role}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Changes mode, priority or pre-buffer of a primary.
+         * @description For users who are at least administrator everywhere.
+         */
+        put: operations["changePrimary"];
+        post?: never;
+        /**
+         * Takes a primary off the *Monitoring* list. Its footage and its backups stay.
+         * @description For users who are at least administrator everywhere.
+         */
+        delete: operations["removePrimary"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/primaries/{role}/backups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The backups of a primary's configuration, which are kept when it changed.
+         * @description For users who are at least administrator everywhere.
+         */
+        get: operations["primaryBackups"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/primaries/{role}/drill": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tests a failover without stopping the primary: each of its cameras is recorded here until a record of it is on disk. What came
+         *     of it stands in the lists.
+         * @description For users who are at least supervisor everywhere.
+         */
+        post: operations["drillFailover"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/primaries/{role}/failback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives the role back to the repaired primary. Each camera is recorded here until the primary's footage overlaps.
+         * @description For users who are at least supervisor everywhere.
+         */
+        post: operations["failBack"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/primaries/{role}/failover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Starts the failover of a primary by hand: of all cameras when it failed, else of those that it does not record.
+         * @description For users who are at least supervisor everywhere.
+         */
+        post: operations["startFailover"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/primaries/{role}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ends a failover at once; the primary's mode becomes `manual`.
+         * @description For users who are at least supervisor everywhere.
+         */
+        post: operations["stopFailover"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The reports of failovers, the newest first.
+         * @description For users who are at least viewer everywhere.
+         */
+        get: operations["failoverReports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Changes the setup. It holds until the configuration file says something else than it does at this moment.
+         * @description For users who are at least administrator everywhere.
+         */
+        put: operations["setUpFailover"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -788,6 +993,34 @@ export interface components {
          * @enum {string}
          */
         BackfillName: "pending" | "running" | "done";
+        /** @description What is known of a backup. */
+        Backup: {
+            /**
+             * Format: int64
+             * @description How many cameras are in it.
+             */
+            cameras: number;
+            /**
+             * Format: date-time
+             * @description When the configuration was last found to be still that.
+             */
+            checked: string;
+            /**
+             * Format: int64
+             * @description Its number, from 1, for each primary.
+             */
+            number: number;
+            /**
+             * Format: date-time
+             * @description When the primary made it.
+             */
+            taken: string;
+        };
+        /** @description The backups of a primary. */
+        Backups: {
+            /** @description The newest first. */
+            items: components["schemas"]["Backup"][];
+        };
         /** @description A camera; what is said of it as a whole is said of its main stream. */
         Camera: components["schemas"]["Stream"] & {
             /**
@@ -987,6 +1220,22 @@ export interface components {
          * @enum {string}
          */
         DiskStateName: "online" | "gone" | "read_only" | "full" | "foreign";
+        /** @description What came of a drill: whether a failover would record the cameras. */
+        Drill: {
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            at: string;
+            /** @description Cameras that were to be recorded. */
+            cameras: number;
+            /** @description What is wrong, in words; `null` when it passed. */
+            detail: string | null;
+            /** @description Those of which no record came to the disk in time. */
+            failed: string[];
+            /** @description It would record all of them. */
+            passed: boolean;
+        };
         /** @description A line of the event log. */
         Event: {
             /**
@@ -1102,6 +1351,150 @@ export interface components {
          * @enum {string}
          */
         ExportState: "waiting" | "running" | "done" | "failed" | "cancelled";
+        /** @description The standby: its setup, the recorders that it watches, and the failovers that run. */
+        Failover: {
+            /** @description What it can record. */
+            capacity: components["schemas"]["FailoverCapacity"];
+            /** @description The *Failover* list. */
+            failovers: components["schemas"]["RunningFailover"][];
+            /** @description The *Monitoring* list. */
+            monitoring: components["schemas"]["Primary"][];
+            /** @description The setup in force. */
+            setup: components["schemas"]["FailoverSetup"];
+            /**
+             * Format: int64
+             * @description The longest time between a failure and the start of its failover.
+             */
+            takes_over_after_ms: number;
+        };
+        /** @description What a standby can record beside what it records itself. */
+        FailoverCapacity: {
+            /**
+             * Format: int64
+             * @description All of their streams together.
+             */
+            bits_per_second: number;
+            /** @description Cameras. */
+            cameras: number;
+        };
+        /**
+         * @description Who started a failover; `restart`: it ran before the standby was restarted.
+         * @enum {string}
+         */
+        FailoverCause: "threshold" | "operator" | "restart";
+        /**
+         * @description Whether the coordination gave the cover to this standby, was asked, or cannot be asked.
+         * @enum {string}
+         */
+        FailoverClaim: "asked" | "held" | "unconfirmed";
+        /**
+         * @description Who starts a failover: the standby after the threshold, or an operator only.
+         * @enum {string}
+         */
+        FailoverMode: "auto" | "manual";
+        /** @description What happened in a failover. */
+        FailoverReport: {
+            /** @description The cameras. */
+            cameras: components["schemas"]["FailoverReportCamera"][];
+            /** @description Who decided: `threshold`, `operator` or `restart`. */
+            cause: string;
+            /**
+             * Format: date-time
+             * @description When recording was decided.
+             */
+            decided: string;
+            /**
+             * Format: date-time
+             * @description When the threshold was reached; `null` when an operator came first.
+             */
+            detected: string | null;
+            /**
+             * Format: date-time
+             * @description When it ended; `null` while it runs.
+             */
+            ended: string | null;
+            /** @description Its name at that time. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Its number, from 1.
+             */
+            number: number;
+            /** @description Whose failover. */
+            role: string;
+            /** @description Why: `stopped`, `failed_back`, `replaced`, `never_failed` or `left_to_other`; `null` while it runs. */
+            why: string | null;
+        };
+        /** @description What happened to a camera in a failover. Times are those of the camera. */
+        FailoverReportCamera: {
+            /** @description Its id at the primary. */
+            camera: string;
+            /**
+             * Format: int64
+             * @description Milliseconds between the two that neither is known to hold; `null` while one of the two is not known.
+             */
+            gap_ms: number | null;
+            /**
+             * Format: date-time
+             * @description Where the primary's footage ended by its last answer before.
+             */
+            held_until: string | null;
+            /**
+             * Format: date-time
+             * @description Where the standby's begins; `null` before it does.
+             */
+            recorded_from: string | null;
+            /**
+             * Format: date-time
+             * @description Where it ended when the report was written last.
+             */
+            recorded_until: string | null;
+        };
+        /** @description Reports of failovers. */
+        FailoverReports: {
+            /** @description The newest first. */
+            items: components["schemas"]["FailoverReport"][];
+            /** @description Ask again with `cursor` set to it; `null` at the end. */
+            next: string | null;
+        };
+        /** @description The setup of a standby. */
+        FailoverSetup: {
+            /**
+             * Format: int32
+             * @description Consecutive failed checks after which a failover starts by itself in mode `auto`.
+             */
+            auto_failover_threshold: number;
+            /**
+             * Format: int64
+             * @description How often each primary is asked; an answer that takes longer is none.
+             */
+            check_interval_ms: number;
+            /** @description It was edited here, and holds until the configuration file changes; else it is the file's. */
+            edited: boolean;
+            /**
+             * Format: int64
+             * @description How often the configuration of each primary is fetched.
+             */
+            setup_backup_interval_s: number;
+        };
+        /** @description A setup to be taken up. */
+        FailoverSetupBody: {
+            /**
+             * Format: int32
+             * @description Consecutive failed checks after which a failover starts by itself: 1 to 100.
+             */
+            auto_failover_threshold: number;
+            /**
+             * Format: int64
+             * @description How often each primary is asked: 200 to 300,000.
+             */
+            check_interval_ms: number;
+            /**
+             * Format: int64
+             * @description How often the configuration of each primary is fetched: 10 to 604,800.
+             */
+            setup_backup_interval_s: number;
+        };
         /** @description What is wrong with a field of the body. */
         FieldError: {
             /** @description What is wrong with it, and what to write. */
@@ -1202,6 +1595,11 @@ export interface components {
          * @enum {string}
          */
         MessageKind: "snapshot" | "change" | "alive";
+        /**
+         * @description Why a check failed.
+         * @enum {string}
+         */
+        MissedCheck: "late" | "disconnected" | "unusable" | "superseded";
         /** @description A stream of a camera. */
         NamedStream: components["schemas"]["Stream"] & {
             /** @description The certificate that it showed; `null` without TLS. */
@@ -1555,6 +1953,92 @@ export interface components {
             /** @description The one that holds. */
             old: string;
         };
+        /** @description A recorder that is watched. */
+        Primary: {
+            /** @description Where it is asked. */
+            address: string;
+            /** @description Why its configuration cannot be fetched, or not all of its cameras can be recorded; `null` when all is well. */
+            backup_problem: string | null;
+            /**
+             * Format: int64
+             * @description What all of its cameras send.
+             */
+            bits_per_second: number;
+            /** @description Its cameras that are to be recorded. */
+            cameras: number;
+            /** @description Those that are covered while it lives. */
+            covered_alone: string[];
+            /** @description The same in words. */
+            detail: string | null;
+            /** @description A drill runs. */
+            drilling: boolean;
+            /**
+             * Format: int64
+             * @description Grows with each Replace.
+             */
+            epoch: number;
+            last_backup: components["schemas"]["Backup"] | null;
+            /** @description Another standby covers it. */
+            left_to_other: boolean;
+            /** @description The hardware address of its network interface, as it says. */
+            mac: string | null;
+            /**
+             * Format: int32
+             * @description Checks that failed in a row, while they are fewer than the threshold.
+             */
+            missed: number;
+            /** @description Those that it does not record. */
+            missing: string[];
+            /** @description Who starts its failover. */
+            mode: components["schemas"]["FailoverMode"];
+            /** @description Its name. */
+            name: string;
+            /** @description Whether its cameras are received ahead of a failover. */
+            prebuffer: boolean;
+            /**
+             * Format: int64
+             * @description Memory that the pre-buffer takes, or would take; over the network it takes `bits_per_second`.
+             */
+            prebuffer_bytes: number;
+            /**
+             * Format: int32
+             * @description Which of several failed primaries is covered first: the lowest.
+             */
+            priority: number;
+            /** @description The role that it plays. */
+            role: string;
+            /**
+             * Format: date-time
+             * @description Since when it fails; `null` while it does not.
+             */
+            since: string | null;
+            /** @description How it is. */
+            state: components["schemas"]["PrimaryState"];
+            tested: components["schemas"]["Drill"] | null;
+            /** @description Its version. */
+            version: string;
+            /** @description That is another one than the standby's: it is covered, and cannot be replaced or restored. */
+            version_differs: boolean;
+            /** @description A failover is due, and the standby can record no more. */
+            waits: boolean;
+            why: components["schemas"]["MissedCheck"] | null;
+        };
+        /** @description What is to be changed of a primary; what is left out stays. */
+        PrimaryBody: {
+            mode?: components["schemas"]["FailoverMode"] | null;
+            /** @description Whether its cameras are received ahead of a failover. */
+            prebuffer?: boolean | null;
+            /**
+             * Format: int32
+             * @description Which of several failed primaries is covered first: the lowest.
+             */
+            priority?: number | null;
+        };
+        /**
+         * @description How a primary is: not heard yet, answering, missed lately, failed, or answering without recording.
+         * @enum {string}
+         */
+        PrimaryState: "unheard" | "normal" | "missed" | "failed" | "records_nothing";
         /** @description An error (RFC 9457). */
         Problem: {
             /**
@@ -1633,6 +2117,46 @@ export interface components {
              */
             truncated_bytes: number;
         };
+        /** @description Recorders that are to be watched. */
+        RegisterBody: {
+            /** @description Each is registered by itself: that one is refused does not hold up the others. */
+            items: components["schemas"]["RegisterItem"][];
+        };
+        /** @description A recorder that is to be watched, and a login of it: `user` and `password`, or `token`. */
+        RegisterItem: {
+            /**
+             * @description Its host, with a port unless that is 8443.
+             * @example 192.0.2.7:8443
+             */
+            address: string;
+            /** @description On purpose beside the standby that it is registered at already. */
+            beside: boolean;
+            /** @description That user's password, which is not kept. */
+            password: string | null;
+            /** @description A token that it gave out (`keepwatch peer token`). */
+            token: string | null;
+            /** @description The name of an administrator there. */
+            user: string | null;
+        };
+        /** @description What became of a recorder that was to be watched. */
+        Registration: {
+            /** @description The address as it was sent. */
+            address: string;
+            /** @description Why it is not: `login_refused`, `version_differs`, `registered_elsewhere`, `unreachable` and others. */
+            code: string | null;
+            /** @description The same in words, and what to do. */
+            detail: string | null;
+            /** @description Its name; `null` when it is not watched. */
+            name: string | null;
+            /** @description It is watched. */
+            registered: boolean;
+            /** @description Its role; `null` when it is not watched. */
+            role: string | null;
+        };
+        /** @description What became of each, in the order of the request. */
+        Registrations: {
+            items: components["schemas"]["Registration"][];
+        };
         /** @description That a camera was removed. */
         Removed: {
             /** @description What becomes of its footage. */
@@ -1685,6 +2209,30 @@ export interface components {
             listening: string[];
             /** @description Addresses with TLS. */
             listening_tls: string[];
+        };
+        /** @description A failover that runs. */
+        RunningFailover: {
+            /** @description Cameras that are covered. */
+            cameras: number;
+            /** @description Who started it. */
+            cause: components["schemas"]["FailoverCause"];
+            /** @description Whether the coordination knows of it. */
+            claim: components["schemas"]["FailoverClaim"];
+            /** @description Its name. */
+            name: string;
+            /** @description The repaired primary answers: Failback can be asked for. */
+            normal: boolean;
+            /** @description Those of which footage is on disk here. */
+            recorded: number;
+            /** @description Failback or Replace is under way. */
+            returning: boolean;
+            /** @description The role that is covered. */
+            role: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since: string;
         };
         /** @description How a scan stands, and what it found until now. */
         Scan: {
@@ -1844,7 +2392,7 @@ export interface components {
              * @description The node's idea of the time; only of a sign of life.
              */
             now?: string | null;
-            /** @description What changed: `["node"]`, or `cameras`, `exports` or `scans` and an id; only of a change. */
+            /** @description What changed: `["node"]`, `["failover"]`, or `cameras`, `exports` or `scans` and an id; only of a change. */
             path?: string[] | null;
             /**
              * Format: int64
@@ -1865,6 +2413,7 @@ export interface components {
             exports: {
                 [key: string]: components["schemas"]["Export"];
             };
+            failover?: components["schemas"]["Failover"];
             /** @description The node. */
             node: components["schemas"]["Status"];
             /** @description The last scan by its id, for administrators. */
@@ -2788,6 +3337,336 @@ export interface operations {
                 content: {
                     "application/zip": number[];
                 };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    failover: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failover"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    registerPrimaries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RegisterBody"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Registrations"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changePrimary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PrimaryBody"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removePrimary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    primaryBackups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backups"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drillFailover: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    failBack: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    startFailover: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stopFailover: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    failoverReports: {
+        parameters: {
+            query?: {
+                /** @description Go on behind the answer whose `next` this was. */
+                cursor?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailoverReports"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    setUpFailover: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FailoverSetupBody"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem document that says what happened and what to do. */
             default: {

@@ -52,6 +52,8 @@ fn allowed(from: &str, to: &str) -> bool {
         Some(("core", _)) => words,
         // TLS is shared by all that speak it; `io/tls` itself imports no other.
         Some(("io", _)) => words || formats || to == "io/tls",
+        // A standby records with the recorder beside it.
+        Some(("apps", "standby")) => core || io || to == "apps/recorder",
         Some(("apps", "keepwatch")) => core || io || to == "ui" || to.starts_with("apps/"),
         Some(("apps", _)) => core || io,
         Some(("tests", "it")) => words || formats,
@@ -100,6 +102,9 @@ mod tests {
             ("io/web", "io/store", false),
             ("apps/recorder", "io/store", true),
             ("apps/recorder", "apps/lab", false),
+            ("apps/standby", "apps/recorder", true),
+            ("apps/recorder", "apps/standby", false),
+            ("apps/standby", "apps/lab", false),
             ("apps/keepwatch", "apps/lab", true),
             ("apps/keepwatch", "ui", true),
             ("io/web", "ui", false),

@@ -27,10 +27,11 @@ fn complaints(text: &str) -> Vec<String> {
 fn the_reference_shows_the_defaults() {
     let loaded = read(REFERENCE);
     assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
-    let ConfigFile { node, disks, recorder, cameras, rtsp_users } = loaded.file;
+    let ConfigFile { node, disks, recorder, standby, cameras, rtsp_users } = loaded.file;
     assert!(rtsp_users.is_empty());
     assert_eq!(node, NodeTable::default());
     assert_eq!(recorder, RecorderTable::default());
+    assert_eq!(standby, StandbyTable::default());
     let least = read(LEAST).file;
     let [disk] = &disks[..] else { panic!("one disk") };
     assert_eq!(DiskTable { path: disk.path.clone(), ..least.disks[0].clone() }, *disk);
@@ -52,14 +53,14 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
     let loaded = parse(&text, directory.path());
     assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
     // Every key that is known is named in a complaint about one that is not.
-    let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n\
+    let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[standby]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n\
         [[rtsp_user]]\nzzzzzz=1\n";
     let keys: Vec<String> = complaints(unknown)
         .iter()
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 35, "{keys:?}");
+    assert_eq!(keys.len(), 41, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -89,6 +90,13 @@ path = "b"
 [recorder]
 retention = "30 days"
 buffer = "64 MiB"
+[standby]
+check_interval = "500 ms"
+setup_backup_interval = "1 h"
+auto_failover_threshold = 5
+cameras_max = 7
+bandwidth_max = "40 Mbit/s"
+prebuffer_max = "64 MiB"
 [[camera]]
 id = "gate"
 name = "Gate"
@@ -121,9 +129,9 @@ cameras = "*"
 "#;
     let loaded = parse(text, directory.path());
     let shown = loaded.report.show(Path::new("F")).to_string();
-    assert!(shown.starts_with("F:31:7: warning: the url holds a password"), "{shown}");
+    assert!(shown.starts_with("F:38:7: warning: the url holds a password"), "{shown}");
     assert_eq!(shown.lines().count(), 1, "{shown}");
-    let NodeConfig { recorder, listen } = loaded.node;
+    let NodeConfig { recorder, standby, listen } = loaded.node;
     assert_eq!(listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
     assert_eq!(recorder.name, "north");
     assert_eq!(recorder.data, directory.path().join("data dir"));
@@ -136,6 +144,11 @@ cameras = "*"
     );
     assert_eq!(recorder.retention, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!(recorder.buffer_bytes_max, 64 << 20);
+    assert_eq!(standby.setup.check_interval(), Duration::from_millis(500));
+    assert_eq!(standby.setup.setup_backup_interval(), Duration::from_secs(3600));
+    assert_eq!(standby.setup.auto_failover_threshold(), 5);
+    assert_eq!((standby.capacity.cameras, standby.capacity.bits_per_second), (7, 40_000_000));
+    assert_eq!(standby.prebuffer_bytes_max, 64 << 20);
     let [gate, yard, shop] = &recorder.cameras[..] else { panic!("three cameras") };
     assert_eq!(gate.id.as_str(), "gate");
     assert_eq!(gate.name, "Gate");

@@ -83,7 +83,7 @@ impl Site {
             audit,
         })
         .unwrap();
-        let application = Application::new(&auth, api::routes(node.clone()), None);
+        let application = Application::new(&auth, api::routes(node.clone(), &[]), None);
         let router = application.router();
         Ok(Self { node, application, router, directory })
     }

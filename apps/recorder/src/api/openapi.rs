@@ -5,7 +5,7 @@
 
 mod fields;
 
-use std::sync::LazyLock;
+use std::fmt;
 
 use axum::body::Bytes;
 use axum::http::HeaderValue;
@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use keepwatch_web::{Access, Role, Rule};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::{
@@ -47,6 +47,23 @@ struct FieldError {
     field: String,
     /// What is wrong with it, and what to write.
     detail: String,
+}
+
+/// What another role adds to the API.
+#[derive(Clone)]
+pub struct Part {
+    /// The rules of its routes.
+    pub rules: Vec<Rule>,
+    /// Its routes and their types.
+    pub description: utoipa::openapi::OpenApi,
+    /// What it shows in the status socket: names, and the types of what stands there.
+    pub status: &'static [(&'static str, &'static str)],
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").field("rules", &self.rules).finish_non_exhaustive()
+    }
 }
 
 #[derive(OpenApi)]
@@ -94,8 +111,8 @@ struct FieldError {
 )]
 struct Document;
 
-/// What all routes have in common.
-struct Common;
+/// What all routes have in common; these are the rules of all.
+struct Common(Vec<Rule>);
 
 impl Modify for Common {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
@@ -109,10 +126,9 @@ impl Modify for Common {
             "The session of a browser. Over TLS its name begins with __Host-.",
         );
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
-        let rules = rules();
         for (path, item) in &mut document.paths.paths {
             for (method, operation) in operations(item) {
-                let rule = rules.iter().find(|rule| rule.path == path && rule.method.as_str() == method);
+                let rule = self.0.iter().find(|rule| rule.path == path && rule.method.as_str() == method);
                 describe(operation, rule);
             }
         }
@@ -159,29 +175,45 @@ fn users(role: Role) -> String {
     format!("users who are at least {role}")
 }
 
-/// The description of the API.
-pub fn openapi() -> utoipa::openapi::OpenApi {
+/// The description of the API, with what other roles add to it.
+pub fn openapi(parts: &[Part]) -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
     document.merge(keepwatch_web::openapi());
+    for part in parts {
+        document.merge(part.description.clone());
+    }
     fields::require(&mut document);
-    Common.modify(&mut document);
+    for (name, kind) in parts.iter().flat_map(|part| part.status) {
+        show_in_status(&mut document, name, kind);
+    }
+    Common(rules(parts)).modify(&mut document);
     document
 }
 
 /// The rules of all routes.
-fn rules() -> Vec<Rule> {
-    [super::table().rules(), &keepwatch_web::rules()].concat()
+fn rules(parts: &[Part]) -> Vec<Rule> {
+    let more = parts.iter().flat_map(|part| part.rules.clone());
+    [super::table(Bytes::new()).rules(), &keepwatch_web::rules()].concat().into_iter().chain(more).collect()
 }
 
-static JSON: LazyLock<Bytes> = LazyLock::new(|| {
-    Bytes::from(openapi().to_json().expect("a description of texts and numbers has a JSON form"))
-});
+/// Describes what another role shows in the status socket. Who may not see it has none.
+fn show_in_status(document: &mut utoipa::openapi::OpenApi, name: &str, kind: &str) {
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    if let Some(RefOr::T(Schema::Object(snapshot))) = schemas.and_then(|all| all.get_mut("StatusSnapshot")) {
+        snapshot.properties.insert(name.to_owned(), Ref::from_schema_name(kind).into());
+    }
+}
+
+/// The description as it is sent.
+pub(super) fn written(parts: &[Part]) -> Bytes {
+    openapi(parts).to_json().expect("a description of texts and numbers has a JSON form").into()
+}
 
 /// The description of this API.
 #[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "openapi", tag = "node",
     responses((status = 200, description = "An OpenAPI document.", content_type = "application/json", body = Object)))]
-pub(super) async fn document() -> Response {
-    let mut response = JSON.clone().into_response();
+pub(super) fn document(description: Bytes) -> Response {
+    let mut response = description.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -45,10 +45,10 @@ pub(super) struct StatusMessage {
     seq: u64,
     /// What it is.
     r#type: MessageKind,
-    /// What changed: `["node"]`, or `cameras`, `exports` or `scans` and an id; only of a change.
+    /// What changed: `["node"]`, `["failover"]`, or `cameras`, `exports` or `scans` and an id; only of a change.
     path: Option<Vec<String>>,
-    /// Of a snapshot all, as `StatusSnapshot`; of a change what stands at `path` now, a `Status`, a `Camera`, an `Export` or a
-    /// `Scan`, `null` when it is gone.
+    /// Of a snapshot all, as `StatusSnapshot`; of a change what stands at `path` now, a `Status`, a `Camera`, an `Export`, a
+    /// `Scan` or a `Failover`, `null` when it is gone.
     value: Option<StatusSnapshot>,
     /// The node's idea of the time; only of a sign of life.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -134,6 +134,9 @@ struct Snapshot<'a> {
     cameras: Folder<'a>,
     exports: Folder<'a>,
     scans: Folder<'a>,
+    /// What other roles show.
+    #[serde(flatten)]
+    parts: Folder<'a>,
 }
 
 impl<'a> Snapshot<'a> {
@@ -148,6 +151,10 @@ impl<'a> Snapshot<'a> {
                 Place::Camera(_) => &mut snapshot.cameras,
                 Place::Export(_) => &mut snapshot.exports,
                 Place::Scan(_) => &mut snapshot.scans,
+                Place::Part(name) => {
+                    snapshot.parts.insert((*name).to_owned(), text);
+                    continue;
+                }
             };
             folder.extend(place.name().map(|name| (name, &**text)));
         }

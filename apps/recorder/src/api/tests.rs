@@ -86,7 +86,7 @@ impl Site {
             audit,
         })
         .unwrap();
-        let application = Application::new(&auth, super::routes(node.clone()), None);
+        let application = Application::new(&auth, super::routes(node.clone(), &[]), None);
         Self { node, application, _data: data }
     }
 

@@ -1,5 +1,6 @@
 //! What a recorder knows of other nodes, and what of it they are told.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use keepwatch_model::{CameraId, EventCode};
@@ -34,8 +35,13 @@ impl Node {
         })?
     }
 
+    /// The directory of everything but footage.
+    pub fn data(&self) -> PathBuf {
+        self.inner.config().data.clone()
+    }
+
     /// The cameras that are configured here; not those that are recorded in the place of others.
-    pub(crate) fn own_cameras(&self) -> Vec<CameraId> {
+    pub fn own_cameras(&self) -> Vec<CameraId> {
         let edited = self.inner.book.edited();
         let config = self.inner.config();
         config.cameras.iter().chain(&edited.cameras).map(|camera| camera.id).collect()

@@ -1,11 +1,11 @@
 //! What the *Monitoring* and the *Failover* lists show.
 
-use keepwatch_model::{CameraId, MonoTime, RoleId};
+use keepwatch_model::{CameraId, MonoTime, RoleId, WallTime};
 
 use super::cover::{Cause, Claim, Phase};
 use super::setup::Mode;
 use super::standby::{Primary, Standby};
-use super::watch::Health;
+use super::watch::{Camera, Health};
 
 /// A row of the *Monitoring* list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,17 @@ impl Standby {
                 covered_alone: primary.alone.keys().copied().collect(),
             }
         })
+    }
+
+    /// The cameras of a primary that its running failover records, for the next start.
+    pub fn covered(&self, role: RoleId) -> Vec<CameraId> {
+        let cover = self.primaries.get(&role).and_then(|primary| primary.cover.as_ref());
+        cover.map(|cover| cover.cameras.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Where the footage of a camera ends that its primary was last known to hold.
+    pub fn held_until(&self, role: RoleId, camera: CameraId) -> Option<WallTime> {
+        self.primaries.get(&role)?.watch.cameras.get(&camera).and_then(Camera::held_until)
     }
 
     /// The *Failover* list.

@@ -53,6 +53,22 @@ actions! {
     CameraRemoved = "camera_removed";
     /// A camera's login was tried out, or cameras were looked for.
     CameraTested = "camera_tested";
+    /// Recorders were put under the watch of this standby.
+    PrimaryRegistered = "primary_registered";
+    /// A primary's mode, priority or pre-buffer was changed.
+    PrimaryChanged = "primary_changed";
+    /// A primary was taken off the Monitoring list.
+    PrimaryRemoved = "primary_removed";
+    /// The setup of the standby was changed.
+    FailoverSetUp = "failover_set_up";
+    /// A failover was started by hand.
+    FailoverStarted = "failover_started";
+    /// A running failover was stopped.
+    FailoverStopped = "failover_stopped";
+    /// A failover was tested.
+    FailoverDrilled = "failover_drilled";
+    /// The role was to be given back to the repaired primary.
+    FailbackStarted = "failback_started";
     /// An earlier state of the settings was restored.
     RevisionRestored = "revision_restored";
     /// A standby was registered, and may record in this recorder's place.

@@ -1,6 +1,6 @@
 //! The state that all status sockets are told from, made once for all of them while somebody listens.
 //!
-//! A part has a place (the node, a camera, an export, a scan), a text, and says who may see it. What only counts up, such as
+//! A part has a place (the node, a camera, an export, a scan, what another role shows), a text, and says who may see it. What only counts up, such as
 //! frames, is left out of the comparison but once a second.
 
 use std::collections::BTreeMap;
@@ -38,13 +38,15 @@ pub(super) enum Place {
     Export(u64),
     /// A scan.
     Scan(u64),
+    /// What another role shows.
+    Part(&'static str),
 }
 
 impl Place {
-    /// Its name among its like; the node stands alone.
+    /// Its name among its like; the node and what other roles show stand alone.
     pub(super) fn name(self) -> Option<String> {
         match self {
-            Self::Node => None,
+            Self::Node | Self::Part(_) => None,
             Self::Camera(id) => Some(id.to_string()),
             Self::Export(id) | Self::Scan(id) => Some(id.to_string()),
         }
@@ -57,6 +59,7 @@ impl Place {
             Self::Camera(_) => "cameras",
             Self::Export(_) => "exports",
             Self::Scan(_) => "scans",
+            Self::Part(name) => name,
         };
         std::iter::once(folder.to_owned()).chain(self.name()).collect()
     }
@@ -99,8 +102,12 @@ pub(super) struct State {
     parts: BTreeMap<Place, Part>,
 }
 
+/// Something that another role shows, by its name.
+type Shown = (&'static str, Arc<dyn Fn() -> String + Send + Sync>);
+
 /// What the sockets of a node share.
 pub(crate) struct Feed {
+    parts: Mutex<Vec<Shown>>,
     states: watch::Sender<Option<Arc<State>>>,
     running: Mutex<bool>,
     places: Arc<Semaphore>,
@@ -109,6 +116,7 @@ pub(crate) struct Feed {
 impl Default for Feed {
     fn default() -> Self {
         Self {
+            parts: Mutex::default(),
             states: watch::Sender::default(),
             running: Mutex::default(),
             places: Arc::new(Semaphore::new(SOCKETS_MAX)),
@@ -117,6 +125,16 @@ impl Default for Feed {
 }
 
 impl Feed {
+    /// Shows what `state` returns, which is JSON, under `name`.
+    pub(crate) fn add(&self, name: &'static str, state: impl Fn() -> String + Send + Sync + 'static) {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).push((name, Arc::new(state)));
+    }
+
+    /// What other roles show.
+    fn parts(&self) -> Vec<Shown> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A place among the sockets; `None` when all are taken.
     pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
@@ -185,6 +203,10 @@ impl State {
             let still = text(&scans::still(&scan));
             let place = Place::Scan(scan.id);
             making.add(place, Audience::Administrators, still, || text(&scans::show(node, scan)));
+        }
+        for (name, state) in node.feed().parts() {
+            let text = state();
+            making.add(Place::Part(name), Audience::Machine, text.clone(), || text);
         }
         let Making { parts, mut changed, .. } = making;
         changed |= last.is_none_or(|last| !last.parts.keys().eq(parts.keys()));

@@ -1,0 +1,32 @@
+//! What a standby is told to do by the configuration file.
+
+use keepwatch_recording::failover::{Capacity, Setup};
+
+/// Cameras that are recorded for others unless it is said: as many as one recorder has been shown to record.
+const CAMERAS_DEFAULT: usize = 64;
+/// What all of them may send, in bits per second, unless it is said: two thirds of what one line of 1 Gbit/s carries.
+const RATE_DEFAULT: u64 = 600_000_000;
+
+/// Memory of all pre-buffers together unless it is said: seven seconds of sixty-four cameras of 4 Mbit/s, and half as much again.
+const PREBUFFER_BYTES_DEFAULT: u64 = 384 << 20;
+
+/// The `[standby]` of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandbyConfig {
+    /// How primaries are watched, unless that is edited.
+    pub setup: Setup,
+    /// What can be recorded for others, beside what the node records itself.
+    pub capacity: Capacity,
+    /// Most memory of all pre-buffers together.
+    pub prebuffer_bytes_max: u64,
+}
+
+impl Default for StandbyConfig {
+    fn default() -> Self {
+        Self {
+            prebuffer_bytes_max: PREBUFFER_BYTES_DEFAULT,
+            setup: Setup::default(),
+            capacity: Capacity { cameras: CAMERAS_DEFAULT, bits_per_second: RATE_DEFAULT },
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The task that owns the machine: tells it what happened, looks at its deadlines, and has carried out what it decides.
+//!
+//! Nothing here waits for a primary, a disk or the database: each primary has lines of its own, the recorder is told what is
+//! wished and carries it out by itself, and what must outlive a restart is written behind.
+
+mod carry;
+mod drill;
+mod primary;
+mod show;
+mod told;
+mod writing;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use keepwatch_model::{CameraId, Machine, MonoTime, RoleId, WallTime};
+use keepwatch_recorder::Clock;
+use keepwatch_recording::failover::{
+    Action, Capacity, Command, Event, Mode, Refusal, Registration, Setup, Standby,
+};
+use keepwatch_settings::standby::PrimaryRow;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+pub use self::drill::{DrillRefusal, Drilled};
+use self::primary::Primary;
+pub(crate) use self::writing::Writing;
+use crate::backups::{Fetched, Keeper};
+use crate::claims::Claims;
+use crate::lists::Lists;
+use crate::report::Report;
+use crate::world::{Checked, Failure, Lines, Recorder};
+
+/// Inputs that wait: more than all primaries and operators say while the task is busy.
+pub(crate) const INPUTS_MAX: usize = 1024;
+
+/// What the lists are told at most: five times a second.
+const SHOW_INTERVAL: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// What happens.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A check came to its end.
+    Checked {
+        /// Whose.
+        role: RoleId,
+        /// The check's.
+        check: u64,
+        /// What was answered.
+        answer: Result<Checked, Failure>,
+    },
+    /// A configuration was fetched, or could not be.
+    BackedUp {
+        /// Whose.
+        role: RoleId,
+        /// What it says.
+        result: Result<Box<Fetched>, String>,
+    },
+    /// Something that the machine is told as it is.
+    Happened(Event),
+    /// A primary was registered and is kept.
+    Registered(Box<PrimaryRow>),
+    /// An operator wants something.
+    Asked(Command, oneshot::Sender<Result<(), Refusal>>),
+    /// An operator changed something of a primary.
+    Changed(RoleId, Change, oneshot::Sender<Result<(), Refusal>>),
+    /// An operator wants to see whether a failover would work.
+    Drill(RoleId, oneshot::Sender<Result<(), DrillRefusal>>),
+    /// The setup is another; whether it was edited.
+    SetUp(Setup, bool),
+    /// What can be recorded is another.
+    Measured(Capacity),
+}
+
+/// What an operator changes of a primary; `None` leaves it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Who starts its failover.
+    pub(crate) mode: Option<Mode>,
+    /// The lowest is covered first.
+    pub(crate) priority: Option<u8>,
+    /// Whether its cameras are received ahead of a failover.
+    pub(crate) prebuffer: Option<bool>,
+}
+
+/// What the driver works with.
+pub(crate) struct Tools {
+    /// Both clocks.
+    pub(crate) clock: Clock,
+    /// The lines to primaries.
+    pub(crate) lines: Arc<dyn Lines>,
+    /// The recorder beside it.
+    pub(crate) recorder: Arc<dyn Recorder>,
+    /// Who keeps backups.
+    pub(crate) keeper: Keeper,
+    /// Who asks for covers.
+    pub(crate) claims: Claims,
+    /// Where inputs are sent.
+    pub(crate) inputs: mpsc::Sender<Input>,
+}
+
+/// The driver of a standby.
+pub(crate) struct Driver {
+    tools: Tools,
+    machine: Standby,
+    /// Whether the setup was edited rather than read from the configuration file.
+    edited: bool,
+    capacity: Capacity,
+    primaries: BTreeMap<RoleId, Primary>,
+    writing: Writing,
+    /// Attempts to receive a camera.
+    tries: JoinSet<()>,
+    lists: watch::Sender<Arc<Lists>>,
+    /// When the lists are to be told, if they are not as they were.
+    show_at: Option<MonoTime>,
+    actions: Vec<Action>,
+}
+
+impl Driver {
+    /// A driver of `machine` that watches nobody yet; the lists are told to `lists`.
+    pub(crate) fn new(
+        tools: Tools,
+        machine: Standby,
+        capacity: Capacity,
+        edited: bool,
+        writing: Writing,
+        lists: watch::Sender<Arc<Lists>>,
+    ) -> Self {
+        Self {
+            tools,
+            machine,
+            edited,
+            capacity,
+            primaries: BTreeMap::new(),
+            writing,
+            tries: JoinSet::new(),
+            lists,
+            show_at: None,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Watches a primary from here on, with what its last backup says. A failover that ran goes on, and so does its `report`.
+    pub(crate) async fn take_up(&mut self, row: PrimaryRow, last: Option<Fetched>, report: Option<Report>) {
+        let now = self.tools.clock.mono();
+        let registration = Registration {
+            role: row.role,
+            epoch: row.epoch,
+            mode: if row.automatic { Mode::Auto } else { Mode::Manual },
+            priority: row.priority,
+            cameras: last.as_ref().map(|last| last.demands.clone()).unwrap_or_default(),
+            covered: row.covered.clone(),
+        };
+        let role = row.role;
+        let mut primary = Primary::new(row, &self.machine.setup(), &self.tools);
+        primary.report = report;
+        if let Some(last) = last {
+            primary.backed_up(last, &[]);
+            // What is to be recorded at once must be known to the recorder.
+            primary.settled().await;
+        }
+        self.primaries.insert(role, primary);
+        self.tell(now, Event::Registered(registration));
+    }
+
+    /// Runs until `stopped`; what is to be kept is kept when it returns.
+    pub(crate) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, mut stopped: watch::Receiver<bool>) {
+        self.show();
+        loop {
+            let clock = self.tools.clock;
+            let deadline = self.machine.deadline().map(|(at, _)| at);
+            let at = [deadline, self.show_at, self.drill_deadline()].into_iter().flatten().min();
+            let timer = async {
+                match at {
+                    Some(at) => tokio::time::sleep_until(clock.instant(at).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => break,
+                },
+                () = self.writing.done() => {}
+                () = timer => {}
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                Some(_) = self.tries.join_next(), if !self.tries.is_empty() => {}
+            }
+            let now = clock.mono();
+            if self.machine.deadline().is_some_and(|(at, _)| at <= now) {
+                self.machine.timeout(now, &mut self.actions);
+                self.carry_out(now);
+            }
+            self.end_drills(now);
+            if self.show_at.is_some_and(|at| at <= now) {
+                self.show();
+            }
+            self.writing.begin();
+        }
+        self.writing.finish().await;
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.tools.clock.mono();
+        self.show_soon(now);
+        match input {
+            Input::Checked { role, check, answer } => self.checked(now, role, check, answer),
+            Input::BackedUp { role, result } => self.backed_up(now, role, result),
+            Input::Happened(event) => {
+                if let Event::Durable { role, camera, until } = event {
+                    self.recorded(role, camera, until);
+                    self.drilled(role, camera);
+                }
+                self.tell(now, event);
+            }
+            Input::Registered(row) => self.registered(now, *row),
+            Input::Asked(command, answer) => {
+                let result = self.machine.command(now, command, &mut self.actions);
+                self.carry_out(now);
+                self.show();
+                // Whoever asked may have gone.
+                let _ = answer.send(result);
+            }
+            Input::Changed(role, change, answer) => {
+                let result = self.change(now, role, change);
+                self.show();
+                let _ = answer.send(result);
+            }
+            Input::Drill(role, answer) => {
+                let result = self.drill(now, role);
+                self.show();
+                let _ = answer.send(result);
+            }
+            Input::SetUp(setup, edited) => {
+                self.edited = edited;
+                self.tell(now, Event::SetUp(setup));
+                for primary in self.primaries.values_mut() {
+                    primary.set_prebuffer(primary.row.prebuffer, &setup);
+                }
+                self.show();
+            }
+            Input::Measured(capacity) => {
+                self.capacity = capacity;
+                self.tell(now, Event::Measured(capacity));
+            }
+        }
+    }
+
+    /// Tells the machine what happened, and has carried out what it decides.
+    fn tell(&mut self, now: MonoTime, event: Event) {
+        self.machine.handle(now, event, &mut self.actions);
+        self.carry_out(now);
+    }
+
+    fn checked(&mut self, now: MonoTime, role: RoleId, check: u64, answer: Result<Checked, Failure>) {
+        let Some(primary) = self.primaries.get_mut(&role) else { return };
+        match answer {
+            Ok(Checked { report, version }) => {
+                primary.detail = None;
+                if primary.row.version != version {
+                    primary.row.version = version;
+                    self.writing.primary(Some(&primary.row), role);
+                }
+                self.tell(now, Event::Answered { role, check, report });
+            }
+            Err(Failure { missed, text }) => {
+                primary.detail = Some(text);
+                self.tell(now, Event::Missed { role, check, why: missed });
+            }
+        }
+    }
+
+    fn registered(&mut self, now: MonoTime, row: PrimaryRow) {
+        let role = row.role;
+        let known = self.primaries.contains_key(&role);
+        let registration = Registration {
+            role,
+            epoch: row.epoch,
+            mode: if row.automatic { Mode::Auto } else { Mode::Manual },
+            priority: row.priority,
+            cameras: Vec::new(),
+            covered: Vec::new(),
+        };
+        match self.primaries.get_mut(&role) {
+            // What runs goes on as it does; only where and by which key it is reached may have changed.
+            Some(primary) => primary.registered_again(row, &self.tools),
+            None => {
+                self.primaries.insert(role, Primary::new(row, &self.machine.setup(), &self.tools));
+                self.tell(now, Event::Registered(registration));
+            }
+        }
+        if known && let Some(primary) = self.primaries.get(&role) {
+            primary.wire.back_up();
+        }
+        self.tell_watched();
+        self.show();
+    }
+
+    fn change(&mut self, now: MonoTime, role: RoleId, change: Change) -> Result<(), Refusal> {
+        if !self.primaries.contains_key(&role) {
+            return Err(Refusal::Unknown);
+        }
+        if let Some(mode) = change.mode {
+            let chosen = self.machine.command(now, Command::Choose(role, mode), &mut self.actions);
+            self.carry_out(now);
+            chosen?;
+        }
+        let Some(primary) = self.primaries.get_mut(&role) else { return Err(Refusal::Unknown) };
+        if let Some(prebuffer) = change.prebuffer {
+            primary.set_prebuffer(prebuffer, &self.machine.setup());
+        }
+        if let Some(priority) = change.priority {
+            primary.row.priority = priority;
+        }
+        self.writing.primary(Some(&primary.row), role);
+        let row = &primary.row;
+        let registration = Registration {
+            role,
+            epoch: row.epoch,
+            mode: if row.automatic { Mode::Auto } else { Mode::Manual },
+            priority: row.priority,
+            cameras: primary.demands(),
+            covered: Vec::new(),
+        };
+        self.tell(now, Event::Registered(registration));
+        Ok(())
+    }
+
+    /// More footage of a covered camera is on disk.
+    fn recorded(&mut self, role: RoleId, camera: CameraId, until: WallTime) {
+        let Some(primary) = self.primaries.get_mut(&role) else { return };
+        let from = || self.tools.recorder.durable_from(role, camera);
+        if let Some(report) = &mut primary.report
+            && report.recorded(camera, from, until)
+        {
+            self.writing.report(report);
+        }
+    }
+
+    /// Tells the recorder beside it which ones are watched.
+    pub(crate) fn tell_watched(&self) {
+        let keys = self
+            .primaries
+            .values()
+            .filter_map(|primary| Some((primary.row.key.parse().ok()?, primary.row.role)));
+        self.tools.recorder.set_watched(keys.collect());
+    }
+
+    fn show_soon(&mut self, now: MonoTime) {
+        if self.show_at.is_none() {
+            self.show_at = Some(now + SHOW_INTERVAL);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The drill: a failover of all cameras of a primary that lives, for as long as it takes to have a record of each on disk.
+//!
+//! The primary is not touched, and a failover that begins meanwhile is not held up: it records the same cameras. A standby that
+//! was never tested counts as none.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject, WallTime};
+use serde::{Deserialize, Serialize};
+
+use super::Driver;
+
+/// How long a camera may take to have a record on disk: it is dialled, gives a key frame, and a group of pictures ends.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A drill that runs.
+#[derive(Debug)]
+pub(super) struct Drill {
+    at: WallTime,
+    pub(super) until: MonoTime,
+    cameras: usize,
+    waiting: BTreeSet<CameraId>,
+}
+
+/// What came of a drill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drilled {
+    /// When it began.
+    pub at: WallTime,
+    /// Cameras that were to be recorded.
+    pub cameras: usize,
+    /// Those of which no record came to the disk in time.
+    pub failed: BTreeSet<CameraId>,
+}
+
+/// Why no drill begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DrillRefusal {
+    /// No such primary.
+    #[error("it is not on the Monitoring list")]
+    Unknown,
+    /// Its cameras are recorded already.
+    #[error("its failover is running, which shows more than a drill; wait for its end")]
+    Running,
+    /// One after another.
+    #[error("a drill of it is under way")]
+    UnderWay,
+    /// Nothing is known of its cameras.
+    #[error("no camera of it is known that can be recorded here; see its last backup")]
+    NoCameras,
+}
+
+impl Driver {
+    /// Begins a drill.
+    pub(super) fn drill(&mut self, now: MonoTime, role: RoleId) -> Result<(), DrillRefusal> {
+        let runs = self.machine.failovers().any(|cover| cover.role == role);
+        let at = self.tools.clock.wall();
+        let primary = self.primaries.get_mut(&role).ok_or(DrillRefusal::Unknown)?;
+        if runs {
+            return Err(DrillRefusal::Running);
+        }
+        if primary.drill.is_some() {
+            return Err(DrillRefusal::UnderWay);
+        }
+        let waiting = primary.recordable();
+        if waiting.is_empty() {
+            return Err(DrillRefusal::NoCameras);
+        }
+        primary.set_drilled(&waiting);
+        primary.drill = Some(Drill { at, until: now + PATIENCE, cameras: waiting.len(), waiting });
+        Ok(())
+    }
+
+    /// When the next drill is over at the latest.
+    pub(super) fn drill_deadline(&self) -> Option<MonoTime> {
+        self.primaries.values().filter_map(|primary| Some(primary.drill.as_ref()?.until)).min()
+    }
+
+    /// A record of a camera is on disk.
+    pub(super) fn drilled(&mut self, role: RoleId, camera: CameraId) {
+        let Some(primary) = self.primaries.get_mut(&role) else { return };
+        let Some(drill) = &mut primary.drill else { return };
+        if !drill.waiting.remove(&camera) {
+            return;
+        }
+        let waiting = drill.waiting.clone();
+        primary.set_drilled(&waiting);
+        if waiting.is_empty() {
+            self.end_drill(role);
+        }
+    }
+
+    /// Ends the drills whose time is over.
+    pub(super) fn end_drills(&mut self, now: MonoTime) {
+        let over = |drill: &Drill| drill.until <= now;
+        let ended = self.primaries.iter().filter(|(_, primary)| primary.drill.as_ref().is_some_and(over));
+        let ended: Vec<RoleId> = ended.map(|(role, _)| *role).collect();
+        for role in ended {
+            self.end_drill(role);
+        }
+    }
+
+    fn end_drill(&mut self, role: RoleId) {
+        let Some(primary) = self.primaries.get_mut(&role) else { return };
+        let Some(Drill { at, cameras, waiting, .. }) = primary.drill.take() else { return };
+        primary.set_drilled(&BTreeSet::new());
+        let name = &primary.row.name;
+        let (code, text) = if waiting.is_empty() {
+            (
+                EventCode::DrillPassed,
+                format!("a failover of primary {name:?} would record all of its {cameras} cameras"),
+            )
+        } else {
+            let failed: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+            let text = format!(
+                "a failover of primary {name:?} would not record {} of its {cameras} cameras: {}; see why in the camera list",
+                failed.len(),
+                failed.join(", ")
+            );
+            (EventCode::DrillFailed, text)
+        };
+        self.tools.recorder.add_event(code, Subject::Node, text);
+        let drilled = Drilled { at, cameras, failed: waiting };
+        primary.row.drill = serde_json::to_string(&drilled).ok();
+        primary.drilled = Some(drilled);
+        self.writing.primary(Some(&primary.row), role);
+    }
+}

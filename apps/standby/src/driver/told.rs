@@ -1,0 +1,209 @@
+//! What operators are told: a sentence in the event log for everything that the machine tells, and the report of a failover.
+
+use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject};
+use keepwatch_recording::failover::{Cause, Claim, Ended, Missed, Mode, Told};
+
+use super::Driver;
+use crate::report::Report;
+
+impl Driver {
+    /// Tells operators what the machine tells.
+    pub(super) fn told(&mut self, now: MonoTime, role: RoleId, told: Told) {
+        self.enter_in_report(role, &told);
+        let Some(primary) = self.primaries.get(&role) else { return };
+        let name = format!("primary {:?}", primary.row.name);
+        let subject = |camera: CameraId| primary.local(camera).map_or(Subject::Node, Subject::Camera);
+        let here = |camera: CameraId| match primary.local(camera) {
+            Some(local) if local != camera => format!("camera {camera} of {name}, here {local},"),
+            Some(_) | None => format!("camera {camera} of {name}"),
+        };
+        let detail = primary.detail.as_deref().unwrap_or("no answer");
+        let (code, subject, text) = match told {
+            Told::Failed(why) => {
+                (EventCode::PrimaryFailed, Subject::Node, format!("{name} {}: {detail}", missed(why)))
+            }
+            Told::RecordsNothing => {
+                let text = format!("{name} answers, and records none of the cameras that are received here");
+                (EventCode::PrimaryFailed, Subject::Node, text)
+            }
+            Told::Returned => (EventCode::PrimaryReturned, Subject::Node, format!("{name} answers again")),
+            Told::VersionDiffers => {
+                let text = format!(
+                    "{name} has version {}, this standby {}: it is covered as before, and cannot be replaced or restored; \
+                     install the same version on both",
+                    primary.row.version,
+                    env!("CARGO_PKG_VERSION")
+                );
+                (EventCode::PrimaryVersionDiffers, Subject::Node, text)
+            }
+            Told::VersionAgrees => {
+                let text = format!("{name} has the version of this standby again");
+                (EventCode::PrimaryVersionAgrees, Subject::Node, text)
+            }
+            Told::Began(cause) => {
+                let text = format!("this standby records the cameras of {name}, {}", began(cause));
+                (EventCode::FailoverStarted, Subject::Node, text)
+            }
+            Told::Waits => {
+                let text = format!(
+                    "a failover of {name} is due, and this standby can record no more: Stop another failover, or add a standby"
+                );
+                (EventCode::FailoverWaits, Subject::Node, text)
+            }
+            Told::ClaimIs(Claim::Unconfirmed) => {
+                let text = format!(
+                    "nobody can be asked whether another standby covers {name}; it is recorded all the same"
+                );
+                (EventCode::FailoverUnconfirmed, Subject::Node, text)
+            }
+            Told::ClaimIs(Claim::Held | Claim::Asked) => {
+                // That it was given at once is no news.
+                if self.claimed_at_once(now, role) {
+                    return;
+                }
+                let text = format!("this standby is the one that covers {name}");
+                (EventCode::FailoverConfirmed, Subject::Node, text)
+            }
+            Told::LeftToOther => (
+                EventCode::FailoverLeft,
+                Subject::Node,
+                format!("another standby covers {name}; this one rests"),
+            ),
+            Told::Ended(why) => {
+                let text = format!("{name} is covered no more: {}", ended(why));
+                (EventCode::FailoverEnded, Subject::Node, text)
+            }
+            Told::CameraCovered(camera) => {
+                let text =
+                    format!("{} is recorded by this standby, because its recorder does not", here(camera));
+                (EventCode::CameraCovered, subject(camera), text)
+            }
+            Told::CameraReturned(camera) => {
+                let text = format!("{} is recorded by its recorder again", here(camera));
+                (EventCode::CameraReturned, subject(camera), text)
+            }
+            Told::ModeIs(mode) => {
+                let who = match mode {
+                    Mode::Auto => "by this standby, after the threshold (Auto)",
+                    Mode::Manual => "by an operator only (Manual)",
+                };
+                (
+                    EventCode::FailoverModeChanged,
+                    Subject::Node,
+                    format!("a failover of {name} is started {who}"),
+                )
+            }
+        };
+        self.tools.recorder.add_event(code, subject, text);
+    }
+
+    /// The claim was given within the first second of the failover.
+    fn claimed_at_once(&self, now: MonoTime, role: RoleId) -> bool {
+        let cover = self.machine.failovers().find(|cover| cover.role == role);
+        cover.is_some_and(|cover| now.since(cover.since) < std::time::Duration::from_secs(1))
+    }
+
+    /// A configuration was kept.
+    pub(super) fn told_of_backup(&self, role: RoleId, number: u64, changed: bool, before: Option<&str>) {
+        let Some(primary) = self.primaries.get(&role) else { return };
+        let name = &primary.row.name;
+        let add = |code, text| self.tools.recorder.add_event(code, Subject::Node, text);
+        if changed {
+            add(
+                EventCode::SetupBackedUp,
+                format!("the configuration of primary {name:?} was kept as backup {number}"),
+            );
+        }
+        if let Some(problem) = primary.backup_problem.as_deref()
+            && before != Some(problem)
+        {
+            let text = format!(
+                "not all cameras of primary {name:?} can be recorded here by its backup {number}: {problem}"
+            );
+            add(EventCode::SetupBackupFailed, text);
+        }
+    }
+
+    /// A configuration could not be fetched or kept.
+    pub(super) fn told_of_backup_failure(&self, role: RoleId, why: &str) {
+        let Some(primary) = self.primaries.get(&role) else { return };
+        let text = format!("the configuration of primary {:?} cannot be backed up: {why}", primary.row.name);
+        self.tools.recorder.add_event(EventCode::SetupBackupFailed, Subject::Node, text);
+    }
+
+    /// Keeps the report of a failover up to date.
+    fn enter_in_report(&mut self, role: RoleId, told: &Told) {
+        let wall = self.tools.clock.wall();
+        let Some(primary) = self.primaries.get_mut(&role) else { return };
+        match told {
+            Told::Failed(_) | Told::RecordsNothing => primary.failed = Some(wall),
+            Told::Returned => primary.failed = None,
+            Told::Began(cause) => {
+                let mut report = match (cause, primary.report.take()) {
+                    // The one that ran before the restart goes on.
+                    (Cause::Restart, Some(report)) => report,
+                    (Cause::Restart | Cause::Threshold | Cause::Operator, _) => {
+                        let number = self.writing.next_report();
+                        Report::begun(number, &primary.row, primary.failed, wall, *cause)
+                    }
+                };
+                for camera in self.machine.covered(role) {
+                    report.covered(camera, self.machine.held_until(role, camera));
+                }
+                self.writing.report(&report);
+                primary.row.report = Some(report.number);
+                primary.report = Some(report);
+                self.writing.primary(Some(&primary.row), role);
+            }
+            Told::Ended(why) => {
+                primary.row.report = None;
+                if let Some(mut report) = primary.report.take() {
+                    report.end(wall, *why);
+                    self.writing.report(&report);
+                }
+                self.writing.primary(Some(&primary.row), role);
+            }
+            Told::LeftToOther => {
+                primary.row.report = None;
+                if let Some(mut report) = primary.report.take() {
+                    report.leave(wall);
+                    self.writing.report(&report);
+                }
+                self.writing.primary(Some(&primary.row), role);
+            }
+            Told::VersionDiffers
+            | Told::VersionAgrees
+            | Told::Waits
+            | Told::ClaimIs(_)
+            | Told::CameraCovered(_)
+            | Told::CameraReturned(_)
+            | Told::ModeIs(_) => {}
+        }
+    }
+}
+
+fn missed(why: Missed) -> &'static str {
+    match why {
+        Missed::Late => "does not answer in time",
+        Missed::Disconnected => "cannot be reached",
+        Missed::Unusable => "gives no answer that can be used",
+        Missed::Superseded => "was replaced, and plays its role in an earlier epoch",
+    }
+}
+
+fn began(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Threshold => "which failed",
+        Cause::Operator => "as an operator asked for",
+        Cause::Restart => "as it did before it was restarted",
+    }
+}
+
+fn ended(why: Ended) -> &'static str {
+    match why {
+        Ended::Stopped => "an operator stopped it, and its mode is Manual from here on",
+        Ended::FailedBack => "it records again, and both hold the same second",
+        Ended::Replaced => "another recorder plays its role, and both hold the same second",
+        Ended::NeverFailed => "it was not heard, and had recorded all the time",
+    }
+}

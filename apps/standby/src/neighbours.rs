@@ -1,0 +1,194 @@
+//! The world as it is: lines to primaries over TLS between nodes, and the recorder of this node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use keepwatch_model::{CameraId, EventCode, RoleId, Span, Subject, WallTime};
+use keepwatch_recorder::Node;
+use keepwatch_recorder::config::CameraConfig;
+use keepwatch_recorder::guests::{Duty, Guest};
+use keepwatch_recorder::peers::{self, Introduction, RegisterError};
+use keepwatch_recording::failover::Missed;
+use keepwatch_recording::peer::{Backup, CameraBackup, Hello, NodePublic};
+use keepwatch_settings::standby::PrimaryRow;
+use keepwatch_tls::{NodeKey, NodePublicKey, peer};
+use keepwatch_web::{NodeClient, NodeError};
+
+use crate::refusal;
+use crate::world::{Answer, Checked, Failure, Line, Lines, Recorder, RegisterRefusal, RegisterWish};
+
+/// How long a recorder may take that is told that it is watched no more.
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The way to other nodes.
+pub(crate) struct Neighbours {
+    node: Node,
+    key: Arc<NodeKey>,
+    role: RoleId,
+    /// Where this node answers others; 0 while it is not known.
+    port: Arc<AtomicU16>,
+}
+
+impl Neighbours {
+    /// The way from `node`, which proves who it is by its key and answers at `port`.
+    pub(crate) async fn new(node: &Node, port: Arc<AtomicU16>) -> Result<Self, String> {
+        let key = node.node_key().await.map_err(|error| error.to_string())?;
+        let (role, _) = node.peers().role();
+        Ok(Self { node: node.clone(), key, role, port })
+    }
+
+    /// The role of this node itself.
+    pub(crate) fn role(&self) -> RoleId {
+        self.role
+    }
+
+    fn client(&self, primary: &PrimaryRow) -> Result<NodeClient, Failure> {
+        let pinned: NodePublic =
+            primary.key.parse().map_err(|error| Failure::unusable(format!("its key is none: {error}")))?;
+        let tls = peer::client_config(&self.key, Some(NodePublicKey::new(pinned.0)))
+            .map_err(|error| Failure::unusable(error.to_string()))?;
+        Ok(NodeClient::new(primary.address, tls))
+    }
+
+    async fn introduce(&self, wish: RegisterWish) -> Result<Hello, RegisterRefusal> {
+        let port = self.port.load(Ordering::Relaxed);
+        if port == 0 {
+            let detail = "this node does not answer on the network yet; see its log, and try again";
+            return Err(refusal("not_listening", detail));
+        }
+        let own = Introduction { name: self.node.name(), role: self.role, port };
+        let RegisterWish { address, login, beside } = wish;
+        let registered = peers::register(&self.key, &own, address, &login, beside).await;
+        registered.map(|registered| registered.hello).map_err(|error| told(&error, address))
+    }
+}
+
+/// A refusal in its own words; what the system said of a connection that was not made is added.
+fn told(error: &RegisterError, address: SocketAddr) -> RegisterRefusal {
+    let code = error.code().to_owned();
+    let detail = match error {
+        RegisterError::NoAnswer(cause) => format!("{address}: {cause}"),
+        RegisterError::OtherProduct
+        | RegisterError::VersionDiffers(_)
+        | RegisterError::LoginRefused(_)
+        | RegisterError::RegisteredElsewhere(_)
+        | RegisterError::Itself
+        | RegisterError::Refused { .. }
+        | RegisterError::Forged
+        | RegisterError::OwnKey(_) => error.to_string(),
+    };
+    RegisterRefusal { code, detail }
+}
+
+impl Lines for Neighbours {
+    fn line(&self, primary: &PrimaryRow) -> Result<Box<dyn Line>, Failure> {
+        Ok(Box::new(Kept { role: primary.role, client: self.client(primary)? }))
+    }
+
+    fn register(&self, wish: RegisterWish) -> Answer<'_, Result<Hello, RegisterRefusal>> {
+        Box::pin(self.introduce(wish))
+    }
+
+    fn deregister(&self, primary: &PrimaryRow) -> Answer<'_, Result<(), Failure>> {
+        let client = self.client(primary);
+        Box::pin(async move { Ok(peers::deregister(&mut client?, FAREWELL_PATIENCE).await?) })
+    }
+}
+
+/// A kept connection.
+struct Kept {
+    role: RoleId,
+    client: NodeClient,
+}
+
+impl Line for Kept {
+    fn check(&mut self, patience: Duration) -> Answer<'_, Result<Checked, Failure>> {
+        Box::pin(async move { Checked::of(self.role, &peers::check(&mut self.client, patience).await?) })
+    }
+
+    fn backup(&mut self, patience: Duration) -> Answer<'_, Result<Backup, Failure>> {
+        Box::pin(async move { Ok(peers::backup(&mut self.client, patience).await?) })
+    }
+}
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        let missed = match error {
+            NodeError::Late => Missed::Late,
+            NodeError::Unreachable(_) | NodeError::Broken(_) => Missed::Disconnected,
+            NodeError::Other(_)
+            | NodeError::NoNode
+            | NodeError::Refused { .. }
+            | NodeError::Unexpected(_) => Missed::Unusable,
+        };
+        Self { missed, text: error.to_string() }
+    }
+}
+
+/// The recorder of this node.
+pub(crate) struct Beside {
+    node: Node,
+}
+
+impl Beside {
+    /// The recorder `node`.
+    pub(crate) const fn new(node: Node) -> Self {
+        Self { node }
+    }
+}
+
+impl Recorder for Beside {
+    fn own_cameras(&self) -> BTreeSet<CameraId> {
+        self.node.own_cameras().into_iter().collect()
+    }
+
+    fn set_guests(&self, role: RoleId, guests: Vec<Guest>) -> Answer<'_, Result<(), String>> {
+        Box::pin(async move {
+            self.node
+                .set_guests(role, guests)
+                .await
+                .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })
+    }
+
+    fn set_duty(&self, role: RoleId, camera: CameraId, duty: Duty) {
+        if let Err(error) = self.node.set_duty(role, camera, duty) {
+            tracing::error!(%error, ?duty, "a camera of a primary is not there");
+        }
+    }
+
+    fn save(&self, role: RoleId, camera: CameraId, span: Span) {
+        self.node.save(role, camera, span);
+    }
+
+    fn trim(&self, role: RoleId, camera: CameraId, until: WallTime) {
+        self.node.trim(role, camera, until);
+    }
+
+    fn durable_from(&self, role: RoleId, camera: CameraId) -> Option<WallTime> {
+        Some(self.node.guest(role, camera)?.durable?.from)
+    }
+
+    fn set_watched(&self, primaries: BTreeMap<NodePublic, RoleId>) {
+        self.node.peers().watch(primaries);
+    }
+
+    fn try_guest(&self, role: RoleId, camera: CameraId) -> Answer<'_, bool> {
+        Box::pin(self.node.try_guest(role, camera))
+    }
+
+    fn read_camera(&self, camera: &CameraBackup, local: CameraId) -> Result<CameraConfig, String> {
+        peers::camera_config(camera, local).map_err(|errors| {
+            let told = errors.iter().map(|error| format!("{}: {}", error.field, error.detail));
+            told.collect::<Vec<_>>().join("; ")
+        })
+    }
+
+    fn add_event(&self, code: EventCode, subject: Subject, text: String) {
+        tracing::info!(%code, "{text}");
+        self.node.add_event(code, subject, text);
+    }
+}

@@ -1,0 +1,118 @@
+//! The report of a failover: when it was noticed and decided, and of each camera what the recorder held and what this one does.
+
+use std::collections::BTreeMap;
+
+use keepwatch_model::{CameraId, RoleId, TICKS_PER_SECOND, WallTime};
+use keepwatch_recording::failover::{Cause, Ended};
+use keepwatch_settings::standby::PrimaryRow;
+use serde::{Deserialize, Serialize};
+
+/// What happened in one failover.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Its number, from 1.
+    pub(crate) number: u64,
+    /// Whose.
+    pub(crate) role: RoleId,
+    /// Its name at that time.
+    pub(crate) name: String,
+    /// When the threshold was reached; `None` when an operator came first.
+    pub(crate) detected: Option<WallTime>,
+    /// When recording was decided.
+    pub(crate) decided: WallTime,
+    /// Who decided: `threshold`, `operator` or `restart`.
+    pub(crate) cause: String,
+    /// When it ended; `None` while it runs.
+    pub(crate) ended: Option<WallTime>,
+    /// Why: `stopped`, `failed_back`, `replaced`, `never_failed` or `left_to_other`.
+    pub(crate) why: Option<String>,
+    /// The cameras, by their ids at the primary.
+    pub(crate) cameras: BTreeMap<CameraId, CameraReport>,
+}
+
+/// What happened to a camera.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CameraReport {
+    /// Where the primary's footage on disk ended by its last answer before, in camera time.
+    pub(crate) held_until: Option<WallTime>,
+    /// Where the standby's begins, in camera time.
+    pub(crate) recorded_from: Option<WallTime>,
+    /// Where it ends by now.
+    pub(crate) recorded_until: Option<WallTime>,
+}
+
+impl CameraReport {
+    /// What neither is known to hold between the two, in milliseconds; 0 when they overlap.
+    pub(crate) fn gap_ms(&self) -> Option<u64> {
+        let ticks = self.recorded_from?.ticks_since(self.held_until?).max(0);
+        u64::try_from(ticks.saturating_mul(1000) / TICKS_PER_SECOND).ok()
+    }
+}
+
+impl Report {
+    /// The report of a failover that began.
+    pub(crate) fn begun(
+        number: u64,
+        primary: &PrimaryRow,
+        detected: Option<WallTime>,
+        decided: WallTime,
+        cause: Cause,
+    ) -> Self {
+        let cause = match cause {
+            Cause::Threshold => "threshold",
+            Cause::Operator => "operator",
+            Cause::Restart => "restart",
+        };
+        let (role, name) = (primary.role, primary.name.clone());
+        let (ended, why, cameras) = (None, None, BTreeMap::new());
+        Self { number, role, name, detected, decided, cause: cause.to_owned(), ended, why, cameras }
+    }
+
+    /// A camera is covered, of which the primary held footage until `held`. What is known of it already stays.
+    pub(crate) fn covered(&mut self, camera: CameraId, held: Option<WallTime>) {
+        let known = self.cameras.entry(camera).or_default();
+        known.held_until = known.held_until.or(held);
+    }
+
+    /// As it was kept; `None` when that cannot be read.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// Footage of a camera is on disk here until `until`; whether this is worth writing down.
+    pub(crate) fn recorded(
+        &mut self,
+        camera: CameraId,
+        from: impl FnOnce() -> Option<WallTime>,
+        until: WallTime,
+    ) -> bool {
+        let Some(known) = self.cameras.get_mut(&camera) else { return false };
+        known.recorded_until = Some(until);
+        let first = known.recorded_from.is_none();
+        if first {
+            known.recorded_from = from();
+        }
+        first && known.recorded_from.is_some()
+    }
+
+    /// The failover ended.
+    pub(crate) fn end(&mut self, at: WallTime, why: Ended) {
+        let why = match why {
+            Ended::Stopped => "stopped",
+            Ended::FailedBack => "failed_back",
+            Ended::Replaced => "replaced",
+            Ended::NeverFailed => "never_failed",
+        };
+        (self.ended, self.why) = (Some(at), Some(why.to_owned()));
+    }
+
+    /// Another standby covers.
+    pub(crate) fn leave(&mut self, at: WallTime) {
+        (self.ended, self.why) = (Some(at), Some("left_to_other".to_owned()));
+    }
+
+    /// As it is kept.
+    pub(crate) fn text(&self) -> String {
+        serde_json::to_string(self).expect("texts and times have a JSON form")
+    }
+}
