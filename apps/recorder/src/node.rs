@@ -23,6 +23,7 @@ pub(crate) use self::books::settle;
 use self::books::{enter_ledgers, keep_books};
 use self::difference::{all_cameras, list, needs_restart};
 pub(crate) use self::edit::Configured;
+use self::ledgers::Whose;
 use self::open::open;
 use self::signing::Signing;
 use crate::api::Feed;
@@ -543,9 +544,7 @@ impl Node {
         inner.book.set(edited);
         inner.refresh_guests();
         inner.tell_access();
-        let learning = Arc::clone(inner);
-        // Nobody waits for it: what is not known yet is told so.
-        drop(tokio::task::spawn_blocking(move || serve::learn(&learning.context.store, &learning.cameras)));
+        inner.learn_tracks();
         Ok(applied)
     }
 
@@ -559,7 +558,7 @@ impl Node {
             return Ok(BTreeMap::new());
         }
         let inner = Arc::clone(&self.inner);
-        let ledgers = tokio::task::spawn_blocking(move || ledgers::read(&inner, &cameras, alive, None));
+        let ledgers = tokio::task::spawn_blocking(move || ledgers::read(&inner, &cameras, alive, Whose::Own));
         Ok(ledgers.await.map_err(|_| NodeError::Interrupted)??)
     }
 }
@@ -577,6 +576,12 @@ impl Inner {
             reads: Arc::clone(&self.reads),
         };
         *self.servers() = Some(Servers::start(&shared, &config.rtsp));
+    }
+
+    /// Learns what the footage is that was there before. Nobody waits for it: what is not known yet is told so.
+    fn learn_tracks(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        drop(tokio::task::spawn_blocking(move || serve::learn(&inner.context.store, &inner.cameras)));
     }
 
     /// Tells the RTSP server who may watch what from here on.

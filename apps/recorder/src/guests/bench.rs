@@ -96,13 +96,20 @@ impl Service for Numbered {
         self.0.sessions.fetch_add(1, Ordering::Relaxed);
         // The next picture that decoding can start at.
         let passed = u32::try_from(self.0.began.elapsed().as_millis() / FRAME.as_millis()).unwrap();
-        Ok(Box::new(Pictures { shared: Arc::clone(&self.0), next: passed.next_multiple_of(GROUP) }))
+        Ok(Box::new(Pictures {
+            shared: Arc::clone(&self.0),
+            next: passed.next_multiple_of(GROUP),
+            sound: None,
+        }))
     }
 }
 
+/// A picture and a fortieth of a second of sound in turn.
 struct Pictures {
     shared: Arc<Shared>,
     next: u32,
+    /// The sound that belongs to the picture that was sent last.
+    sound: Option<u32>,
 }
 
 impl Drop for Pictures {
@@ -113,14 +120,30 @@ impl Drop for Pictures {
 
 impl Source for Pictures {
     fn tracks(&self) -> Vec<TrackConfig> {
-        vec![TrackConfig { kind: CodecKind::H264, clock_rate: 90_000, channels: 0, config: Vec::new() }]
+        vec![
+            TrackConfig { kind: CodecKind::H264, clock_rate: 90_000, channels: 0, config: Vec::new() },
+            TrackConfig { kind: CodecKind::Pcmu, clock_rate: 8_000, channels: 1, config: Vec::new() },
+        ]
     }
 
     fn next(&mut self) -> NextMedia<'_> {
         Box::pin(async {
+            if let Some(number) = self.sound.take() {
+                return Some(Media {
+                    track: 1,
+                    timestamp: number.wrapping_mul(320),
+                    capture: self.shared.epoch.plus(i64::from(number) * FRAME_TICKS),
+                    key: true,
+                    data: number.to_be_bytes().repeat(80).into(),
+                    prefix: Bytes::new(),
+                    lost_packets: 0,
+                    mark: None,
+                });
+            }
             let number = self.next;
             tokio::time::sleep_until((self.shared.began + FRAME * number).into()).await;
             self.next += 1;
+            self.sound = Some(number);
             Some(Media {
                 track: 0,
                 timestamp: number.wrapping_mul(3_600),
@@ -162,20 +185,35 @@ fn number_of(sample: &[u8]) -> u32 {
     std::str::from_utf8(&slice[2..10]).unwrap().parse().unwrap()
 }
 
-/// All that is held of a camera's main stream.
-pub(super) fn records(store: &Store, camera: CameraId) -> Vec<Record> {
+/// All that is held of a stream.
+pub(super) fn records(store: &Store, camera: CameraId, stream: StreamId) -> Vec<Record> {
     let ever = Span { from: WallTime::MIN, to: WallTime::MAX };
-    let found = store.records(camera, StreamId::MAIN, ever).unwrap();
+    let found = store.records(camera, stream, ever).unwrap();
     found.iter().map(|record| store.read(record).unwrap()).collect()
 }
 
-/// The numbers of all pictures that are held of a camera, as they follow one another.
-pub(super) fn numbers(store: &Store, camera: CameraId) -> Vec<u32> {
+/// The numbers of all pictures that are held of a stream, as they follow one another.
+pub(super) fn numbers(store: &Store, camera: CameraId, stream: StreamId) -> Vec<u32> {
+    of_track(store, camera, stream, 0, number_of)
+}
+
+/// The same of the pieces of sound.
+pub(super) fn sounds(store: &Store, camera: CameraId, stream: StreamId) -> Vec<u32> {
+    of_track(store, camera, stream, 1, |sample| u32::from_be_bytes(*sample.first_chunk().unwrap()))
+}
+
+fn of_track(
+    store: &Store,
+    camera: CameraId,
+    stream: StreamId,
+    track: usize,
+    number: impl Fn(&[u8]) -> u32,
+) -> Vec<u32> {
     let samples = |record: &Record| {
-        let count = record.index().tracks[0].samples.len();
-        (0..count).map(|sample| number_of(record.sample(0, sample))).collect::<Vec<_>>()
+        let count = record.index().tracks[track].samples.len();
+        (0..count).map(|sample| number(record.sample(track, sample))).collect::<Vec<_>>()
     };
-    records(store, camera).iter().flat_map(samples).collect()
+    records(store, camera, stream).iter().flat_map(samples).collect()
 }
 
 /// Waits until this is so.

@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use keepwatch_model::{GapReason, Origin, SpanSet, State, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{
+    GapReason, Origin, SpanSet, State, StreamId, TICKS_PER_SECOND, UnknownReason, WallTime,
+};
 use tempfile::TempDir;
 
-use super::bench::{NumberedCamera, PATIENCE, numbers, records, wait_until};
+use super::bench::{NumberedCamera, PATIENCE, numbers, records, sounds, wait_until};
 use super::*;
 use crate::Node;
-use crate::config::{DiskConfig, RecorderConfig, RtspConfig};
+use crate::config::{CameraSource, DiskConfig, RecorderConfig, RtspConfig};
 
 const ROLE: RoleId = RoleId([7; 16]);
+const MAIN: StreamId = StreamId::MAIN;
 const OTHER: RoleId = RoleId([9; 16]);
 
 fn config(data: &Path) -> RecorderConfig {
@@ -93,12 +96,12 @@ async fn a_guest_is_recorded_in_the_place_of_another_and_nothing_is_missing_whil
     let dialling = State::Gap { reason: GapReason::ConnectionLost };
     let known = [State::Unscheduled, dialling, held, State::Unscheduled];
     assert_eq!(told[told.len() - 4..], known, "{told:?}");
-    for record in records(node.store(), gate) {
+    for record in records(node.store(), gate, MAIN) {
         let info = record.index().info;
         assert_eq!((info.origin, info.replaces), (Origin::Standby, Some(ROLE)));
         assert_eq!(info.recorder, node.store().role());
     }
-    let all = numbers(node.store(), gate);
+    let all = numbers(node.store(), gate, MAIN);
     assert!(all.windows(2).all(|pair| pair[1] == pair[0] + 1), "{all:?}");
     node.stop().await;
 
@@ -183,7 +186,9 @@ async fn a_primary_that_dies_costs_no_frame_and_none_is_recorded_twice() {
     };
     let primary = Node::start(own).await.unwrap();
     let standby = Node::start(config(standby_data.path())).await.unwrap();
-    let guest = with_buffer(guest(ROLE, "gate", camera.url()), 8);
+    let mut guest = with_buffer(guest(ROLE, "gate", camera.url()), 8);
+    let sub_url = Some(format!("rtsp://{}/sub", camera.address).parse().unwrap());
+    guest.config.source = CameraSource::Rtsp { url: camera.url(), sub_url };
     standby.set_guests(ROLE, vec![guest]).await.unwrap();
     standby.set_duty(ROLE, gate, Duty::Buffer).unwrap();
 
@@ -201,21 +206,28 @@ async fn a_primary_that_dies_costs_no_frame_and_none_is_recorded_twice() {
     let view = standby.guest(ROLE, gate).unwrap();
     assert!(view.receiving && view.durable.is_none(), "{view:?}");
     assert!(view.buffered.is_some_and(|span| span.ticks() <= 4 * TICKS_PER_SECOND), "trimmed: {view:?}");
-    assert!(numbers(standby.store(), gate).is_empty(), "nothing is on its disk");
-    assert_eq!(camera.sessions(), 2);
+    assert!(numbers(standby.store(), gate, MAIN).is_empty(), "nothing is on its disk");
+    assert_eq!(camera.sessions(), 3);
 
     // It burns down, and is noticed later.
     tokio::time::sleep(SILENCE).await;
-    let of_primary: Vec<u32> =
-        numbers(primary.store(), gate).into_iter().filter(|number| camera.time(*number) < told.to).collect();
+    let of_primary: Vec<u32> = numbers(primary.store(), gate, MAIN)
+        .into_iter()
+        .filter(|number| camera.time(*number) < told.to)
+        .collect();
     standby.set_duty(ROLE, gate, Duty::Record).unwrap();
     recorded(&standby, ROLE, gate, 8).await;
     assert_eq!(sessions(&standby, gate), 1);
-    let of_standby = numbers(standby.store(), gate);
+    let of_standby = numbers(standby.store(), gate, MAIN);
     assert!(follow(&of_primary) && follow(&of_standby), "{of_primary:?} {of_standby:?}");
     let (last, first) = (*of_primary.last().unwrap(), of_standby[0]);
     assert!(first <= last + 1, "the standby begins at {first}, the primary ended at {last}");
     assert!(last - first < 3 * 25, "no more than a record twice: {first} to {last}");
+
+    // Sound comes with it, and the sub stream, as they do when it is recorded.
+    let (sound, sub) = (sounds(standby.store(), gate, MAIN), numbers(standby.store(), gate, StreamId::SUB));
+    assert!(follow(&sound) && follow(&sub), "{sound:?} {sub:?}");
+    assert!(sound[0] <= first + 1 && sub[0] <= last + 1, "{first} {last}: {} {}", sound[0], sub[0]);
 
     // In the books nothing was asked for before the first frame, and nothing is missing behind it.
     let told = states(&standby, gate, standby.started().plus(-TICKS_PER_SECOND));
@@ -268,7 +280,7 @@ async fn from_memory_to_disk_and_back_and_again_no_frame_is_twice() {
     let settled = || !states(&node, gate, begun).iter().any(|state| matches!(state, State::Unknown { .. }));
     wait_until("all on disk", settled).await;
 
-    let all = numbers(node.store(), gate);
+    let all = numbers(node.store(), gate, MAIN);
     assert!(all.windows(2).all(|pair| pair[1] > pair[0]), "none twice and in order: {all:?}");
     let holes: Vec<_> = all.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
     assert_eq!(holes.len(), 1, "only what the primary held: {holes:?}");
@@ -300,7 +312,7 @@ async fn what_a_primary_lost_for_a_moment_is_saved_and_the_guest_is_still_not_re
     };
     wait_until("the hole on disk", saved).await;
     buffered(&node, ROLE, gate, 4).await;
-    let all = numbers(node.store(), gate);
+    let all = numbers(node.store(), gate, MAIN);
     assert!(follow(&all), "{all:?}");
     assert!(camera.time(all[0]) <= hole.from && camera.time(*all.last().unwrap()) >= hole.to.plus(-3_600));
     assert!(all.len() < 125, "only that: {all:?}");
@@ -330,4 +342,63 @@ async fn what_only_waits_in_memory_is_not_missed() {
     let since = node.camera(gate).unwrap().main().ledger().missing_since(node.clock().wall()).unwrap().0;
     assert!(since > begun, "not from before it was asked for");
     node.stop().await;
+}
+
+/// A standby that is killed: what it recorded is there, the time until it is back is missing if it was recording, and not
+/// missing if it rested.
+#[tokio::test]
+async fn a_killed_standby_misses_what_it_was_recording_and_nothing_else() {
+    let camera = NumberedCamera::start(500).await;
+    let (data, gate) = (data(), id("gate"));
+    let node = Node::start(config(data.path())).await.unwrap();
+    let begun = node.clock().wall();
+    let guests = || vec![guest(ROLE, "gate", camera.url())];
+    node.set_guests(ROLE, guests()).await.unwrap();
+    node.set_duty(ROLE, gate, Duty::Record).unwrap();
+    recorded(&node, ROLE, gate, 2).await;
+    let held = State::Held { origin: Origin::Standby, recorder: node.store().role(), replaces: Some(ROLE) };
+    let on_its_way = State::Unknown { reason: UnknownReason::NotYet };
+    wait_until("frames on their way in what is stored", || stored(&node, gate) == Some(on_its_way)).await;
+    let killed = copy(data.path());
+    node.set_duty(ROLE, gate, Duty::Rest).unwrap();
+    wait_until("rest", || *states(&node, gate, begun).last().unwrap() == State::Unscheduled).await;
+    wait_until("rest in what is stored", || stored(&node, gate) == Some(State::Unscheduled)).await;
+    let killed_at_rest = copy(data.path());
+    node.stop().await;
+
+    let down = State::Gap { reason: GapReason::RecorderDown };
+    for (data, after) in
+        [(killed, vec![held, down, State::Unscheduled]), (killed_at_rest, vec![held, State::Unscheduled])]
+    {
+        let node = Node::start(config(data.path())).await.unwrap();
+        node.set_guests(ROLE, guests()).await.unwrap();
+        let told = states(&node, gate, begun);
+        assert!(told.ends_with(&after), "{told:?}");
+        node.stop().await;
+    }
+}
+
+/// The last state of a camera's main stream that would be found after a crash.
+fn stored(node: &Node, camera: CameraId) -> Option<State> {
+    let rows = node.store().ledger_load().unwrap();
+    let last = rows.iter().rfind(|row| (row.camera, row.stream) == (camera, MAIN))?;
+    Some(crate::rows::from_stored(last, node.store().role())?.state)
+}
+
+/// A data directory as it is at this moment, disk and all.
+fn copy(from: &Path) -> TempDir {
+    let to = tempfile::tempdir().unwrap();
+    let mut folders = vec![(from.to_owned(), to.path().to_owned())];
+    while let Some((from, to)) = folders.pop() {
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(&from).unwrap().map(Result::unwrap) {
+            let place = to.join(entry.file_name());
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => folders.push((entry.path(), place)),
+                kind if kind.is_file() => drop(std::fs::copy(entry.path(), place).unwrap()),
+                _ => {}
+            }
+        }
+    }
+    to
 }

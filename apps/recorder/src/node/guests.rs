@@ -8,6 +8,7 @@ use keepwatch_recording::ledger::Ledger;
 
 use super::books::enter_ledgers;
 use super::difference::effective;
+use super::ledgers::Whose;
 use super::{Inner, Node, NodeError, ledgers};
 use crate::camera::{CameraState, Connection, Ending, GuestOf, StreamState, receives};
 use crate::config::{CameraConfig, RecorderConfig};
@@ -154,7 +155,7 @@ impl Node {
                 fresh.push(guest);
             }
         }
-        match self.guest_ledgers(role, &fresh).await {
+        match self.guest_ledgers(&fresh).await {
             Ok(mut ledgers) => {
                 for guest in fresh {
                     self.take_guest(guest, &mut ledgers);
@@ -163,6 +164,7 @@ impl Node {
             Err(why) => refused.push(GuestError::Books(why)),
         }
         inner.tell_access();
+        inner.learn_tracks();
         refused
     }
 
@@ -194,7 +196,6 @@ impl Node {
     /// The ledgers of the streams among `guests` that are not known yet.
     async fn guest_ledgers(
         &self,
-        role: RoleId,
         guests: &[Guest],
     ) -> Result<BTreeMap<(CameraId, StreamId), Ledger>, String> {
         let inner = &self.inner;
@@ -216,7 +217,7 @@ impl Node {
             let configs: Vec<CameraConfig> =
                 guests.into_iter().map(|guest| inner.guest_config(guest)).collect();
             let books = Arc::clone(inner);
-            let read = move || ledgers::read(&books, &configs, alive, Some(role));
+            let read = move || ledgers::read(&books, &configs, alive, Whose::Others);
             let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
             ledgers.extend(read.map_err(|error| error.to_string())?);
         }

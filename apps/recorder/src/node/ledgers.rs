@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use keepwatch_model::{
-    CameraId, GapReason, Origin, RoleId, Span, SpanSet, State, StreamId, UnknownReason, WallTime,
-    ticks_from_duration,
+    CameraId, GapReason, Span, SpanSet, State, StreamId, UnknownReason, WallTime, ticks_from_duration,
 };
 use keepwatch_recording::ledger::{Ledger, Row};
 use keepwatch_recording::schedule::Schedule;
@@ -14,13 +13,22 @@ use super::Inner;
 use crate::config::CameraConfig;
 use crate::rows;
 
+/// Whose cameras they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// This recorder's, which are missed when it is down.
+    Own,
+    /// Guests, which are missed only if they were being recorded.
+    Others,
+}
+
 /// Reads the ledgers of the streams of `cameras`: of each main stream, and of each sub stream that is to be recorded or
-/// was. `alive` is when a recorder is known to have run last; `guest_of` is the recorder whose guests they are. Blocks.
+/// was. `alive` is when a recorder is known to have run last. Blocks.
 pub(super) fn read(
     inner: &Inner,
     cameras: &[CameraConfig],
     alive: Option<WallTime>,
-    guest_of: Option<RoleId>,
+    whose: Whose,
 ) -> Result<BTreeMap<(CameraId, StreamId), Ledger>, StoreError> {
     let store = &inner.context.store;
     let mut stored: BTreeMap<(CameraId, StreamId), Vec<Row>> = BTreeMap::new();
@@ -32,17 +40,14 @@ pub(super) fn read(
     for camera in cameras {
         for stream in [StreamId::MAIN, StreamId::SUB] {
             let key = (camera.id, stream);
-            let mut rows = stored.remove(&key);
-            if let Some(role) = guest_of {
-                rows.iter_mut().flatten().for_each(|row| stands_in_for(row, role));
-            }
+            let rows = stored.remove(&key);
             let wanted = stream == StreamId::MAIN || camera.source.has_sub();
             if !wanted && rows.is_none() && !with_footage.contains(&key) {
                 continue;
             }
             // A guest that rested is not missed; one that was being recorded is.
             let rests =
-                guest_of.is_some() && rows.as_ref().and_then(|rows| rows.last()).is_none_or(is_at_rest);
+                whose == Whose::Others && rows.as_ref().and_then(|rows| rows.last()).is_none_or(is_at_rest);
             let schedule = if wanted && !rests {
                 Schedule::new(camera.schedule.iter().map(|span| (span.from_minute, span.to_minute)))
             } else {
@@ -53,13 +58,6 @@ pub(super) fn read(
         }
     }
     Ok(ledgers)
-}
-
-/// What a standby recorded stands in for the recorder that the camera belongs to, which its row does not tell.
-fn stands_in_for(row: &mut Row, role: RoleId) {
-    if let State::Held { origin: Origin::Standby, replaces, .. } = &mut row.state {
-        *replaces = Some(role);
-    }
 }
 
 fn is_at_rest(last: &Row) -> bool {
