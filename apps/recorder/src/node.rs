@@ -578,12 +578,6 @@ impl Inner {
         *self.servers() = Some(Servers::start(&shared, &config.rtsp));
     }
 
-    /// Learns what the footage is that was there before. Nobody waits for it: what is not known yet is told so.
-    fn learn_tracks(self: &Arc<Self>) {
-        let inner = Arc::clone(self);
-        drop(tokio::task::spawn_blocking(move || serve::learn(&inner.context.store, &inner.cameras)));
-    }
-
     /// Tells the RTSP server who may watch what from here on.
     fn tell_access(&self) {
         let edited = self.book.edited();

@@ -9,7 +9,7 @@ use keepwatch_recording::ledger::Ledger;
 use super::books::enter_ledgers;
 use super::difference::effective;
 use super::ledgers::Whose;
-use super::{Inner, Node, NodeError, ledgers};
+use super::{Inner, Node, NodeError, ledgers, serve};
 use crate::camera::{CameraState, Connection, Ending, GuestOf, StreamState, receives};
 use crate::config::{CameraConfig, RecorderConfig};
 use crate::guests::{Duty, Guest, GuestError, GuestEvents, GuestView, Keeper, Kept, Key, Wish};
@@ -260,6 +260,12 @@ impl Node {
 }
 
 impl Inner {
+    /// Learns what the footage is that was there before. Nobody waits for it: what is not known yet is told so.
+    pub(super) fn learn_tracks(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        drop(tokio::task::spawn_blocking(move || serve::learn(&inner.context.store, &inner.cameras)));
+    }
+
     /// Takes up for the guests what changed for all cameras: the retention.
     pub(super) fn refresh_guests(&self) {
         for kept in self.guests.kept().values() {
