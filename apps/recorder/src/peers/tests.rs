@@ -67,7 +67,7 @@ impl Recorder {
             audit,
         })
         .unwrap();
-        let application = Application::new(&auth, api::routes(node.clone()), None)
+        let application = Application::new(&auth, api::routes(node.clone(), &[]), None)
             .with_nodes(routes(node.clone(), auth.clone()));
         let config = WebConfig {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
