@@ -195,7 +195,7 @@ impl Peers {
         self.state().is_ok_and(|state| state.tokens.iter().any(is_it))
     }
 
-    /// Makes a token with which one standby can register until [`TOKEN_LIFE`] from `now`; returns it, with its end. Blocks.
+    /// Makes a token with which one standby can register until an hour from `now`; returns it, with its end. Blocks.
     pub fn make_token(&self, now: WallTime) -> Result<(String, WallTime), Problem> {
         let mut random = [0; TOKEN_BYTES];
         getrandom::fill(&mut random)
