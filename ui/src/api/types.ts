@@ -6,7 +6,6 @@
  * Times are texts here (RFC 3339) and become numbers where they are used. Fields that a later node adds are ignored.
  */
 
-import type { Lists } from './failover';
 import type { components } from './schema';
 
 type Schemas = components['schemas'];
@@ -40,7 +39,7 @@ export type Camera = Schemas['Camera'];
 export type NodeStatus = Schemas['Status'];
 
 /** All that the status socket keeps up to date; failovers only where a standby runs, for those who have a role everywhere. */
-export type Snapshot = Schemas['StatusSnapshot'] & { failover?: Lists };
+export type Snapshot = Schemas['StatusSnapshot'];
 
 /** What the status socket sends; `seq` grows by one from message to message. */
 export type StatusMessage =

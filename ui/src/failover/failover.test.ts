@@ -5,12 +5,12 @@ import { apply, type Asked } from './apply';
 import {
   type Added, count, type Draft, NOTHING, primaryOf, settle, setupOf, takesOverAfter, withAdded, withChange, withoutAdded, withRemoved, withSetup,
 } from './draft';
-import { headline, isNormal, isReplaceable, waiting, worstGap } from './state';
+import { headline, isDrillable, isNormal, isReplaceable, waiting, worstGap } from './state';
 
 const primary = (role: string, part: Partial<Primary> = {}): Primary => ({
   role, name: role.toUpperCase(), address: `192.0.2.${role.length}:8443`, mac: null, mode: 'auto', priority: 1, epoch: 1, state: 'normal', since: null,
   missed: 0, why: null, detail: null, version: '0.1.0', version_differs: false, waits: false, left_to_other: false, cameras: 2, bits_per_second: 8e6,
-  missing: [], covered_alone: [], last_backup: null, backup_problem: null, prebuffer: false, prebuffer_bytes: 9e6, ...part,
+  missing: [], covered_alone: [], last_backup: null, backup_problem: null, prebuffer: false, prebuffer_bytes: 9e6, drilling: false, tested: null, ...part,
 });
 const running = (role: string, part: Partial<Running> = {}): Running => ({
   role, name: role.toUpperCase(), since: '2026-11-22T12:00:00Z', cause: 'threshold', claim: 'held', normal: false, returning: false, cameras: 2, recorded: 2, ...part,
@@ -123,6 +123,10 @@ describe('a command', () => {
     expect(isNormal(primary('a', { missing: ['cam1'] }))).toBe(false);
     expect(isNormal(primary('a', { missing: ['cam1'], covered_alone: ['cam1'] }))).toBe(true);
     expect(isNormal(primary('a', { state: 'missed' }))).toBe(false);
+    expect(isDrillable(primary('a'), undefined)).toBe(true);
+    expect(isDrillable(primary('a', { drilling: true }), undefined)).toBe(false);
+    expect(isDrillable(primary('a', { state: 'failed' }), undefined)).toBe(false);
+    expect(isDrillable(primary('a'), running('a'))).toBe(false);
     expect(isReplaceable(primary('a'), undefined)).toBe(false);
     expect(isReplaceable(primary('a', { state: 'failed' }), undefined)).toBe(true);
     expect(isReplaceable(primary('a'), running('a'))).toBe(true);

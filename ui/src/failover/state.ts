@@ -38,6 +38,11 @@ export function isNormal(primary: Primary): boolean {
   return primary.state === 'normal' && openCameras(primary).length === 0;
 }
 
+/** Whether a drill would make sense: of a primary that answers, is not covered, and has none under way. */
+export function isDrillable(primary: Primary, running: Running | undefined): boolean {
+  return running === undefined && !primary.drilling && (primary.state === 'normal' || primary.state === 'missed');
+}
+
 /** Whether Replace would be refused: the primary answers, and nothing runs for it. */
 export function isReplaceable(primary: Primary, running: Running | undefined): boolean {
   return running === undefined ? primary.state === 'failed' || primary.state === 'missed' || primary.state === 'unheard' : !running.returning;

@@ -313,6 +313,26 @@ it('replaces a failed recorder by one that a scan found', async () => {
   await site.close();
 });
 
+it('a drill is asked for, runs, and says when it was and what failed', async () => {
+  const { fake, standby } = made();
+  const site = await opened(fake);
+  const { page } = site;
+  const watched = row(page, 'Monitoring', 'NVR-1');
+  await watched.getByText('never tested').waitFor();
+  await button(watched, 'Drill: NVR-1').click();
+  await dialog(page, /try the failover of NVR-1/).getByText('NVR-1 goes on recording').waitFor();
+  await button(dialog(page, /NVR-1/), 'Drill').click();
+  await watched.getByText('runs', { exact: true }).waitFor();
+  expect(await button(watched, 'Drill: NVR-1').isDisabled()).toBe(true);
+  standby.set(NVR1, { drilling: false, tested: { at: new Date().toISOString(), passed: false, detail: 'no record of gate came to the disk', cameras: 32, failed: ['gate'] } });
+  await watched.getByText(/not passed, .*: no record of gate came to the disk/).waitFor();
+  standby.set(NVR1, { tested: { at: new Date().toISOString(), passed: true, detail: null, cameras: 32, failed: [] } });
+  await watched.getByText(/^passed, /).waitFor();
+  await site.accessible();
+  expect(standby.did).toEqual([`POST primaries/${NVR1}/drill`]);
+  await site.close();
+});
+
 it('a viewer may look, and is told what the buttons need', async () => {
   const { fake, standby } = made();
   fake.role = 'viewer';
@@ -322,7 +342,7 @@ it('a viewer may look, and is told what the buttons need', async () => {
   const site = await opened(fake);
   const { page } = site;
   await page.getByText('Failover, Stop and Failback need the role Supervisor').waitFor();
-  for (const name of ['Scan', 'Failback: NVR-2', 'Stop: NVR-2', 'Replace: NVR-2', 'Take NVR-1 off the Monitoring list', 'Apply', 'Setup backups of NVR-1']) {
+  for (const name of ['Scan', 'Failback: NVR-2', 'Stop: NVR-2', 'Replace: NVR-2', 'Take NVR-1 off the Monitoring list', 'Apply', 'Drill: NVR-1', 'Setup backups of NVR-1']) {
     expect(await button(page, name).isDisabled(), name).toBe(true);
   }
   for (const name of ['Mode of NVR-1', 'Priority of NVR-1', 'Pre-buffer of NVR-1', 'Check Interval']) expect(await page.getByLabel(name).isDisabled(), name).toBe(true);

@@ -15,7 +15,7 @@ export function primary(role: string, name: string, host: number, part: Partial<
     role, name, address: `192.0.2.${host}:8443`, mac: `02:00:5e:10:00:${host.toString(16).padStart(2, '0')}`, mode: 'auto', priority: 10, epoch: 1, state: 'normal',
     since: null, missed: 0, why: null, detail: null, version: '0.1.0', version_differs: false, waits: false, left_to_other: false, cameras: 32,
     bits_per_second: 128_000_000, missing: [], covered_alone: [], last_backup: { number: 7, taken: ago(7_200_000), checked: ago(60_000), cameras: 32 },
-    backup_problem: null, prebuffer: false, prebuffer_bytes: 112_000_000, tested: null, ...part,
+    backup_problem: null, prebuffer: false, prebuffer_bytes: 112_000_000, drilling: false, tested: null, ...part,
   };
 }
 
@@ -119,6 +119,9 @@ export class FakeStandby {
       case 'POST primaries/*/stop':
       case 'POST primaries/*/failback':
         return this.#command(id, tail);
+      case 'POST primaries/*/drill':
+        this.set(id, { drilling: true });
+        return OK;
       case 'POST primaries/*/replace':
         return this.#replace(id, body);
       case 'POST scans':
