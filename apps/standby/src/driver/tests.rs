@@ -445,13 +445,12 @@ async fn cameras_of_two_primaries_with_one_name_have_an_id_each() {
     bench.world.lock().own.insert(camera(1));
     bench.register(NORTH, 2).await;
     bench.register(EAST, 2).await;
-    let world = bench.world.lock();
     let locals = |role: RoleId| -> Vec<String> {
+        let world = bench.world.lock();
         world.guests[&role].iter().map(|guest| guest.local.to_string()).collect()
     };
     assert_eq!(locals(NORTH), ["cam1-010101", "cam2"]);
     assert_eq!(locals(EAST), ["cam1-020202", "cam2-020202"]);
-    drop(world);
     bench.end().await;
 }
 
