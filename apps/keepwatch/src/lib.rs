@@ -21,6 +21,7 @@ mod parent;
 mod plan;
 mod run;
 mod scan;
+mod standbys;
 mod users;
 mod verify;
 
@@ -75,6 +76,13 @@ pub fn decode_untrusted_archive(bytes: &[u8]) {
     keepwatch_recorder::evidence::list_untrusted(bytes);
 }
 
+/// Reads the cameras of a backup of another node as a standby does, for the fuzz target: whatever they are, this returns.
+pub fn decode_untrusted_backup(contents: &keepwatch_recording::peer::Contents) {
+    for camera in &contents.cameras {
+        let _ = keepwatch_recorder::peers::camera_config(camera, camera.id);
+    }
+}
+
 fn start(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
         Command::Run(options) => {
@@ -89,6 +97,7 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
             evidence::run(&options)
         }
         Command::Export(options) => on_one_core(client::export(options)),
+        Command::Standby(command) => on_one_core(standbys::run(command)),
         Command::Scan(options) => on_one_core(scan::scan(options)),
         Command::Openapi => {
             output::say(

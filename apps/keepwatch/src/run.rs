@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use keepwatch_announce::{Announcement, Service};
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_recorder::{Applied, Node};
 use keepwatch_standby::Standby;
@@ -49,6 +50,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
         warn!(%error, "the disks could not be noted in the data directory; verify needs --config");
     }
     let mut web = None;
+    let mut announced = None;
     let mut running = config;
     loop {
         tokio::select! {
@@ -63,6 +65,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
                 if let (Some(standby), Some(address)) = (&standby, listening.addresses().first()) {
                     standby.answers_at(address.port());
                 }
+                announced = announce(&node, listening.addresses()).await;
                 web = Some(listening);
             }
             wish = signals.next() => match wish {
@@ -76,6 +79,9 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
         }
     }
     info!("ending; a second signal ends at once");
+    if let Some(announced) = announced {
+        announced.end().await;
+    }
     tokio::select! {
         () = end(web, socket, standby, node, &audit) => {}
         () = signals.end() => warn!("ended at once; what was not yet on disk is lost"),
@@ -170,6 +176,15 @@ async fn try_listen(node: &Node, application: &Application, addresses: &[SocketA
     })?;
     info!(certificate = %identity.fingerprint(), "HTTPS is served");
     Ok(web)
+}
+
+/// Announces the node where others can reach it; one that listens on loopback alone is nobody's to find.
+async fn announce(node: &Node, addresses: &[SocketAddr]) -> Option<Announcement> {
+    let port = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback())?.port();
+    // Where it has no key no node is answered.
+    let key = node.node_key().await.ok()?.public().ok()?;
+    let digits = key.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(Announcement::start(&Service { name: node.name(), digits, port }, Vec::new()))
 }
 
 /// Takes up a changed file, or keeps the running configuration and says why. Returns what runs.

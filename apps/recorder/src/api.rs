@@ -18,11 +18,13 @@ mod query;
 mod scans;
 mod settings;
 mod socket;
+mod standbys;
 mod status;
 mod trial;
 mod words;
 
 pub use openapi::{Part, openapi};
+pub(crate) use settings::problem as edit_problem;
 pub(crate) use socket::Feed;
 
 pub(crate) use self::coverage::coverage_items;
@@ -75,6 +77,9 @@ fn table(description: Bytes) -> Routes<Node> {
         .post("/api/v1/scans", ADMINISTRATOR, scans::begin)
         .get("/api/v1/scans/{id}", ADMINISTRATOR, scans::one)
         .delete("/api/v1/scans/{id}", ADMINISTRATOR, scans::stop)
+        .get("/api/v1/standbys", ADMINISTRATOR, standbys::list)
+        .post("/api/v1/standbys/tokens", ADMINISTRATOR, standbys::make_token)
+        .delete("/api/v1/standbys/{id}", ADMINISTRATOR, standbys::remove)
         .get("/api/v1/revisions", ADMINISTRATOR, settings::revisions)
         .post("/api/v1/revisions/{number}/restore", ADMINISTRATOR, settings::restore)
 }

@@ -10,14 +10,18 @@ mod book;
 mod client;
 mod file;
 mod register;
+mod restore;
 mod routes;
+mod scan;
 
 pub use backup::camera_config;
 pub use book::{Known, Peers, Standby};
 pub use client::{
     Introduction, Login, RegisterError, Registered, ask_hello, backup, check, deregister, hello, register,
+    restore,
 };
 pub use routes::routes;
+pub use scan::{FoundNode, Scan, ScanProgress, ScanWish};
 
 use keepwatch_recording::peer::NodePublic;
 use keepwatch_tls::NodePublicKey;

@@ -7,6 +7,7 @@
 mod configuration;
 mod export;
 mod media;
+mod nodes;
 mod onvif;
 mod replay;
 mod rtsp;
@@ -19,6 +20,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    ("announcement", nodes::announcement),
     ("audit_line", web::audit_line),
     ("auth", rtsp::auth),
     ("configuration", configuration::file),
@@ -30,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("export_archive", export::archive),
     ("fetch", replay::fetch),
     ("h264_sample", media::h264_sample),
+    ("node_said", nodes::said),
     ("onvif_device", onvif::device),
     ("onvif_discovery", onvif::discovery),
     ("onvif_envelope", onvif::envelope),

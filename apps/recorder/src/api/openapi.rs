@@ -19,7 +19,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::{
     cameras, coverage, events, export, exports, live, media, picture, protections, scans, settings, socket,
-    status, trial,
+    standbys, status, trial,
 };
 
 /// An error (RFC 9457).
@@ -100,6 +100,9 @@ impl fmt::Debug for Part {
         protections::list,
         protections::protect,
         protections::release,
+        standbys::list,
+        standbys::make_token,
+        standbys::remove,
         scans::begin,
         scans::one,
         scans::stop,

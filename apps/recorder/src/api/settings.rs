@@ -321,7 +321,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 }
 
 /// What is told of a change that was refused.
-pub(super) fn problem(error: EditError) -> Problem {
+pub(crate) fn problem(error: EditError) -> Problem {
     let text = error.to_string();
     match error {
         EditError::Fields(errors) => {

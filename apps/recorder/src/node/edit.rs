@@ -106,6 +106,18 @@ impl Node {
         self.edit(by, about, move |book, file| book.restored(file, number)).await
     }
 
+    /// Takes over the cameras of a recorder whose role this one takes; where it `repeats`, those that are here by an earlier
+    /// try are replaced.
+    pub(crate) async fn take_cameras(
+        &self,
+        by: &str,
+        wishes: Vec<CameraWish>,
+        repeats: bool,
+    ) -> Result<Changed, EditError> {
+        let about = (EventCode::ConfigApplied, Subject::Node);
+        self.edit(by, about, move |book, file| book.taken_over(file, &wishes, repeats)).await
+    }
+
     /// At most `limit` revisions before the one with the number `before`, the newest first.
     pub(crate) async fn revisions(
         &self,

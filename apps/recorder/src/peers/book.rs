@@ -43,6 +43,8 @@ pub struct Peers {
     /// This node records in the place of others.
     standby: AtomicBool,
     hardware_address: OnceLock<Option<String>>,
+    /// Held while a role is being taken.
+    replacing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// As what a node is known.
@@ -78,6 +80,7 @@ impl Peers {
             heard: Mutex::default(),
             standby: AtomicBool::new(false),
             hardware_address: OnceLock::new(),
+            replacing: Arc::default(),
         }
     }
 
@@ -224,6 +227,60 @@ impl Peers {
         })?;
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         Ok(removed)
+    }
+
+    /// One role is taken at a time, until what is returned is dropped.
+    pub(super) fn begin_replacing(&self) -> Result<tokio::sync::OwnedMutexGuard<()>, Problem> {
+        Arc::clone(&self.replacing).try_lock_owned().map_err(|_| {
+            Problem::conflict(
+                "replace_under_way",
+                "a role is being taken already; ask again when that is done",
+            )
+        })
+    }
+
+    /// The name of a standby.
+    pub(super) fn name_of(&self, key: NodePublic) -> Result<String, Problem> {
+        let state = self.state().map_err(unreadable)?;
+        let standby = state.standbys.iter().find(|standby| standby.key == key);
+        standby.map(|standby| standby.name.clone()).ok_or_else(not_registered)
+    }
+
+    /// Whether this node may take `role`, of which a backup of the epoch `was` is there, in the epoch `epoch`, asked by the
+    /// standby of `key`.
+    pub(super) fn fence(&self, key: NodePublic, role: RoleId, was: u64, epoch: u64) -> Result<(), Problem> {
+        let state = self.state().map_err(unreadable)?;
+        let stale = |than: u64| {
+            let detail = format!(
+                "role {role} is in epoch {than} already, so that it cannot be taken in epoch {epoch}"
+            );
+            Err(Problem::conflict("epoch_stale", detail))
+        };
+        if epoch <= was {
+            return stale(was);
+        }
+        if state.role == role {
+            // The same request again, whose answer was lost, is brought to its end again.
+            return if epoch < state.epoch { stale(state.epoch) } else { Ok(()) };
+        }
+        let others = state.standbys.iter().filter(|standby| standby.key != key);
+        let names: Vec<&str> = others.map(|standby| standby.name.as_str()).collect();
+        if !names.is_empty() {
+            let detail = format!(
+                "this recorder is watched by {} in the role that it has; remove it there before it takes another role",
+                names.join(", ")
+            );
+            return Err(Problem::conflict("registered_elsewhere", detail));
+        }
+        Ok(())
+    }
+
+    /// This node plays `role` from here on, in the epoch `epoch`. Blocks.
+    pub(super) fn take(&self, role: RoleId, epoch: u64) -> Result<(), Problem> {
+        self.change(|state| {
+            (state.role, state.epoch) = (role, epoch);
+            Ok(())
+        })
     }
 
     /// The hardware address of this machine.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use keepwatch_model::RoleId;
 use keepwatch_recording::peer::{
-    Backup, Check, Hello, NodePublic, PRODUCT, PROTOCOL, Password, Register, VERSION, own_version,
+    Backup, Check, Hello, NodePublic, PRODUCT, PROTOCOL, Password, Register, Restore, Restored, VERSION,
+    own_version,
 };
 use keepwatch_tls::{IdentityError, NodeKey, NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError};
@@ -215,6 +216,19 @@ pub async fn check(client: &mut NodeClient, patience: Duration) -> Result<Check,
 /// See [`NodeError`].
 pub async fn backup(client: &mut NodeClient, patience: Duration) -> Result<Backup, NodeError> {
     client.get("/peer/backup", patience).await
+}
+
+/// Has the recorder take the role of the one that made the backup, in an epoch that is later than every earlier one. It may be
+/// asked again after an answer that did not come.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn restore(
+    client: &mut NodeClient,
+    asked: &Restore,
+    patience: Duration,
+) -> Result<Restored, NodeError> {
+    client.post("/peer/restore", asked, patience).await
 }
 
 /// Tells a primary that it is watched no more.

@@ -74,7 +74,7 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn tell_removed(&self, standby: &Standby, by: &str) {
+    pub(crate) fn tell_removed(&self, standby: &Standby, by: &str) {
         let text =
             format!("the standby {} was removed by {by}; it watches this recorder no more", standby.name);
         tracing::info!("{text}");

@@ -4,7 +4,7 @@ use axum::extract::{Extension, FromRef, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use keepwatch_recording::peer::{Backup, Check, Hello, NodePublic, Register};
+use keepwatch_recording::peer::{Backup, Check, Hello, NodePublic, Register, Restore, Restored};
 use keepwatch_web::{Auth, Node as Asking, Peer, Problem, Small};
 
 use super::book::Known;
@@ -14,6 +14,9 @@ use crate::{Node, replenish};
 
 /// Largest body of a registration: the longest name, user, and password, every byte escaped.
 const REGISTER_BYTES_MAX: usize = 16 << 10;
+
+/// Largest body of a restore: a whole backup.
+const RESTORE_BYTES_MAX: usize = 8 << 20;
 
 /// What the routes work with.
 #[derive(Clone)]
@@ -35,6 +38,7 @@ pub fn routes(node: Node, auth: Auth) -> Router {
         .route("/peer/register", post(register).delete(deregister))
         .route("/peer/check", get(check))
         .route("/peer/backup", get(backup))
+        .route("/peer/restore", post(restore))
         .with_state(Door { node: node.clone(), auth })
         .merge(replenish::routes(node))
 }
@@ -87,6 +91,20 @@ async fn backup(
     door.node.heard(public(key), &peer)?;
     let Door { node, auth } = door;
     Ok(Json(blocking(move || node.backup(&auth)).await??))
+}
+
+/// Takes the role of another recorder.
+async fn restore(
+    State(door): State<Door>,
+    Extension(Asking(key)): Extension<Asking>,
+    Extension(peer): Extension<Peer>,
+    body: Small<RESTORE_BYTES_MAX>,
+) -> Result<Json<Restored>, Problem> {
+    // Before eight megabytes are read.
+    door.node.heard(public(key), &peer)?;
+    let asked: Restore = body.json("restore_malformed", "{\"epoch\", \"backup\"}").await?;
+    let asker = Asker { key: public(key), peer };
+    Ok(Json(door.node.take_role(&door.auth, &asker, &asked).await?))
 }
 
 impl Node {

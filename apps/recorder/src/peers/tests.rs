@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepwatch_model::{GapReason, RoleId};
-use keepwatch_recording::peer::{Hello, NodePublic, Password, RecordedSpan};
+use keepwatch_recording::peer::{Backup, Hello, NodePublic, Password, RecordedSpan, Restore, Restored};
 use keepwatch_tls::{NodeKey, peer};
 use keepwatch_web::{
     Application, Audit, Auth, AuthConfig, NodeClient, NodeError, SystemClock, Web, WebConfig, serve,
@@ -284,4 +284,130 @@ async fn an_acquaintance_is_what_it_has_proven_to_be() {
     assert_eq!(known(south.key()), Some(Known::Primary(RoleId([3; 16]))));
     assert!(ask_hello(&south.key, north.address(), PATIENCE).await.unwrap().standby);
     north.end().await;
+}
+
+#[tokio::test]
+async fn a_scan_finds_recorders_by_their_addresses_and_by_what_they_announce() {
+    let north = Recorder::start("north").await;
+    let south = Arc::new(Asker::new("south").key);
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let wish = ScanWish {
+        announced: None,
+        announced_port: free.local_addr().unwrap().port(),
+        ranges: vec!["127.0.0.0/28".parse().unwrap()],
+        port: north.address().port(),
+        time_max: Duration::from_secs(60),
+    };
+    drop(free);
+    // It listens at one address of the loopback's; nobody is at the others, and the scan ends by itself.
+    let mut scan = Scan::begin(Arc::clone(&south), wish.clone());
+    let found = scan.next().await.unwrap();
+    assert_eq!((found.address, found.hello.name.as_str()), (north.address(), "north"));
+    assert_eq!(scan.next().await, None);
+    let asked = scan.progress().asked;
+    assert_eq!((asked, asked > 1), (scan.progress().all, true));
+
+    // Announced, it is found at its address; a scan that listens goes on until it is stopped.
+    let service = keepwatch_announce::Service {
+        name: "north".to_owned(),
+        digits: found.hello.key.to_string(),
+        port: north.address().port(),
+    };
+    let lo = vec!["lo".to_owned()];
+    let announced = keepwatch_announce::Announcement::start_at(&service, lo.clone(), wish.announced_port);
+    let listening = ScanWish { announced: Some(lo), ranges: Vec::new(), ..wish.clone() };
+    let mut scan = Scan::begin(Arc::clone(&south), listening);
+    assert_eq!(scan.next().await.map(|found| found.hello.name), Some("north".to_owned()));
+    assert!(!scan.progress().ended);
+    scan.stop();
+    assert_eq!(scan.next().await, None);
+    announced.end().await;
+
+    // It does not find itself, nor does it take longer than was said.
+    let own = north.node.node_key().await.unwrap();
+    let brief =
+        ScanWish { announced: Some(vec!["lo".to_owned()]), time_max: Duration::from_millis(300), ..wish };
+    assert_eq!(Scan::begin(own, brief).next().await, None);
+    north.end().await;
+}
+
+/// A recorder without cameras that lets `asker` in.
+async fn blank(asker: &Asker) -> Recorder {
+    let recorder = Recorder::start_in("west", tempfile::tempdir().unwrap(), &[]).await;
+    asker.register(&recorder, &login("admin", PASSWORD)).await.unwrap();
+    recorder
+}
+
+#[tokio::test]
+async fn a_recorder_takes_the_role_of_another_one_with_its_cameras_and_users() {
+    let south = Asker::new("south");
+    let north = Recorder::start("north").await;
+    south.register(&north, &login("admin", PASSWORD)).await.unwrap();
+    let kept = backup(&mut south.client(&north), PATIENCE).await.unwrap();
+    let (role, _) = north.node.peers().role();
+    north.end().await;
+
+    let west = blank(&south).await;
+    assert_ne!(west.node.peers().role().0, role);
+    let mut client = south.client(&west);
+    let asked = Restore { epoch: 2, backup: kept };
+    let taken = restore(&mut client, &asked, PATIENCE).await.unwrap();
+    assert_eq!((taken.role, taken.epoch, taken.cameras, taken.left.len()), (role, 2, 2, 0));
+    // The answer was lost: the same again comes to the same.
+    let again = restore(&mut client, &asked, PATIENCE).await.unwrap();
+    assert_eq!(again, taken);
+    let said = hello(&mut client, PATIENCE).await.unwrap();
+    assert_eq!((said.role, said.epoch), (role, 2));
+    let answer = check(&mut client, PATIENCE).await.unwrap();
+    assert_eq!((answer.role, answer.epoch, answer.cameras.len()), (role, 2, 2));
+    let (config, _) = west.node.in_force();
+    assert_eq!(config.cameras[0].password, Some(Secret::new("hidden1".to_owned())));
+    assert_eq!(config.cameras[0].retention, Some(Duration::from_secs(30 * 86_400)));
+    let from = keepwatch_web::Peer::Network("127.0.0.1:1".parse().unwrap());
+    west.auth.confirm_administrator(&from, "admin", PASSWORD.to_owned()).await.unwrap();
+
+    // It is this recorder after a restart, too; the cameras are its own, edited ones.
+    let data = west.end().await;
+    let west = Recorder::start_in("west", data, &[]).await;
+    assert_eq!((west.node.peers().role(), west.node.own_cameras().len()), ((role, 2), 2));
+    west.end().await;
+}
+
+#[tokio::test]
+async fn a_role_is_fenced_by_its_epoch_and_an_altered_backup_takes_none() {
+    let south = Asker::new("south");
+    let north = Recorder::start("north").await;
+    south.register(&north, &login("admin", PASSWORD)).await.unwrap();
+    let mut of_north = south.client(&north);
+    let kept = backup(&mut of_north, PATIENCE).await.unwrap();
+    let west = blank(&south).await;
+    let mut client = south.client(&west);
+    let before = west.node.peers().role();
+
+    let asked = |epoch| Restore { epoch, backup: kept.clone() };
+    for epoch in [0, 1] {
+        assert_eq!(code(restore(&mut client, &asked(epoch), PATIENCE).await), "epoch_stale");
+    }
+    let mut altered = serde_json::to_value(asked(2)).unwrap();
+    let contents = altered["backup"]["contents"].as_str().unwrap().replace("127.0.0.1", "127.0.0.9");
+    altered["backup"]["contents"] = contents.into();
+    let refused = client.post::<Restored>("/peer/restore", &altered, PATIENCE).await;
+    assert_eq!(code(refused), "backup_unusable");
+    let mut contents = kept.open().unwrap();
+    contents.version = "0.9.0".to_owned();
+    let other = Restore { epoch: 2, backup: Backup::of(&contents).unwrap() };
+    assert_eq!(code(restore(&mut client, &other, PATIENCE).await), "version_differs");
+    let stranger = Asker::new("east");
+    assert_eq!(code(restore(&mut stranger.client(&west), &asked(2), PATIENCE).await), "not_registered");
+    assert_eq!((west.node.peers().role(), west.node.own_cameras().len()), (before, 0));
+
+    // Whoever played the role keeps the earlier epoch, and cannot be given it back in one that is over.
+    restore(&mut client, &asked(5), PATIENCE).await.unwrap();
+    assert_eq!(code(restore(&mut client, &asked(4), PATIENCE).await), "epoch_stale");
+    assert_eq!(check(&mut of_north, PATIENCE).await.unwrap().epoch, 1);
+    // A camera of the configuration file is the operator's, and stays.
+    let refused = restore(&mut of_north, &asked(6), PATIENCE).await;
+    assert_eq!(code(refused), "camera_of_file");
+    north.end().await;
+    west.end().await;
 }

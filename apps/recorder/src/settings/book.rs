@@ -134,6 +134,39 @@ impl Book {
         Ok(Step { document, what: format!("added camera {id}") })
     }
 
+    /// Adds the cameras of a recorder whose role this one takes. One that is here with the same settings stays, and so does
+    /// one with other settings unless `replacing`, which refuses the whole.
+    pub(crate) fn taken_over(
+        &self,
+        file: &BTreeSet<CameraId>,
+        wishes: &[CameraWish],
+        replacing: bool,
+    ) -> Result<Step, EditError> {
+        let edited = self.edited();
+        edited.usable()?;
+        let mut document = edited.document.clone();
+        for wish in wishes {
+            let id = wish.draft.id;
+            if file.contains(&id) {
+                return Err(EditError::OfFile(id));
+            }
+            let entry = self.seal(&edited, wish, None)?;
+            match document.cameras.iter_mut().find(|camera| camera.id == id) {
+                None => document.cameras.push(entry),
+                Some(there) => {
+                    // A password that is sealed again looks another way.
+                    let still =
+                        |entry: &CameraEntry| CameraEntry { revision: 0, password: None, ..entry.clone() };
+                    if still(there) != still(&entry) && !replacing {
+                        return Err(EditError::Taken(id));
+                    }
+                    *there = entry;
+                }
+            }
+        }
+        Ok(Step { document, what: format!("took over {} cameras of another recorder", wishes.len()) })
+    }
+
     /// Replaces a camera by the one that is asked for; `expected` is the revision that the change was made from.
     pub(crate) fn changed(
         &self,
