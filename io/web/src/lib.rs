@@ -29,7 +29,7 @@ pub use audit::{
 };
 pub use auth::{
     Auth, AuthConfig, AuthError, Caller, FirstUser, Grants, Identity, LoginOutcome, LoginRecord,
-    LoginWatcher, Right, Role, Via,
+    LoginWatcher, OtherUsers, Right, Role, Via,
 };
 pub use channel::{Channel, Place};
 pub use client::{ClientError, SocketClient};

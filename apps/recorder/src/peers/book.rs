@@ -10,13 +10,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keepwatch_interfaces::Interfaces;
-use keepwatch_model::{RoleId, WallTime, ticks_from_duration};
+use keepwatch_model::{RoleId, TICKS_PER_SECOND, WallTime, ticks_from_duration};
 use keepwatch_recording::peer::{NodePublic, STANDBYS_MAX};
 use keepwatch_web::Problem;
 use sha2::{Digest as _, Sha256};
 
 pub use super::file::Standby;
 use super::file::{NodesFile, State, TOKENS_MAX, Token};
+
+/// A standby that asks from two addresses in turn must not have the file written with each question.
+const MOVE_TICKS_MIN: i64 = 60 * TICKS_PER_SECOND;
 
 /// How long a token can be used: who makes it is about to register a standby.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
@@ -40,6 +43,8 @@ pub struct Peers {
     primaries: RwLock<BTreeMap<NodePublic, RoleId>>,
     /// When each standby was last heard.
     heard: Mutex<BTreeMap<NodePublic, WallTime>>,
+    /// When it was last kept whence each asks.
+    moved: Mutex<BTreeMap<NodePublic, WallTime>>,
     /// This node records in the place of others.
     standby: AtomicBool,
     hardware_address: OnceLock<Option<String>>,
@@ -78,6 +83,7 @@ impl Peers {
             writing: Mutex::default(),
             primaries: RwLock::default(),
             heard: Mutex::default(),
+            moved: Mutex::default(),
             standby: AtomicBool::new(false),
             hardware_address: OnceLock::new(),
             replacing: Arc::default(),
@@ -136,7 +142,16 @@ impl Peers {
         let state = self.state().map_err(unreadable)?;
         let standby = state.standbys.iter().find(|standby| standby.key == key).ok_or_else(not_registered)?;
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
-        Ok(standby.address.ip() != from)
+        if standby.address.ip() == from {
+            return Ok(false);
+        }
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due =
+            moved.get(&key).is_none_or(|last| now.ticks_since(*last).saturating_abs() > MOVE_TICKS_MIN);
+        if is_due {
+            moved.insert(key, now);
+        }
+        Ok(is_due)
     }
 
     /// Keeps whence a standby asks. Blocks.

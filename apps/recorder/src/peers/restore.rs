@@ -38,13 +38,15 @@ impl Node {
             return Err(Problem::new(StatusCode::CONFLICT, "version_differs", "The versions differ", detail));
         }
         self.peers().fence(asker.key, contents.role, contents.epoch, asked.epoch)?;
+        // Found out before anything is changed.
+        let users = auth.read_users(&contents.users)?;
         auth.audit().require_working()?;
         let by = self.peers().name_of(asker.key)?;
         let (wishes, mut left) = wishes(&contents);
         let cameras = wishes.len();
         let repeats = self.peers().role().0 == contents.role;
         self.take_cameras(&by, wishes, repeats).await.map_err(edit_problem)?;
-        let users = auth.take_users(&contents.users).await?;
+        let users = auth.take_users(users).await?;
         if !contents.rtsp_users.is_empty() {
             let names: Vec<&str> = contents.rtsp_users.iter().map(|user| user.user.as_str()).collect();
             left.push(format!(

@@ -40,6 +40,7 @@ use crate::{Audit, Clock, Peer, Problem, Routes};
 pub(crate) use self::credential::NoChance;
 pub(crate) use self::gate::{Gate, gate};
 pub use self::identity::{Caller, Identity, Via};
+pub use self::nodes::OtherUsers;
 pub use self::right::Right;
 pub use self::role::{Grants, Role};
 

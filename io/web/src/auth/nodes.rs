@@ -5,8 +5,13 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::login::login_refused;
+use super::users::Book;
 use super::{Auth, LoginOutcome, Role, blocking};
 use crate::{Peer, Problem};
+
+/// Users of another node, which can be taken over.
+#[derive(Debug)]
+pub struct OtherUsers(Book);
 
 impl Auth {
     /// Whether `password` is that of the administrator `user`, for one act of a node at `peer`: slowed down after failures and
@@ -39,20 +44,35 @@ impl Auth {
         self.shared.users.kept()
     }
 
-    /// Takes the users of another node over, as [`kept_users`](Self::kept_users) gave them, in the place of this node's;
-    /// returns how many they are. Who is logged in is logged out. Where there are none, this node's stay.
+    /// Reads the users of another node, as [`kept_users`](Self::kept_users) gave them; null is none. Nothing is changed.
     ///
     /// # Errors
-    /// `users_unusable` when they are none, or no administrator is among them; nothing is changed then.
-    pub async fn take_users(&self, users: &Value) -> Result<usize, Problem> {
-        let book = self.shared.users.read_kept(users).map_err(|error| {
+    /// `users_unusable` when they are none, or no administrator is among them.
+    pub fn read_users(&self, users: &Value) -> Result<OtherUsers, Problem> {
+        if users.is_null() {
+            return Ok(OtherUsers(Book::default()));
+        }
+        let unusable = |why: String| {
             Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "users_unusable",
                 "The users cannot be taken over",
-                format!("the users of the backup cannot be taken over: {error}"),
+                format!("the users of the backup cannot be taken over: {why}"),
             )
-        })?;
+        };
+        let book = self.shared.users.read_kept(users).map_err(|error| unusable(error.to_string()))?;
+        if !book.users.is_empty() {
+            book.check().map_err(|problem| unusable(problem.detail().to_owned()))?;
+        }
+        Ok(OtherUsers(book))
+    }
+
+    /// Takes the users of another node over in the place of this node's; returns how many they are. Who is logged in is logged
+    /// out. Where there are none, this node's stay.
+    ///
+    /// # Errors
+    /// When they cannot be kept; nothing is changed then.
+    pub async fn take_users(&self, OtherUsers(book): OtherUsers) -> Result<usize, Problem> {
         if book.users.is_empty() {
             return Ok(0);
         }

@@ -188,7 +188,7 @@ pub(super) enum Opened {
 
 impl Book {
     /// Refuses what must never come into force.
-    fn check(&self) -> Result<(), Problem> {
+    pub(super) fn check(&self) -> Result<(), Problem> {
         if !self.users.values().any(|user| user.grants.role == Some(Role::Administrator)) {
             return Err(Problem::conflict(
                 "last_administrator",
