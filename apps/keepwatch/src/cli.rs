@@ -10,6 +10,7 @@ use keepwatch_onvif::discovery::AddressRange;
 use keepwatch_recorder::config::Fingerprint;
 
 use crate::fetch::FetchOptions;
+use crate::standbys::StandbyCommand;
 
 /// Where a configuration is looked for when none is named.
 const CONFIG_DEFAULT: &str = "/etc/keepwatch/keepwatch.toml";
@@ -146,38 +147,6 @@ pub(crate) struct ScanOptions {
 pub(crate) enum AuditCommand {
     /// Prove that no entry was changed, left out or cut off
     Verify(AuditVerifyOptions),
-}
-
-/// What to do with the standbys that watch this recorder.
-#[derive(Debug, Subcommand)]
-pub(crate) enum StandbyCommand {
-    /// List them
-    List(StandbyOptions),
-    /// Make a token with which one standby registers, once and within an hour, without an administrator's password
-    Token(StandbyOptions),
-    /// Remove one that does not do it itself
-    Remove(StandbyRemoveOptions),
-}
-
-/// Options of `standby list` and `standby token`.
-#[derive(Debug, Args)]
-pub(crate) struct StandbyOptions {
-    /// Which node
-    #[command(flatten)]
-    pub(crate) node: NodeOptions,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Options of `standby remove`.
-#[derive(Debug, Args)]
-pub(crate) struct StandbyRemoveOptions {
-    /// Which node
-    #[command(flatten)]
-    pub(crate) node: NodeOptions,
-    /// Name or key of the standby
-    pub(crate) standby: String,
 }
 
 /// Options of `audit verify`.

@@ -1,12 +1,45 @@
 //! `keepwatch standby`: the standbys that watch this recorder, asked over its Unix socket.
 
 use anyhow::{Context, ensure};
+use clap::{Args, Subcommand};
 use keepwatch_web::{SOCKET_NAME, SocketClient};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cli::{NodeOptions, StandbyCommand, StandbyOptions, StandbyRemoveOptions};
+use crate::cli::NodeOptions;
 use crate::{Outcome, client, output};
+
+/// What to do with the standbys that watch this recorder.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StandbyCommand {
+    /// List them
+    List(StandbyOptions),
+    /// Make a token with which one standby registers, once and within an hour, without an administrator's password
+    Token(StandbyOptions),
+    /// Remove one that does not do it itself
+    Remove(StandbyRemoveOptions),
+}
+
+/// Options of `standby list` and `standby token`.
+#[derive(Debug, Args)]
+pub(crate) struct StandbyOptions {
+    /// Which node
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `standby remove`.
+#[derive(Debug, Args)]
+pub(crate) struct StandbyRemoveOptions {
+    /// Which node
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Name or key of the standby
+    pub(crate) standby: String,
+}
 
 /// A standby as the API shows it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
