@@ -19,7 +19,7 @@ use crate::test::Count;
 use crate::workspace::Workspace;
 
 /// Longest that one of its test runs may take.
-const TESTS_LIMIT: Duration = Duration::from_secs(240);
+const TESTS_LIMIT: Duration = Duration::from_secs(420);
 
 /// All of it, for somebody who changes the console.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
