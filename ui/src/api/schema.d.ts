@@ -841,6 +841,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/standbys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The standbys that watch this recorder.
+         * @description For users who are at least administrator everywhere.
+         */
+        get: operations["standbys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/standbys/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes a token with which a standby registers once, within an hour, instead of an administrator's password.
+         * @description For users who are at least administrator everywhere.
+         */
+        post: operations["makeStandbyToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/standbys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Removes a standby: it watches this recorder no more.
+         * @description For users who are at least administrator everywhere.
+         */
+        delete: operations["removeStandby"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/status": {
         parameters: {
             query?: never;
@@ -1899,6 +1959,35 @@ export interface components {
             next: string | null;
         };
         /** @description A list, and where it goes on. */
+        Page_Standby: {
+            /** @description What is listed. */
+            items: {
+                /**
+                 * @description Where it answers other nodes.
+                 * @example 192.0.2.20:8443
+                 */
+                address: string;
+                /**
+                 * Format: date-time
+                 * @description When it was last heard; `null` when it was not since this recorder started.
+                 */
+                heard?: string | null;
+                /** @description Its key, by which it is known. */
+                key: string;
+                /** @description Its name. */
+                name: string;
+                /** @description The role that it plays itself. */
+                role: string;
+                /**
+                 * Format: date-time
+                 * @description When it was registered.
+                 */
+                since: string;
+            }[];
+            /** @description Value of `cursor` for the next page; `None` at the end. */
+            next: string | null;
+        };
+        /** @description A list, and where it goes on. */
         Page_Token: {
             /** @description What is listed. */
             items: {
@@ -2333,6 +2422,40 @@ export interface components {
          * @enum {string}
          */
         SeverityName: "info" | "warning" | "critical";
+        /** @description A standby that watches this recorder. */
+        Standby: {
+            /**
+             * @description Where it answers other nodes.
+             * @example 192.0.2.20:8443
+             */
+            address: string;
+            /**
+             * Format: date-time
+             * @description When it was last heard; `null` when it was not since this recorder started.
+             */
+            heard: string | null;
+            /** @description Its key, by which it is known. */
+            key: string;
+            /** @description Its name. */
+            name: string;
+            /** @description The role that it plays itself. */
+            role: string;
+            /**
+             * Format: date-time
+             * @description When it was registered.
+             */
+            since: string;
+        };
+        /** @description A token with which one standby registers. */
+        StandbyToken: {
+            /**
+             * Format: date-time
+             * @description When it ends.
+             */
+            expires: string;
+            /** @description Shown this once; works once. */
+            token: string;
+        };
         /** @description The node and its disks. */
         Status: {
             /** @description How many cameras there are. */
@@ -4202,6 +4325,91 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Login"];
                 };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    standbys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Standby"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    makeStandbyToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StandbyToken"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removeStandby: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key of the standby. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem document that says what happened and what to do. */
             default: {
