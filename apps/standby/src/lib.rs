@@ -1,7 +1,7 @@
 //! The standby role: a node that watches other recorders and records in the place of one that does not.
 //!
-//! [`keepwatch_recording::failover`] decides; this is its shell. One task owns the machine ([`driver`]), each primary has two
-//! kept connections of its own ([`lines`]), so that no check waits for another, and the recorder beside it records the
+//! [`keepwatch_recording::failover`] decides; this is its shell. One task owns the machine (`driver`), each primary has two
+//! kept connections of its own (`lines`), so that no check waits for another, and the recorder beside it records the
 //! cameras of primaries as guests of its own. What must outlive a restart is kept in `standby.db`.
 
 pub mod api;
