@@ -139,7 +139,7 @@ fn a_killed_primary_has_its_footage_on_the_standby_and_gets_its_role_back() {
     let north = Node::start(&north_site).unwrap();
     for camera in ["cam1", "cam2"] {
         // Asked before, it would fail once more: it answers, and records nothing yet.
-        let held = north.durable_until(camera).unwrap().unwrap();
+        let held = wait_until("footage of the primary", PATIENCE, || north.durable_until(camera)).unwrap();
         north.wait_durable(camera, held.plus(TICKS_PER_SECOND), PATIENCE).unwrap();
     }
     wait_until("a primary that is normal", PATIENCE, || {

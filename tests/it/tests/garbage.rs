@@ -97,6 +97,21 @@ fn bodies(span: Span) -> BTreeMap<(&'static str, &'static str), (String, Value)>
             (at("/protections"), json!({"camera": "cam1", "from": span.from, "to": span.to, "note": "x"})),
         ),
         (("POST", "/api/v1/scans"), (at("/scans"), json!({"addresses": ["127.0.0.1"], "seconds": 1}))),
+        (
+            ("POST", "/api/v1/failover/primaries"),
+            (at("/failover/primaries"), json!({"items": [{"address": "127.0.0.1:1", "token": "x"}]})),
+        ),
+        (
+            ("PUT", "/api/v1/failover/primaries/{role}"),
+            (at("/failover/primaries/00000000-0000-0000-0000-000000000000"), json!({"mode": "manual"})),
+        ),
+        (
+            ("PUT", "/api/v1/failover/setup"),
+            (
+                at("/failover/setup"),
+                json!({"check_interval_ms": 1_000, "setup_backup_interval_s": 600, "auto_failover_threshold": 3}),
+            ),
+        ),
         (("POST", "/api/v1/login"), (at("/login"), json!({"user": "nobody", "password": "wrong"}))),
         (("POST", "/api/v1/setup"), (at("/setup"), json!({"code": "x", "password": PASSWORD}))),
         (
@@ -204,6 +219,7 @@ fn no_text_in_any_field_or_parameter_is_more_than_a_text() {
                 .path
                 .replace("/cameras/{id}", "/cameras/cam1")
                 .replace("{id}", "1")
+                .replace("{role}", "00000000-0000-0000-0000-000000000000")
                 .replace("{name}", "admin");
             for parameter in &route.query {
                 for text in nasty.iter().filter(|text| text.len() < 10_000) {
@@ -298,6 +314,7 @@ fn no_path_leads_elsewhere_and_no_window_is_too_strange_to_be_refused() {
     for route in routes.iter().filter(|route| route.path.contains('{')) {
         for id in &ids {
             let path = route.path.replace("{id}", id).replace("{name}", id).replace("{number}", id);
+            let path = path.replace("{role}", id);
             let body = if route.body.is_some() { "{}" } else { "" };
             let answer = admin.request_text(&route.method, &path, &[], body).unwrap();
             let what = format!("{} {path}", route.method);
