@@ -83,7 +83,7 @@ impl Primary {
     /// Whether the primary's footage and the standby's of a camera have enough in common, by an answer that stands.
     fn can_rest(&self, camera: CameraId, covered: &Covered) -> bool {
         let Some(known) = self.watch.cameras.get(&camera) else { return true };
-        let heard = self.watch.health.answers();
+        let heard = self.watch.health.answers() && known.is_named();
         heard && (!known.is_wanted() || known.held().is_some_and(|held| covered.overlaps(held)))
     }
 }
@@ -177,6 +177,26 @@ impl Standby {
         if !free && !more.iter().all(|(_, demand)| room.take(*demand)) {
             return false;
         }
+        self.open(now, role, cause, out);
+        true
+    }
+
+    /// Goes on with a failover that ran before a restart of this standby: with the cameras that it had, whatever room there is.
+    fn resume(&mut self, now: MonoTime, role: RoleId, covered: Vec<CameraId>, out: &mut Vec<Action>) {
+        let Some(primary) = self.primaries.get_mut(&role) else { return };
+        for camera in &covered {
+            // It may be in no backup any more.
+            let known = &mut primary.watch.cameras;
+            known.entry(*camera).or_insert_with(|| Camera::new(Demand::default(), now));
+            out.push(Action::Record { role, camera: *camera });
+        }
+        primary.alone = covered.into_iter().map(|camera| (camera, Covered::new(None))).collect();
+        self.open(now, role, Cause::Restart, out);
+    }
+
+    /// Begins the failover of a primary with the cameras that are covered already, and as many more as there is room for.
+    fn open(&mut self, now: MonoTime, role: RoleId, cause: Cause, out: &mut Vec<Action>) {
+        let Some(primary) = self.primaries.get_mut(&role) else { return };
         primary.waits = false;
         primary.left = None;
         primary.claim_at = Some(now + CLAIM_INTERVAL);
@@ -185,7 +205,6 @@ impl Standby {
         primary.cover = Some(Cover { since: now, cause, claim, phase, cameras, never_failed: 0 });
         self.fill(role, out);
         out.extend([Action::Claim(role), Action::Keep(role), Action::Tell(role, Told::Began(cause))]);
-        true
     }
 
     /// Records the cameras of a failover that are not, as far as there is room.
@@ -252,7 +271,8 @@ impl Standby {
         cover.cameras.retain(|camera, _| !done.contains(camera));
         // A camera that fails the primary for good must not hold up the end, unless it is all of them.
         let known = &primary.watch.cameras;
-        let kept = |camera| known.get(camera).is_some_and(|known| known.is_missing(threshold));
+        let lacks = |known: &Camera| !known.is_named() || known.is_missing(threshold);
+        let kept = |camera| known.get(camera).is_some_and(lacks);
         let all_kept = cover.cameras.len() >= known.len() && !known.is_empty();
         if cover.cameras.keys().all(kept) && !all_kept {
             self.end(role, ended, out);
@@ -358,7 +378,8 @@ impl Standby {
     fn end_of_false_alarm(&mut self, role: RoleId, threshold: u32, out: &mut Vec<Action>) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         let Some(cover) = primary.cover.as_mut() else { return };
-        if cover.cause == Cause::Operator || cover.phase != Phase::Running || primary.replacing {
+        // What was known of the primary when a cover began is not known any more after a restart.
+        if cover.cause != Cause::Threshold || cover.phase != Phase::Running || primary.replacing {
             return;
         }
         let known = &primary.watch.cameras;
@@ -366,7 +387,7 @@ impl Standby {
         let never_failed = never_failed
             && cover.cameras.iter().all(|(camera, covered)| {
                 let Some(known) = known.get(camera) else { return true };
-                !known.is_wanted() || covered.never_stopped(known.held())
+                known.is_named() && (!known.is_wanted() || covered.never_stopped(known.held()))
             });
         cover.never_failed = if never_failed { cover.never_failed.saturating_add(1) } else { 0 };
         if cover.never_failed < threshold {
@@ -472,7 +493,7 @@ impl Standby {
         };
         self.primaries.insert(role, primary);
         if !covered.is_empty() {
-            self.begin(now, role, Cause::Restart, out);
+            self.resume(now, role, covered, out);
         }
     }
 

@@ -673,6 +673,90 @@ fn a_failover_goes_on_after_a_restart_of_the_standby() {
     assert_eq!(site.covered(0), 2, "and until an operator asks for Failback");
 }
 
+/// What two failovers record goes on, although each would like more than is left.
+#[test]
+fn a_restart_of_the_standby_ends_no_failover_for_want_of_room() {
+    let capacity = Capacity { cameras: 4, bits_per_second: u64::MAX };
+    let mut site = Site::with(2, 3, capacity);
+    site.kill(0);
+    site.kill(1);
+    site.standby = Standby::new(VERSION, Setup::default(), capacity);
+    site.register(0, vec![camera(0), camera(1)]);
+    site.register(1, vec![camera(1)]);
+    assert_eq!((site.covered(0), site.covered(1)), (3, 1));
+    site.run(60 * SECOND);
+    assert_eq!((site.covered(0), site.covered(1)), (3, 1));
+}
+
+/// It is repaired and has lost its configuration: what it said before it failed is no footage of now.
+#[test]
+fn a_primary_that_names_its_cameras_no_more_does_not_record_them() {
+    let mut site = Site::new(1, 2);
+    site.kill(0);
+    site.run(10 * SECOND);
+    let cameras = std::mem::take(&mut site.primary(0).recorded);
+    site.primary(0).answers = true;
+    site.run(20 * SECOND);
+    assert_eq!(site.covered(0), 2, "{:?}", site.told);
+    site.command(Command::Failback(role(0))).unwrap();
+    site.run(20 * SECOND);
+    assert_eq!(site.covered(0), 2);
+    // One of them is configured again and recorded: that one returns.
+    let now = site.now;
+    site.primary(0).recorded.insert(camera(0), Some(now));
+    site.run(5 * SECOND);
+    assert_eq!(site.recording, BTreeSet::from([(role(0), camera(1))]));
+    site.primary(0).recorded = cameras;
+    site.repair(0);
+    site.run(5 * SECOND);
+    assert_eq!((site.covered(0), site.failover(0)), (0, None));
+}
+
+/// A camera's clock that is set back by an hour: what is lost afterwards is saved all the same.
+#[test]
+fn footage_is_settled_anew_behind_a_clock_that_was_set_back() {
+    let mut site = Site::new(1, 1);
+    let (role, camera) = (role(0), camera(0));
+    let ahead = camera_time(site.now).plus(3600 * TICKS_PER_SECOND);
+    let report = |site: &Site, from: WallTime, until: WallTime| Report {
+        cameras: vec![CameraReport {
+            camera,
+            demand: Demand::default(),
+            recorded: Recorded::Durable { from, until },
+        }],
+        ..site.recorders[&role].report(site.now)
+    };
+    let mut machine = Standby::new(VERSION, Setup::default(), Capacity { cameras: 1, bits_per_second: 0 });
+    let registration = Registration {
+        role,
+        epoch: 1,
+        mode: Mode::Auto,
+        priority: 0,
+        cameras: vec![(camera, Demand::default())],
+        covered: Vec::new(),
+    };
+    let mut out = Vec::new();
+    machine.handle(site.now, Event::Registered(registration), &mut out);
+    let now = camera_time(site.now);
+    let mut answer = |from: WallTime, until: WallTime| {
+        site.now = site.now + SECOND;
+        out.clear();
+        machine.timeout(site.now, &mut out);
+        let check = out
+            .iter()
+            .find_map(|action| if let Action::Check { check, .. } = action { Some(*check) } else { None });
+        let answered = Event::Answered { role, check: check.unwrap(), report: report(&site, from, until) };
+        out.clear();
+        machine.handle(site.now, answered, &mut out);
+        out.iter().filter(|action| matches!(action, Action::Save { .. })).count()
+    };
+    let seconds = |seconds: i64| now.plus(seconds * TICKS_PER_SECOND);
+    assert_eq!(answer(ahead, ahead.plus(TICKS_PER_SECOND)), 0);
+    assert_eq!(answer(seconds(0), seconds(1)), 0);
+    assert_eq!(answer(seconds(0), seconds(2)), 0);
+    assert_eq!(answer(seconds(4), seconds(5)), 1);
+}
+
 /// N15: a later mismatch is told, and cover goes on.
 #[test]
 fn another_version_is_told_and_covered_all_the_same() {

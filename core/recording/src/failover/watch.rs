@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keepwatch_model::{CameraId, MonoTime, Span, WallTime};
+use keepwatch_model::{CameraId, MonoTime, Span, TICKS_PER_SECOND, WallTime};
 
 use super::event::{CameraReport, Missed, Recorded};
 use super::setup::Demand;
@@ -77,19 +77,30 @@ pub(super) struct Camera {
     /// Answers in a row that told of no new footage.
     misses: u32,
     reach: Reach,
+    /// The last answer named it.
+    named: bool,
     /// Up to here the primary holds it, or the standby does, or nobody will; `None` before the first answer.
     settled: Option<WallTime>,
 }
 
 impl Camera {
     pub(super) fn new(demand: Demand, now: MonoTime) -> Self {
-        Self { demand, recorded: None, moved: now, misses: 0, reach: Reach::Untried, settled: None }
+        Self {
+            demand,
+            recorded: None,
+            moved: now,
+            misses: 0,
+            reach: Reach::Untried,
+            named: false,
+            settled: None,
+        }
     }
 
     /// Takes up what an answer says.
     fn reported(&mut self, now: MonoTime, report: &CameraReport) {
         let before = self.held_until();
         self.recorded = Some(report.recorded);
+        self.named = true;
         if self.held_until() != before {
             self.moved = now;
         }
@@ -110,7 +121,12 @@ impl Camera {
     /// Takes up where the primary's footage ends by its last answer, when that is further than before. Returns that, and what it
     /// lacks since the last time.
     pub(super) fn settle(&mut self) -> Option<(Option<Span>, WallTime)> {
-        let held = self.held().filter(|held| self.settled.is_none_or(|settled| settled < held.to))?;
+        let held = self.held()?;
+        // The camera's clock was set back: all that was settled is behind.
+        self.settled = self.settled.filter(|settled| settled.ticks_since(held.to) <= TICKS_PER_SECOND);
+        if self.settled.is_some_and(|settled| settled >= held.to) {
+            return None;
+        }
         let settled = self.settled.replace(held.to);
         Some((settled.and_then(|settled| Span::new(settled, held.from)), held.to))
     }
@@ -133,9 +149,16 @@ impl Camera {
     /// What the primary holds of it by now without a hole, in camera time; `None` while it does not record it.
     pub(super) fn held(&self) -> Option<Span> {
         match self.recorded {
-            Some(Recorded::Durable { from, until }) if self.misses == 0 => Span::new(from, until),
+            Some(Recorded::Durable { from, until }) if self.named && self.misses == 0 => {
+                Span::new(from, until)
+            }
             Some(Recorded::Durable { .. } | Recorded::Missing(_) | Recorded::NotWanted) | None => None,
         }
+    }
+
+    /// The last answer named it: what it said before says nothing of a primary that may have lost its configuration.
+    pub(super) fn is_named(&self) -> bool {
+        self.named
     }
 
     /// The primary is to record it and does not, or not by its last answer.
@@ -257,8 +280,8 @@ impl Watch {
         for (camera, known) in &mut self.cameras {
             match named.remove(camera) {
                 Some(report) => known.reported(now, report),
-                // It may have been removed there. What is known of it stands until the next backup tells.
-                None => differs = true,
+                // It may have been removed there, or the primary has lost its configuration: the next backup tells.
+                None => (known.named, differs) = (false, true),
             }
         }
         for (camera, report) in named {
