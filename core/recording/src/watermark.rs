@@ -11,6 +11,9 @@ use crate::ledger::Ledger;
 
 /// A camera whose time goes on by more than this from what it was had its clock set, or has told it only then.
 const JUMP_TICKS_MAX: i64 = TICKS_PER_SECOND;
+/// A camera that told its time is believed to keep it for so much footage without a word of it: after each connection the
+/// first records come before the first report.
+const UNTOLD_TICKS_MAX: i64 = 30 * TICKS_PER_SECOND;
 /// So much footage decides what a stream takes: scenes change in minutes.
 const RATE_TICKS: i64 = 60 * TICKS_PER_SECOND;
 
@@ -19,7 +22,7 @@ const RATE_TICKS: i64 = 60 * TICKS_PER_SECOND;
 pub struct Piece {
     /// Its labels.
     pub label: Span,
-    /// The camera's own time of it; `None` when that is not known, and the labels count.
+    /// The camera's own time of it; `None` when that is not known.
     pub camera: Option<Span>,
     /// Bytes of its media.
     pub bytes: u64,
@@ -29,6 +32,8 @@ pub struct Piece {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watermark {
     held: Option<Held>,
+    /// How far the camera's time was ahead of the labels when it was told last, and how much footage came since.
+    ahead: Option<(i64, i64)>,
     /// Bytes and ticks of what was newest, older ones counting less and less.
     bytes: u64,
     ticks: i64,
@@ -73,12 +78,12 @@ impl Standing {
 impl Watermark {
     /// Of a stream of which nothing is known.
     pub const fn new() -> Self {
-        Self { held: None, bytes: 0, ticks: 0 }
+        Self { held: None, ahead: None, bytes: 0, ticks: 0 }
     }
 
     /// A piece is on disk.
     pub fn durable(&mut self, piece: Piece) {
-        let camera = piece.camera.unwrap_or(piece.label);
+        let camera = self.camera_time(&piece);
         match &mut self.held {
             Some(held) if piece.label.to <= held.label.to => return,
             Some(held) if piece.label.from <= held.label.to => {
@@ -100,6 +105,15 @@ impl Watermark {
             self.bytes /= 2;
             self.ticks /= 2;
         }
+    }
+
+    /// The camera's time of a piece: as it is told, else as it was told before, else its labels.
+    fn camera_time(&mut self, piece: &Piece) -> Span {
+        let told = piece.camera.map(|camera| (camera.from.ticks_since(piece.label.from), 0));
+        let kept = self.ahead.map(|(ahead, untold)| (ahead, untold.saturating_add(piece.label.ticks())));
+        self.ahead = told.or(kept).filter(|(_, untold)| *untold <= UNTOLD_TICKS_MAX);
+        let ahead = self.ahead.map_or(0, |(ahead, _)| ahead);
+        piece.camera.unwrap_or(Span { from: piece.label.from.plus(ahead), to: piece.label.to.plus(ahead) })
     }
 
     /// What had these labels is not held any more.
@@ -156,7 +170,22 @@ mod tests {
         mark.durable(piece(span(102, 105), Some(span(9, 12))));
         assert_eq!(mark.held(), Some(span(12, 13)));
         mark.durable(piece(span(106, 107), None));
-        assert_eq!(mark.held().map(|held| held.to), Some(span(0, 107).to));
+        assert_eq!(mark.held(), Some(span(12, 14)));
+    }
+
+    /// The first records of a connection come before the camera's first report of its time.
+    #[test]
+    fn a_camera_keeps_its_time_over_a_break_and_not_for_ever() {
+        let mut mark = Watermark::new();
+        mark.durable(piece(span(3700, 3701), Some(span(100, 101))));
+        mark.durable(piece(span(3710, 3711), None));
+        assert_eq!(mark.held(), Some(span(110, 111)));
+        mark.durable(piece(span(3711, 3712), Some(span(111, 112))));
+        assert_eq!(mark.held(), Some(span(110, 112)));
+        mark.durable(piece(span(3720, 3750), None));
+        assert_eq!(mark.held(), Some(span(120, 150)));
+        mark.durable(piece(span(3760, 3761), None));
+        assert_eq!(mark.held(), Some(span(3760, 3761)), "nobody has told its time for too long");
     }
 
     #[test]
