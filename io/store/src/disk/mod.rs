@@ -201,9 +201,11 @@ impl Disk {
             std::thread::sleep(GATHER);
             inbox = self.inbox();
         }
+        // A disk that does not keep up takes what was fetched when nothing else waits.
+        let idle = inbox.jobs.is_empty() || inbox.stopping;
         Work {
+            behind: !inbox.behind.is_empty() && (idle || !self.is_slow()),
             jobs: std::mem::take(&mut inbox.jobs),
-            behind: !inbox.behind.is_empty() && (!self.is_slow() || inbox.jobs.is_empty() || inbox.stopping),
             expiries: std::mem::take(&mut inbox.expiries),
             stopping: inbox.stopping,
         }
