@@ -106,6 +106,7 @@ fn a_killed_primary_has_its_footage_on_the_standby_and_gets_its_role_back() {
     let cameras = Cameras::start(&cameras_site, 2, "127.0.0.1").unwrap();
     let (mut north, address) = primary(&north_site, &cameras, "north");
     let from = north.first_label("cam1").unwrap();
+    north.first_label("cam2").unwrap();
     let south = standby(&south_site);
     let role = register(&south, &address);
     wait_watched(&south, 2);
