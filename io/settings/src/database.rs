@@ -8,6 +8,7 @@ use aws_lc_rs::digest;
 use keepwatch_model::WallTime;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
+use crate::opening::{self, Shape, Unusable};
 use crate::{Document, SettingsError};
 
 /// The name of the database in the data directory.
@@ -66,7 +67,12 @@ impl Settings {
     /// When it is damaged, of a later version, or out of reach. It is not touched then.
     pub fn open(data: &Path) -> Result<Self, SettingsError> {
         let path = data.join(DATABASE_FILE);
-        let connection = prepare(&path).map_err(|error| explain(&path, error))??;
+        let shape = Shape { version: VERSION, tables: TABLES, table: "revisions" };
+        let opened = opening::open(&path, &shape).map_err(|error| explain(&path, error))?;
+        let connection = opened.map_err(|why| match why {
+            Unusable::Later(version) => SettingsError::Later { path: path.clone(), version },
+            Unusable::Damaged(what) => SettingsError::Damaged { path: path.clone(), what },
+        })?;
         Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -224,32 +230,6 @@ fn revision(row: &rusqlite::Row<'_>) -> rusqlite::Result<Revision> {
         by: row.get(2)?,
         what: row.get(3)?,
     })
-}
-
-/// Opens or makes the database; an error of ours where it is damaged or of a later version.
-fn prepare(path: &Path) -> rusqlite::Result<Result<Connection, SettingsError>> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    // Read before anything is set: a database of a later version must stay as it is.
-    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if !(0..=VERSION).contains(&version) {
-        return Ok(Err(SettingsError::Later { path: path.to_owned(), version }));
-    }
-    let whole: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if whole != "ok" {
-        return Ok(Err(SettingsError::Damaged { path: path.to_owned(), what: whole.replace('\n', " ") }));
-    }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A revision that was answered must survive the power.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "cache_size", -2048)?;
-    if version == 0 {
-        connection
-            .execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT"))?;
-    }
-    // A file of the right version without its table shows here.
-    connection.query_row("SELECT count(*) FROM revisions", [], |_| Ok(()))?;
-    Ok(Ok(connection))
 }
 
 fn explain(path: &Path, error: rusqlite::Error) -> SettingsError {

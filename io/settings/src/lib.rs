@@ -11,6 +11,7 @@ mod database;
 mod document;
 mod error;
 mod key;
+mod opening;
 mod sealed;
 mod sealed_document;
 pub mod standby;

@@ -15,11 +15,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use keepwatch_model::{CameraId, RoleId, WallTime};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::opening::{self, Shape, Unusable};
 use crate::{Key, KeyError, SealError};
 
 pub use backups::{BACKUPS_MAX, BackupKept, BackupLine};
@@ -150,8 +150,13 @@ impl StandbyBook {
     /// When it is damaged, of a later version, or out of reach. It is not touched then.
     pub fn open(data: &Path, key: Key) -> Result<Self, BookError> {
         let path = data.join(DATABASE_FILE);
-        let connection =
-            prepare(&path).map_err(|source| BookError::Database { path: path.clone(), source })??;
+        let shape = Shape { version: VERSION, tables: TABLES, table: "primaries" };
+        let opened = opening::open(&path, &shape);
+        let opened = opened.map_err(|source| BookError::Database { path: path.clone(), source })?;
+        let connection = opened.map_err(|why| match why {
+            Unusable::Later(version) => BookError::Later { path: path.clone(), version },
+            Unusable::Damaged(what) => BookError::Damaged { path: path.clone(), what },
+        })?;
         Ok(Self { path, key, connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -281,30 +286,4 @@ fn primary(row: &Row<'_>) -> rusqlite::Result<Result<PrimaryRow, String>> {
         report: row.get::<_, Option<i64>>(12)?.map(i64::cast_unsigned),
         drill: row.get(13)?,
     }))
-}
-
-/// Opens or makes the database; an error of ours where it is of a later version.
-fn prepare(path: &Path) -> rusqlite::Result<Result<Connection, BookError>> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    // Read before anything is set: a database of a later version must stay as it is.
-    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if !(0..=VERSION).contains(&version) {
-        return Ok(Err(BookError::Later { path: path.to_owned(), version }));
-    }
-    let whole: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if whole != "ok" {
-        return Ok(Err(BookError::Damaged { path: path.to_owned(), what: whole.replace('\n', " ") }));
-    }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // Which primary is covered must survive the power.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "cache_size", -2048)?;
-    if version == 0 {
-        connection
-            .execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT"))?;
-    }
-    // A file of the right version without its tables shows here.
-    connection.query_row("SELECT count(*) FROM primaries", [], |_| Ok(()))?;
-    Ok(Ok(connection))
 }
