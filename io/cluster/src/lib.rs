@@ -6,10 +6,12 @@
 //!
 //! Recording never waits for any of this. A standby that gets no answer covers all the same, and says that its cover is
 //! unconfirmed. [`Memory`] forgets, and is for tests and for what lives no longer than its process; [`Database`] keeps everything in
-//! SQLite, on the one node that has the authority. It has no quorum: while that node is away, roles stay as they are.
+//! SQLite, on the one node that has the authority, and [`Remote`] asks that node. It has no quorum: while that node is away, roles
+//! stay as they are.
 
 mod database;
 mod memory;
+mod remote;
 mod table;
 
 use std::fmt;
@@ -22,6 +24,7 @@ use thiserror::Error;
 
 pub use database::{Database, DatabaseError};
 pub use memory::{Clock, Memory};
+pub use remote::{Bytes, Claim, Line, NoReply, Question, Remote, Reply};
 
 /// Shortest time to live of a lease: below it, a holder that is busy loses it.
 pub const TTL_MIN: Duration = Duration::from_secs(1);

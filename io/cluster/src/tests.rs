@@ -42,7 +42,77 @@ struct Kind {
 fn kinds() -> Vec<Kind> {
     let time = Time::default();
     let memory: Box<dyn Coord> = Box::new(Memory::with_clock(time.clock()));
-    vec![Kind { time, directory: None, coord: memory }, database()]
+    vec![Kind { time, directory: None, coord: memory }, database(), remote()]
+}
+
+/// A line to a node in this process: what is said is written down and read again, as on a connection.
+#[derive(Debug)]
+struct Wire {
+    authority: Memory,
+    /// What comes of the next question instead of a reply.
+    fails: Arc<Mutex<Option<Failing>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Failing {
+    NotAsked,
+    NoReply,
+    Nonsense,
+}
+
+impl Line for Wire {
+    fn ask(&self, question: Question) -> Answer<'_, Result<Reply, NoReply>> {
+        let text = serde_json::to_string(&question).unwrap();
+        let failing = self.fails.lock().unwrap().take();
+        Box::pin(async move {
+            let no_reply = |asked| Err(NoReply { why: "cut".to_owned(), asked });
+            if matches!(failing, Some(Failing::NotAsked)) {
+                return no_reply(false);
+            }
+            let question: Question = serde_json::from_str(&text).unwrap();
+            let reply = question.ask(&self.authority).await;
+            match failing {
+                Some(Failing::Nonsense) => Ok(Reply::Nothing),
+                Some(_) => no_reply(true),
+                None => Ok(serde_json::from_str(&serde_json::to_string(&reply).unwrap()).unwrap()),
+            }
+        })
+    }
+}
+
+fn remote() -> Kind {
+    let time = Time::default();
+    let authority = Memory::with_clock(time.clock());
+    let coord = Box::new(Remote::new(Wire { authority, fails: Arc::default() }));
+    Kind { time, directory: None, coord }
+}
+
+#[tokio::test]
+async fn a_line_that_fails_is_unavailable_and_only_a_change_may_have_been_made() {
+    let fails = Arc::default();
+    let coord = Remote::new(Wire { authority: Memory::new(), fails: Arc::clone(&fails) });
+    let fail = |how| *fails.lock().unwrap() = Some(how);
+    let change = || Change { put: put("a", b"1"), ..Change::default() };
+    let cut = Unavailable("cut".to_owned());
+    for how in [Failing::NotAsked, Failing::NoReply] {
+        fail(how);
+        assert_eq!(coord.acquire(COVER, FIRST, TTL).await, Err(AcquireError::Unavailable(cut.clone())));
+    }
+    // It was asked, and has the lease: asked again it gets the same one.
+    let lease = coord.acquire(COVER, FIRST, TTL).await.unwrap();
+    assert_eq!(lease.epoch, 1);
+    fail(Failing::NoReply);
+    assert_eq!(coord.renew(lease).await, Err(RenewError::Unavailable(cut.clone())));
+    coord.renew(lease).await.unwrap();
+    fail(Failing::NotAsked);
+    assert_eq!(coord.commit(change()).await, Err(CommitError::Unavailable(cut)));
+    fail(Failing::NoReply);
+    assert_eq!(coord.commit(change()).await, Err(CommitError::Unknown("cut".to_owned())));
+    assert_eq!(coord.entry("a").await.unwrap().unwrap().value, b"1", "it had been made");
+    fail(Failing::Nonsense);
+    assert!(matches!(coord.acquire(COVER, FIRST, TTL).await, Err(AcquireError::Unavailable(_))));
+    fail(Failing::Nonsense);
+    assert!(matches!(coord.commit(change()).await, Err(CommitError::Unknown(_))));
 }
 
 fn database() -> Kind {
