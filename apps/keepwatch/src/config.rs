@@ -296,7 +296,7 @@ impl ConfigFile {
             cameras: self.cameras.iter().map(|camera| camera.resolve(report)).collect(),
             rtsp,
         };
-        NodeConfig { recorder, standby: self.standby.0, listen: bare(&self.node.listen) }
+        NodeConfig { recorder, standby: self.standby.0.clone(), listen: bare(&self.node.listen) }
     }
 }
 

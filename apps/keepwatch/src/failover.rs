@@ -23,8 +23,15 @@ const ROOT: &str = "/api/v1/failover";
 #[derive(Debug, Deserialize)]
 struct Lists {
     takes_over_after_ms: u64,
+    coordinator: Option<Coordinator>,
     monitoring: Vec<Primary>,
     failovers: Vec<Running>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Coordinator {
+    name: String,
+    problem: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,8 +178,16 @@ async fn status(options: FailoverStatusOptions) -> anyhow::Result<Outcome> {
 /// Both lists for people.
 fn show(lists: &Lists) -> Vec<String> {
     let took = lists.takes_over_after_ms;
-    let mut lines =
-        vec![format!("takes over after at most {}.{} s", took / 1000, took % 1000 / 100), String::new()];
+    let mut lines = vec![format!("takes over after at most {}.{} s", took / 1000, took % 1000 / 100)];
+    if let Some(Coordinator { name, problem }) = &lists.coordinator {
+        let problem = problem.as_ref().map(|problem| format!(": {}", printable(problem)));
+        lines.push(format!(
+            "which standby covers is decided by {}{}",
+            printable(name),
+            problem.unwrap_or_default()
+        ));
+    }
+    lines.push(String::new());
     let head = ["MODE", "NAME", "MAC", "ADDRESS", "STATE", "CAMERAS", "LAST BACKUP", "NOTES"];
     let mut rows = vec![head.map(str::to_owned)];
     for primary in &lists.monitoring {

@@ -91,7 +91,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
 
 /// Starts the standby beside the recorder. What it keeps may be damaged; the cameras are recorded all the same.
 async fn start_standby(node: &Node, config: &NodeConfig) -> Option<Standby> {
-    match Standby::start(node.clone(), config.standby).await {
+    match Standby::start(node.clone(), config.standby.clone()).await {
         Ok(standby) => Some(standby),
         Err(why) => {
             let text = format!("no other recorder is watched: {why}");
@@ -214,7 +214,7 @@ async fn reload(node: &Node, standby: Option<&Standby>, file: &Path, running: No
             }
             info!("{}", summary(&applied));
             if let Some(standby) = standby
-                && let Err(error) = standby.apply(loaded.node.standby).await
+                && let Err(error) = standby.apply(loaded.node.standby.clone()).await
             {
                 error!(%error, "the changed [standby] is not taken up");
             }

@@ -63,8 +63,12 @@ pub(crate) fn open(node: &Node, standby: Option<&Standby>, data: &Path) -> anyho
         Some(standby) => routes.merge(keepwatch_standby::api::routes(standby.clone())),
         None => routes,
     };
-    let application = Application::new(&auth, routes, Some(Arc::new(console)))
-        .with_nodes(peers::routes(node.clone(), auth.clone()));
+    let nodes = peers::routes(node.clone(), auth.clone());
+    let nodes = match standby {
+        Some(standby) => nodes.merge(keepwatch_standby::node_routes(standby.clone())),
+        None => nodes,
+    };
+    let application = Application::new(&auth, routes, Some(Arc::new(console))).with_nodes(nodes);
     Ok(Opened { application, audit, code })
 }
 

@@ -11,7 +11,7 @@ const RATE_DEFAULT: u64 = 600_000_000;
 const PREBUFFER_BYTES_DEFAULT: u64 = 384 << 20;
 
 /// The `[standby]` of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandbyConfig {
     /// How primaries are watched, unless that is edited.
     pub setup: Setup,
@@ -19,12 +19,15 @@ pub struct StandbyConfig {
     pub capacity: Capacity,
     /// Most memory of all pre-buffers together.
     pub prebuffer_bytes_max: u64,
+    /// The watched recorder that decides which of several standbys covers, by its name, address or role; `None`: this node.
+    pub coordinator: Option<String>,
 }
 
 impl Default for StandbyConfig {
     fn default() -> Self {
         Self {
             prebuffer_bytes_max: PREBUFFER_BYTES_DEFAULT,
+            coordinator: None,
             setup: Setup::default(),
             capacity: Capacity { cameras: CAMERAS_DEFAULT, bits_per_second: RATE_DEFAULT },
         }

@@ -30,6 +30,7 @@ use self::primary::Primary;
 pub(crate) use self::writing::Writing;
 use crate::backups::{Fetched, Keeper};
 use crate::claims::Claims;
+use crate::coordination::Coordination;
 use crate::lists::Lists;
 use crate::report::Report;
 use crate::world::{Checked, Failure, Lines, Recorder};
@@ -98,6 +99,8 @@ pub(crate) struct Tools {
     pub(crate) keeper: Keeper,
     /// Who asks for covers.
     pub(crate) claims: Claims,
+    /// Who decides about them.
+    pub(crate) coordination: Coordination,
     /// Where inputs are sent.
     pub(crate) inputs: mpsc::Sender<Input>,
 }
@@ -347,6 +350,7 @@ impl Driver {
             .values()
             .filter_map(|primary| Some((primary.row.key.parse().ok()?, primary.row.role)));
         self.tools.recorder.set_watched(keys.collect());
+        self.tools.coordination.set_watched(self.primaries.values().map(|primary| &primary.row));
     }
 
     fn show_soon(&mut self, now: MonoTime) {

@@ -8,6 +8,7 @@ pub mod api;
 mod backups;
 mod claims;
 mod config;
+mod coordination;
 mod driver;
 mod lines;
 mod lists;
@@ -20,22 +21,24 @@ use std::fmt;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keepwatch_cluster::{Coord, Database, DatabaseError};
+use keepwatch_cluster::{Database, DatabaseError};
 use keepwatch_model::{EventCode, RoleId, Subject};
 use keepwatch_recorder::Node;
 use keepwatch_recording::failover::{Command, Event, Refusal, Setup};
-use keepwatch_recording::peer::own_version;
+use keepwatch_recording::peer::{NodePublic, own_version};
 use keepwatch_settings::standby::{BackupLine, BookError, PrimaryRow, StandbyBook};
 use keepwatch_settings::{Key, KeyError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use crate::config::StandbyConfig;
+pub use crate::coordination::node_routes;
 pub use crate::driver::{DrillRefusal, Drilled};
 pub use crate::lists::{Cover, Lists, Monitored};
 
 use crate::backups::{Fetched, Keeper};
 use crate::claims::Claims;
+use crate::coordination::{Coordination, holder_of};
 use crate::driver::{Change, Driver, INPUTS_MAX, Input, Tools, Writing};
 use crate::neighbours::{Beside, Neighbours};
 use crate::report::Report;
@@ -87,6 +90,7 @@ struct Inner {
     setup: SetupBook,
     node: Node,
     role: RoleId,
+    coordination: Coordination,
     lines: Arc<dyn Lines>,
     port: Arc<AtomicU16>,
     inputs: mpsc::Sender<Input>,
@@ -150,20 +154,25 @@ impl Standby {
         let Opened { book, coord, primaries, last_report, setup: (setup_book, setup, edited) } = opened;
         let port = Arc::new(AtomicU16::new(0));
         let neighbours = Neighbours::new(&node, Arc::clone(&port)).await.map_err(StartError::Neighbours)?;
+        let node_key = neighbours.key();
+        let public = node_key.public().map_err(|error| StartError::Neighbours(error.to_string()))?;
+        let holder = holder_of(NodePublic(public.bytes()));
         let (role, lines): (RoleId, Arc<dyn Lines>) = (neighbours.role(), Arc::new(neighbours));
 
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
-        let coord: Arc<dyn Coord> = Arc::new(coord);
+        let coordination = Coordination::new(Arc::new(coord), node_key, config.coordinator);
         let tools = Tools {
             clock,
             lines: Arc::clone(&lines),
             recorder: Arc::clone(&beside),
             keeper: Keeper::new(book.clone(), beside, move || clock.wall()),
-            claims: Claims::new(coord, role, inputs.clone()),
+            claims: Claims::new(Arc::new(coordination.clone()), holder, inputs.clone()),
+            coordination: coordination.clone(),
             inputs: inputs.clone(),
         };
         let machine = keepwatch_recording::failover::Standby::new(own_version(), setup, config.capacity);
-        let empty = Lists { setup, edited, capacity: config.capacity, primaries: Vec::new() };
+        let empty =
+            Lists { setup, edited, capacity: config.capacity, coordinator: None, primaries: Vec::new() };
         let (shown, lists) = watch::channel(Arc::new(empty));
         let writing = Writing::new(book.clone(), last_report);
         let mut driver = Driver::new(tools, machine, config.capacity, edited, writing, shown);
@@ -188,6 +197,7 @@ impl Standby {
             setup: setup_book,
             node,
             role,
+            coordination,
             lines,
             port,
             inputs,
@@ -204,6 +214,7 @@ impl Standby {
     /// When the setup that was edited cannot be forgotten, which the file's takes the place of.
     pub async fn apply(&self, config: StandbyConfig) -> Result<(), StandbyError> {
         self.inner.node.set_prebuffer_bytes_max(config.prebuffer_bytes_max);
+        self.inner.coordination.choose(config.coordinator);
         let setup = self.inner.setup.clone();
         let changed = tokio::task::spawn_blocking(move || setup.file_says(config.setup));
         if let Some(setup) = changed.await.map_err(|_| StandbyError::Ending)?? {

@@ -17,6 +17,9 @@ pub struct Lists {
     pub edited: bool,
     /// What can be recorded beside what the node records itself.
     pub capacity: Capacity,
+    /// The recorder that decides which of several standbys covers, as the configuration names it, and why it cannot be asked;
+    /// `None`: this node decides.
+    pub coordinator: Option<(String, Option<String>)>,
     /// The primaries, by their roles.
     pub primaries: Vec<Monitored>,
 }

@@ -45,6 +45,11 @@ impl Neighbours {
         self.role
     }
 
+    /// The key by which it is known.
+    pub(crate) fn key(&self) -> Arc<NodeKey> {
+        Arc::clone(&self.key)
+    }
+
     fn client(&self, primary: &PrimaryRow) -> Result<NodeClient, Failure> {
         let pinned: NodePublic =
             primary.key.parse().map_err(|error| Failure::unusable(format!("its key is none: {error}")))?;

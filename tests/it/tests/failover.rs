@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{alone, reconfigure, shared};
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const ROOT: &str = "/api/v1/failover";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const ROOT: &str = "/api/v1/failover";
 /// How often the standby asks, and how many answers may fail: a failover begins after three of these.
 const CHECK_MS: u64 = 250;
 /// Frames from a kill to the first record of the standby: the failed checks, the time until a camera is dialled and gives
@@ -18,12 +18,12 @@ const CHECK_MS: u64 = 250;
 const FRAMES_LOST_MAX: u64 = 25 * 2 + 2 * Cameras::GROUP;
 
 /// A port that is free at this moment: a primary must be found again after a restart.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A recorder of all `cameras` that has the same address after each start.
-fn primary(site: &Site, cameras: &Cameras, name: &str) -> (Node, String) {
+pub(crate) fn primary(site: &Site, cameras: &Cameras, name: &str) -> (Node, String) {
     let address = format!("127.0.0.1:{}", free_port());
     let listed: Vec<(&str, String)> = cameras.ids().iter().map(|id| (id.as_str(), cameras.url(id))).collect();
     Node::configure(site, &address, &listed).unwrap();
@@ -33,19 +33,29 @@ fn primary(site: &Site, cameras: &Cameras, name: &str) -> (Node, String) {
 
 /// A node without cameras of its own that asks often.
 fn standby(site: &Site) -> Node {
-    Node::configure(site, "127.0.0.1:0", &[]).unwrap();
-    let setup = format!("[standby]\ncheck_interval = \"{CHECK_MS} ms\"\n\n[node]\nname = \"south\"\n");
+    standby_at(site, "south", "127.0.0.1:0")
+}
+
+/// The same with another name, at an address that it has again after a restart.
+pub(crate) fn standby_at(site: &Site, name: &str, address: &str) -> Node {
+    Node::configure(site, address, &[]).unwrap();
+    let setup = format!("[standby]\ncheck_interval = \"{CHECK_MS} ms\"\n\n[node]\nname = \"{name}\"\n");
     reconfigure(site, "[node]\nname = \"it\"\n", &setup);
     Node::start(site).unwrap()
 }
 
-fn lists(standby: &Node) -> anyhow::Result<Value> {
+pub(crate) fn lists(standby: &Node) -> anyhow::Result<Value> {
     standby.http().get(ROOT)
 }
 
 /// Registers the recorder at `address`, and returns its role.
 fn register(standby: &Node, address: &str) -> String {
-    let item = json!({"address": address, "user": "admin", "password": Node::PASSWORD});
+    register_as(standby, address, false)
+}
+
+/// The same; `beside` another standby on purpose.
+pub(crate) fn register_as(standby: &Node, address: &str, beside: bool) -> String {
+    let item = json!({"address": address, "user": "admin", "password": Node::PASSWORD, "beside": beside});
     let answer =
         standby.http().request("POST", &format!("{ROOT}/primaries"), Some(&json!({"items": [item]})));
     let answer = answer.unwrap().success().unwrap();
@@ -54,7 +64,7 @@ fn register(standby: &Node, address: &str) -> String {
 }
 
 /// Waits until the standby knows the configuration of its primary, and that it records.
-fn wait_watched(standby: &Node, cameras: usize) {
+pub(crate) fn wait_watched(standby: &Node, cameras: usize) {
     wait_until("a primary that is watched", PATIENCE, || {
         let lists = lists(standby)?;
         let primary = &lists["monitoring"][0];
@@ -77,7 +87,7 @@ fn wait_covered(standby: &Node, cameras: usize) {
     .unwrap();
 }
 
-fn command(standby: &Node, role: &str, what: &str) -> (u16, String) {
+pub(crate) fn command(standby: &Node, role: &str, what: &str) -> (u16, String) {
     let answer = standby.http().request("POST", &format!("{ROOT}/primaries/{role}/{what}"), None).unwrap();
     (answer.status, answer.code())
 }

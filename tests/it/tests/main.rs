@@ -29,6 +29,7 @@ mod revoked;
 mod rights;
 mod rights_rtsp;
 mod scan;
+mod standbys;
 mod store;
 mod time;
 mod trial;

@@ -1203,6 +1203,13 @@ export interface components {
          * @enum {string}
          */
         ConnectionState: "unwanted" | "waiting" | "connecting" | "connected" | "recording";
+        /** @description A recorder that decides which of several standbys covers. */
+        Coordinator: {
+            /** @description As the configuration names it. */
+            name: string;
+            /** @description Why it cannot be asked; `null` while nothing is known against it. */
+            problem: string | null;
+        };
         /** @description A stretch of time and what is known of it. */
         CoverageItem: {
             backfill: components["schemas"]["BackfillName"] | null;
@@ -1415,6 +1422,7 @@ export interface components {
         Failover: {
             /** @description What it can record. */
             capacity: components["schemas"]["FailoverCapacity"];
+            coordinator: components["schemas"]["Coordinator"] | null;
             /** @description The *Failover* list. */
             failovers: components["schemas"]["RunningFailover"][];
             /** @description The *Monitoring* list. */

@@ -337,6 +337,8 @@ export const en = {
     monitoring: 'Monitoring',
     list: 'Failover',
     reports: 'Reports',
+    coordinator: (name: string, problem: string | null) =>
+      problem === null ? `Which of several standbys covers is decided by ${name}.` : `Which of several standbys covers cannot be decided: ${problem}. All of them record.`,
     capacity: (cameras: number, rate: string) => `This standby can record ${count(cameras, 'camera', 'cameras')} of others, ${rate} together.`,
     noFailover: 'No failover runs.',
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keepwatch_recorder::config::text::{Complaint, at_least, quoted};
+use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted};
 use keepwatch_recorder::config::units;
 use keepwatch_recording::failover::{Capacity, Setup};
 use keepwatch_standby::StandbyConfig;
@@ -19,7 +19,7 @@ const RATE_MIN: u64 = 1_000_000;
 const PREBUFFER_BYTES_MIN: u64 = 16 << 20;
 
 /// `[standby]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StandbyTable(pub(crate) StandbyConfig);
 
 impl StandbyTable {
@@ -42,6 +42,7 @@ impl StandbyTable {
         let prebuffer = table.parsed(report, "prebuffer_max", |text| {
             at_least(units::bytes(text)?, PREBUFFER_BYTES_MIN, text, "write at least \"16 MiB\"")
         });
+        let coordinator = table.parsed(report, "coordinator", name);
         table.finish(report);
         let check = check.map_or(setup.check_interval(), |setup| setup.into_inner().check_interval());
         let backup =
@@ -56,7 +57,8 @@ impl StandbyTable {
         // Each was found to be in its range.
         let setup = Setup::new(check, backup, threshold).unwrap_or(setup);
         let prebuffer_bytes_max = prebuffer.map_or(default.prebuffer_bytes_max, Spanned::into_inner);
-        Self(StandbyConfig { setup, capacity, prebuffer_bytes_max })
+        let coordinator = coordinator.map(Spanned::into_inner);
+        Self(StandbyConfig { setup, capacity, prebuffer_bytes_max, coordinator })
     }
 }
 

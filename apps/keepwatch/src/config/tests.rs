@@ -97,6 +97,7 @@ auto_failover_threshold = 5
 cameras_max = 7
 bandwidth_max = "40 Mbit/s"
 prebuffer_max = "64 MiB"
+coordinator = "192.0.2.8:8443"
 [[camera]]
 id = "gate"
 name = "Gate"
@@ -129,7 +130,7 @@ cameras = "*"
 "#;
     let loaded = parse(text, directory.path());
     let shown = loaded.report.show(Path::new("F")).to_string();
-    assert!(shown.starts_with("F:38:7: warning: the url holds a password"), "{shown}");
+    assert!(shown.starts_with("F:39:7: warning: the url holds a password"), "{shown}");
     assert_eq!(shown.lines().count(), 1, "{shown}");
     let NodeConfig { recorder, standby, listen } = loaded.node;
     assert_eq!(listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
@@ -147,6 +148,7 @@ cameras = "*"
     assert_eq!(standby.setup.check_interval(), Duration::from_millis(500));
     assert_eq!(standby.setup.setup_backup_interval(), Duration::from_secs(3600));
     assert_eq!(standby.setup.auto_failover_threshold(), 5);
+    assert_eq!(standby.coordinator.as_deref(), Some("192.0.2.8:8443"));
     assert_eq!((standby.capacity.cameras, standby.capacity.bits_per_second), (7, 40_000_000));
     assert_eq!(standby.prebuffer_bytes_max, 64 << 20);
     let [gate, yard, shop] = &recorder.cameras[..] else { panic!("three cameras") };

@@ -25,6 +25,8 @@ pub(crate) struct Failover {
     takes_over_after_ms: u64,
     /// What it can record.
     capacity: FailoverCapacity,
+    /// The watched recorder that decides which of several standbys covers; `null`: this node.
+    coordinator: Option<Coordinator>,
     /// The *Monitoring* list.
     monitoring: Vec<Primary>,
     /// The *Failover* list.
@@ -43,6 +45,16 @@ struct FailoverSetup {
     auto_failover_threshold: u32,
     /// It was edited here, and holds until the configuration file changes; else it is the file's.
     edited: bool,
+}
+
+/// A recorder that decides which of several standbys covers.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[cfg_attr(test, derive(Deserialize), serde(deny_unknown_fields))]
+struct Coordinator {
+    /// As the configuration names it.
+    name: String,
+    /// Why it cannot be asked; `null` while nothing is known against it.
+    problem: Option<String>,
 }
 
 /// What a standby can record beside what it records itself.
@@ -294,6 +306,7 @@ impl From<&Lists> for Failover {
                 cameras: lists.capacity.cameras,
                 bits_per_second: lists.capacity.bits_per_second,
             },
+            coordinator: lists.coordinator.clone().map(|(name, problem)| Coordinator { name, problem }),
             monitoring: lists.primaries.iter().map(Primary::from).collect(),
             failovers: lists.primaries.iter().filter_map(running).collect(),
         }

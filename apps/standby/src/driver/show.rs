@@ -66,7 +66,8 @@ impl Driver {
                 view,
             });
         }
-        Lists { setup, edited: self.edited, capacity: self.capacity, primaries }
+        let coordinator = self.tools.coordination.coordinator();
+        Lists { setup, edited: self.edited, capacity: self.capacity, coordinator, primaries }
     }
 }
 

@@ -235,19 +235,22 @@ impl Bench {
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let recorder: Arc<dyn Recorder> = Arc::new(world.clone());
         let keeper = Keeper::new(book.clone(), Arc::clone(&recorder), move || clock.wall());
-        let coord = Arc::new(Memory::new());
+        let directory = tempfile::tempdir().unwrap();
+        let node_key = Arc::new(keepwatch_tls::NodeKey::keep(directory.path()).unwrap().0);
+        let coordination = Coordination::new(Arc::new(Memory::new()), node_key, None);
         let tools = Tools {
             clock,
             lines: Arc::new(world.clone()),
             recorder,
             keeper: keeper.clone(),
-            claims: Claims::new(coord, RoleId([9; 16]), inputs.clone()),
+            claims: Claims::new(Arc::new(coordination.clone()), RoleId([9; 16]), inputs.clone()),
+            coordination,
             inputs: inputs.clone(),
         };
         let setup = Setup::new(CHECK, Duration::from_secs(600), 3).unwrap();
         let capacity = Capacity { cameras: 100, bits_per_second: 1_000_000_000 };
         let machine = Standby::new(own_version(), setup, capacity);
-        let empty = Lists { setup, edited: false, capacity, primaries: Vec::new() };
+        let empty = Lists { setup, edited: false, capacity, coordinator: None, primaries: Vec::new() };
         let (shown, lists) = watch::channel(Arc::new(empty));
         let writing = Writing::new(book.clone(), book.last_report().unwrap());
         let mut driver = Driver::new(tools, machine, capacity, false, writing, shown);
