@@ -18,8 +18,9 @@ pub use backup::camera_config;
 pub use book::{Known, Peers, Standby};
 pub use client::{
     Introduction, Login, RegisterError, Registered, ask_hello, backup, check, deregister, hello, register,
-    restore,
+    restore, supersede,
 };
+pub(crate) use restore::superseded;
 pub use routes::routes;
 pub use scan::{FoundNode, Scan, ScanProgress, ScanWish};
 

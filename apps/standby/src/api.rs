@@ -7,6 +7,7 @@ mod commands;
 mod lists;
 mod primaries;
 mod reports;
+mod scans;
 
 use keepwatch_recorder::api::Part;
 use keepwatch_web::{Access, Role, Routes};
@@ -51,10 +52,14 @@ fn table() -> Routes<Standby> {
         .put("/api/v1/failover/primaries/{role}", ADMINISTRATOR, primaries::change)
         .delete("/api/v1/failover/primaries/{role}", ADMINISTRATOR, primaries::remove)
         .get("/api/v1/failover/primaries/{role}/backups", ADMINISTRATOR, primaries::backups)
+        .post("/api/v1/failover/primaries/{role}/replace", ADMINISTRATOR, primaries::replace)
         .post("/api/v1/failover/primaries/{role}/failover", SUPERVISOR, commands::failover)
         .post("/api/v1/failover/primaries/{role}/stop", SUPERVISOR, commands::stop)
         .post("/api/v1/failover/primaries/{role}/failback", SUPERVISOR, commands::failback)
         .post("/api/v1/failover/primaries/{role}/drill", SUPERVISOR, commands::drill)
+        .post("/api/v1/failover/scans", ADMINISTRATOR, scans::begin)
+        .get("/api/v1/failover/scans/{id}", ADMINISTRATOR, scans::one)
+        .delete("/api/v1/failover/scans/{id}", ADMINISTRATOR, scans::stop)
         .get("/api/v1/failover/reports", VIEWER, reports::list)
 }
 
@@ -67,6 +72,10 @@ fn table() -> Routes<Standby> {
         primaries::change,
         primaries::remove,
         primaries::backups,
+        primaries::replace,
+        scans::begin,
+        scans::one,
+        scans::stop,
         commands::failover,
         commands::stop,
         commands::failback,

@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 
 pub use self::drill::{DrillRefusal, Drilled};
 use self::primary::Primary;
+pub(crate) use self::primary::buffer_time;
 pub(crate) use self::writing::Writing;
 use crate::backups::{Fetched, Keeper};
 use crate::claims::Claims;
@@ -64,6 +65,8 @@ pub(crate) enum Input {
     Happened(Event),
     /// A primary was registered and is kept.
     Registered(Box<PrimaryRow>),
+    /// Another recorder plays a role, and is watched in its place.
+    Replaced(Box<PrimaryRow>),
     /// An operator wants something.
     Asked(Command, oneshot::Sender<Result<(), Refusal>>),
     /// An operator changed something of a primary.
@@ -220,6 +223,17 @@ impl Driver {
                 self.tell(now, event);
             }
             Input::Registered(row) => self.registered(now, *row),
+            Input::Replaced(row) => {
+                let (role, epoch) = (row.role, row.epoch);
+                if let Some(primary) = self.primaries.get_mut(&role) {
+                    primary.registered_again(*row, &self.tools);
+                    self.writing.primary(Some(&primary.row), role);
+                    primary.wire.back_up();
+                }
+                self.tell_watched();
+                self.tell(now, Event::Replaced { role, epoch });
+                self.show();
+            }
             Input::Asked(command, answer) => {
                 let result = self.machine.command(now, command, &mut self.actions);
                 self.carry_out(now);

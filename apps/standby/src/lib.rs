@@ -10,25 +10,31 @@ mod claims;
 mod config;
 mod coordination;
 mod driver;
+mod former;
 mod lines;
 mod lists;
 mod neighbours;
+mod replace;
 mod report;
+mod scans;
 mod setup;
 mod world;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepwatch_cluster::{Database, DatabaseError};
 use keepwatch_model::{EventCode, RoleId, Subject};
 use keepwatch_recorder::Node;
+use keepwatch_recorder::peers::ScanWish;
 use keepwatch_recording::failover::{Command, Event, Refusal, Setup};
-use keepwatch_recording::peer::{NodePublic, own_version};
-use keepwatch_settings::standby::{BackupLine, BookError, PrimaryRow, StandbyBook};
+use keepwatch_recording::peer::{Hello, NodePublic, own_version};
+use keepwatch_settings::standby::{BackupLine, BookError, FormerRow, PrimaryRow, StandbyBook};
 use keepwatch_settings::{Key, KeyError};
-use tokio::sync::{mpsc, oneshot, watch};
+use keepwatch_tls::NodeKey;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use crate::config::StandbyConfig;
@@ -42,6 +48,7 @@ use crate::coordination::{Coordination, holder_of};
 use crate::driver::{Change, Driver, INPUTS_MAX, Input, Tools, Writing};
 use crate::neighbours::{Beside, Neighbours};
 use crate::report::Report;
+use crate::scans::{ScanState, Scans};
 use crate::setup::SetupBook;
 use crate::world::{Lines, Recorder, RegisterRefusal, RegisterWish};
 
@@ -92,9 +99,13 @@ struct Inner {
     role: RoleId,
     coordination: Coordination,
     lines: Arc<dyn Lines>,
+    key: Arc<NodeKey>,
+    scans: Scans,
     port: Arc<AtomicU16>,
     inputs: mpsc::Sender<Input>,
     lists: watch::Receiver<Arc<Lists>>,
+    /// A recorder was replaced.
+    replaced: Notify,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -160,7 +171,7 @@ impl Standby {
         let (role, lines): (RoleId, Arc<dyn Lines>) = (neighbours.role(), Arc::new(neighbours));
 
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
-        let coordination = Coordination::new(Arc::new(coord), node_key, config.coordinator);
+        let coordination = Coordination::new(Arc::new(coord), Arc::clone(&node_key), config.coordinator);
         let tools = Tools {
             clock,
             lines: Arc::clone(&lines),
@@ -190,8 +201,9 @@ impl Standby {
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(driver.run(receiver, stopped.clone())),
-            tokio::spawn(hear(node.clone(), inputs.clone(), stopped)),
+            tokio::spawn(hear(node.clone(), inputs.clone(), stopped.clone())),
         ];
+        let telling = stopped;
         let inner = Inner {
             book,
             setup: setup_book,
@@ -199,13 +211,19 @@ impl Standby {
             role,
             coordination,
             lines,
+            key: node_key,
+            scans: Scans::default(),
             port,
             inputs,
             lists,
+            replaced: Notify::new(),
             stop,
             tasks: Mutex::new(tasks),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let standby = Self { inner: Arc::new(inner) };
+        let telling = tokio::spawn(former::run(standby.clone(), telling));
+        standby.tasks().push(telling);
+        Ok(standby)
     }
 
     /// Takes up what changed in the configuration file.
@@ -226,12 +244,16 @@ impl Standby {
     /// Ends it; what it records for others is ended with the recorder, and goes on after a restart.
     pub async fn stop(&self) {
         self.inner.stop.send_replace(true);
-        let tasks = std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *self.tasks());
         for task in tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the standby ended badly");
             }
         }
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This node answers others at `port` from here on; before that, it cannot register anywhere.
@@ -301,6 +323,7 @@ impl Standby {
         let inner = &self.inner;
         let address = wish.address;
         let hello = inner.lines.register(wish).await?;
+        self.fence(&hello, address).await?;
         let row = PrimaryRow {
             role: hello.role,
             key: hello.key.to_string(),
@@ -341,6 +364,41 @@ impl Standby {
         let registered = (row.role, row.name.clone());
         self.tell(Input::Registered(Box::new(row))).await.map_err(|error| unkept(error.to_string()))?;
         Ok(registered)
+    }
+
+    /// Whoever was replaced does not get its role back by being registered again; it is told so, in its own log as well.
+    async fn fence(&self, hello: &Hello, address: SocketAddr) -> Result<(), RegisterRefusal> {
+        let lists = self.lists();
+        let plays = lists.primaries.iter().find(|primary| primary.view.role == hello.role);
+        let Some(plays) = plays.filter(|plays| hello.epoch < plays.view.epoch) else { return Ok(()) };
+        let former = FormerRow { role: hello.role, key: hello.key.to_string(), address };
+        let book = self.inner.book.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || book.put_former(&former)).await {
+            tracing::error!(%error, "a recorder that was replaced is not told");
+        }
+        self.inner.replaced.notify_one();
+        let (name, epoch) = (&plays.name, plays.view.epoch);
+        let detail = format!(
+            "{:?} was replaced: {name:?} plays its role in epoch {epoch}; set it up anew as another recorder, then register it",
+            hello.name
+        );
+        Err(refusal("superseded", detail))
+    }
+
+    /// Begins to look for recorders; `Err` with the number of the scan that runs.
+    pub(crate) fn begin_scan(&self, wish: ScanWish) -> Result<u64, u64> {
+        let clock = self.inner.node.clock();
+        self.inner.scans.begin(Arc::clone(&self.inner.key), wish, move || clock.wall())
+    }
+
+    /// How a scan stands.
+    pub(crate) fn scan(&self, id: u64) -> Option<ScanState> {
+        self.inner.scans.state(id)
+    }
+
+    /// Ends a scan; whether there is such a one.
+    pub(crate) fn stop_scan(&self, id: u64) -> bool {
+        self.inner.scans.stop(id)
     }
 
     /// The backups of a primary, the newest first.

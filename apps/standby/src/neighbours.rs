@@ -12,8 +12,8 @@ use keepwatch_recorder::config::CameraConfig;
 use keepwatch_recorder::guests::{Duty, Guest};
 use keepwatch_recorder::peers::{self, Introduction, RegisterError};
 use keepwatch_recording::failover::Missed;
-use keepwatch_recording::peer::{Backup, CameraBackup, Hello, NodePublic};
-use keepwatch_settings::standby::PrimaryRow;
+use keepwatch_recording::peer::{Backup, CameraBackup, Hello, NodePublic, Restore, Restored, Superseded};
+use keepwatch_settings::standby::{FormerRow, PrimaryRow};
 use keepwatch_tls::{NodeKey, NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError};
 
@@ -22,6 +22,16 @@ use crate::world::{Answer, Checked, Failure, Line, Lines, Recorder, RegisterRefu
 
 /// How long a recorder may take that is told that it is watched no more.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a recorder may take to say who it is.
+const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is answered by a recorder that need not be told again that it was replaced: it does not know this standby, or plays
+/// another role by now.
+const TOLD_ALREADY: [&str; 2] = ["not_registered", "epoch_stale"];
+
+/// How long a recorder may take to take up a whole configuration.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The way to other nodes.
 pub(crate) struct Neighbours {
@@ -50,12 +60,45 @@ impl Neighbours {
         Arc::clone(&self.key)
     }
 
-    fn client(&self, primary: &PrimaryRow) -> Result<NodeClient, Failure> {
+    /// A client for the node of `key`, as it is kept.
+    fn client(&self, address: SocketAddr, key: &str) -> Result<NodeClient, Failure> {
         let pinned: NodePublic =
-            primary.key.parse().map_err(|error| Failure::unusable(format!("its key is none: {error}")))?;
+            key.parse().map_err(|error| Failure::unusable(format!("its key is none: {error}")))?;
         let tls = peer::client_config(&self.key, Some(NodePublicKey::new(pinned.0)))
             .map_err(|error| Failure::unusable(error.to_string()))?;
-        Ok(NodeClient::new(primary.address, tls))
+        Ok(NodeClient::new(address, tls))
+    }
+
+    /// Asks who is there, who may be anybody.
+    async fn ask_who(&self, address: SocketAddr) -> Result<Hello, RegisterRefusal> {
+        let said = peers::ask_hello(&self.key, address, HELLO_PATIENCE).await;
+        said.map_err(|error| told(&error, address))
+    }
+
+    /// Registers at a recorder, and has it take a role. Where it does not, it is as before, unless its answer was lost.
+    async fn hand_over(
+        &self,
+        wish: RegisterWish,
+        restore: Restore,
+    ) -> Result<(Hello, Restored), RegisterRefusal> {
+        let address = wish.address;
+        let before = self.ask_who(address).await?;
+        let hello = self.introduce(wish).await?;
+        let unreachable = |failure: Failure| refusal("unreachable", failure.text);
+        let mut client = self.client(address, &hello.key.to_string()).map_err(unreachable)?;
+        let error = match peers::restore(&mut client, &restore, RESTORE_PATIENCE).await {
+            Ok(restored) => return Ok((hello, restored)),
+            Err(error) => error,
+        };
+        let NodeError::Refused { code, detail, .. } = error else {
+            // It may have taken the role: asked again, it says so.
+            return Err(unreachable(error.into()));
+        };
+        if !before.watched_by.contains(&self.node.name()) {
+            // It plays no role that is watched here.
+            let _ = peers::deregister(&mut client, FAREWELL_PATIENCE).await;
+        }
+        Err(refusal(&code, detail))
     }
 
     async fn introduce(&self, wish: RegisterWish) -> Result<Hello, RegisterRefusal> {
@@ -90,15 +133,37 @@ fn told(error: &RegisterError, address: SocketAddr) -> RegisterRefusal {
 
 impl Lines for Neighbours {
     fn line(&self, primary: &PrimaryRow) -> Result<Box<dyn Line>, Failure> {
-        Ok(Box::new(Kept { role: primary.role, client: self.client(primary)? }))
+        Ok(Box::new(Kept { role: primary.role, client: self.client(primary.address, &primary.key)? }))
     }
 
     fn register(&self, wish: RegisterWish) -> Answer<'_, Result<Hello, RegisterRefusal>> {
         Box::pin(self.introduce(wish))
     }
 
+    fn ask(&self, address: SocketAddr) -> Answer<'_, Result<Hello, RegisterRefusal>> {
+        Box::pin(self.ask_who(address))
+    }
+
+    fn supersede(&self, former: &FormerRow, told: Superseded) -> Answer<'_, Result<(), Failure>> {
+        let client = self.client(former.address, &former.key);
+        Box::pin(async move {
+            match peers::supersede(&mut client?, &told, FAREWELL_PATIENCE).await {
+                Err(NodeError::Refused { code, .. }) if TOLD_ALREADY.contains(&code.as_str()) => Ok(()),
+                told => Ok(told?),
+            }
+        })
+    }
+
+    fn replace(
+        &self,
+        wish: RegisterWish,
+        restore: Restore,
+    ) -> Answer<'_, Result<(Hello, Restored), RegisterRefusal>> {
+        Box::pin(self.hand_over(wish, restore))
+    }
+
     fn deregister(&self, primary: &PrimaryRow) -> Answer<'_, Result<(), Failure>> {
-        let client = self.client(primary);
+        let client = self.client(primary.address, &primary.key);
         Box::pin(async move { Ok(peers::deregister(&mut client?, FAREWELL_PATIENCE).await?) })
     }
 }

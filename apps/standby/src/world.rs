@@ -11,8 +11,10 @@ use keepwatch_recorder::config::CameraConfig;
 use keepwatch_recorder::guests::{Duty, Guest};
 use keepwatch_recorder::peers::Login;
 use keepwatch_recording::failover::{Missed, Report};
-use keepwatch_recording::peer::{Backup, CameraBackup, Check, Hello, NodePublic};
-use keepwatch_settings::standby::PrimaryRow;
+use keepwatch_recording::peer::{
+    Backup, CameraBackup, Check, Hello, NodePublic, Restore, Restored, Superseded,
+};
+use keepwatch_settings::standby::{FormerRow, PrimaryRow};
 
 /// An answer that is on its way.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -60,6 +62,19 @@ pub(crate) trait Lines: Send + Sync {
 
     /// Registers this standby at a recorder: both know each other's keys from then on.
     fn register(&self, wish: RegisterWish) -> Answer<'_, Result<Hello, RegisterRefusal>>;
+
+    /// Asks who is at an address.
+    fn ask(&self, address: SocketAddr) -> Answer<'_, Result<Hello, RegisterRefusal>>;
+
+    /// Registers this standby at a recorder, which then takes the role of another one.
+    fn replace(
+        &self,
+        wish: RegisterWish,
+        restore: Restore,
+    ) -> Answer<'_, Result<(Hello, Restored), RegisterRefusal>>;
+
+    /// Tells a recorder that was replaced who plays its role. An answer says that it needs not be told again.
+    fn supersede(&self, former: &FormerRow, told: Superseded) -> Answer<'_, Result<(), Failure>>;
 
     /// Is watched by this standby no more, as far as it can be told.
     fn deregister(&self, primary: &PrimaryRow) -> Answer<'_, Result<(), Failure>>;

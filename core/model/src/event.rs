@@ -72,6 +72,8 @@ event_codes! {
     StandbyRemoved = "standby_removed", Warning;
     /// This recorder took the role of another one, with its configuration.
     RoleTaken = "role_taken", Warning;
+    /// Another recorder plays the role of this one: it was replaced.
+    RoleSuperseded = "role_superseded", Warning;
     /// What is known of other nodes cannot be read: no standby is answered.
     NodesUnreadable = "nodes_unreadable", Warning;
     /// The node made itself the key that it signs exports with.
@@ -150,6 +152,8 @@ event_codes! {
     PrimaryRegistered = "primary_registered", Info;
     /// It is watched no more.
     PrimaryRemoved = "primary_removed", Info;
+    /// Another recorder plays the role of a primary.
+    PrimaryReplaced = "primary_replaced", Warning;
     /// A primary failed: it does not answer, or records nothing.
     PrimaryFailed = "primary_failed", Critical;
     /// A primary that had failed answers again.

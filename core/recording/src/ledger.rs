@@ -149,6 +149,24 @@ impl Ledger {
         self.tail(at, State::Gap { reason });
     }
 
+    /// Footage is missing since `from`, before anything that is known here, for who was to record it was down: this recorder took
+    /// that one's role at `now`. What is known already stays as it is.
+    pub fn missed_since(&mut self, from: WallTime, now: WallTime, schedule: &Schedule) {
+        let down = State::Gap { reason: GapReason::RecorderDown };
+        if self.steps.is_empty() {
+            self.tail(now, if schedule.is_open(now) { down } else { State::Unscheduled });
+        }
+        let first = self.steps.keys().next().copied().unwrap_or(now);
+        let Some(dead) = Span::new(from, first) else { return };
+        let asked = schedule.within(dead);
+        for span in asked.spans() {
+            self.set(*span, down);
+        }
+        for span in asked.missing(dead).spans() {
+            self.set(*span, State::Unscheduled);
+        }
+    }
+
     /// From `at` on, recording is not asked for.
     pub fn unscheduled_from(&mut self, at: WallTime) {
         self.tail(at, State::Unscheduled);

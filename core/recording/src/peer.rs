@@ -11,7 +11,8 @@ mod check;
 mod hello;
 
 pub use backup::{
-    Backup, BackupError, CameraBackup, Contents, Difference, FORMAT, Restore, Restored, RtspUserBackup,
+    Backup, BackupError, CameraBackup, Contents, Difference, FORMAT, LEFT_BYTES_MAX, LEFT_MAX, Restore,
+    Restored, RtspUserBackup, Superseded,
 };
 pub use check::{CameraCheck, Check, CheckError, RecordedSpan};
 pub use hello::{Hello, NodeKeyError, NodePublic, Password, Register};

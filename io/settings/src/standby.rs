@@ -5,6 +5,7 @@
 //! not kept twice. It keeps rows and decides nothing; its methods block.
 
 mod backups;
+mod former;
 mod locals;
 mod reports;
 
@@ -23,6 +24,7 @@ use crate::opening::{self, Shape, Unusable};
 use crate::{Key, KeyError, SealError};
 
 pub use backups::{BACKUPS_MAX, BackupKept, BackupLine};
+pub use former::{FORMER_MAX, FormerRow};
 pub use reports::{REPORTS_MAX, ReportLine};
 
 /// The name of the database in the data directory.
@@ -157,6 +159,8 @@ impl StandbyBook {
             Unusable::Later(version) => BookError::Later { path: path.clone(), version },
             Unusable::Damaged(what) => BookError::Damaged { path: path.clone(), what },
         })?;
+        let made = connection.execute_batch(former::TABLE);
+        made.map_err(|source| BookError::Database { path: path.clone(), source })?;
         Ok(Self { path, key, connection: Arc::new(Mutex::new(connection)) })
     }
 

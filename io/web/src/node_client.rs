@@ -67,12 +67,18 @@ pub struct NodeClient {
     connector: TlsConnector,
     kept: Option<SendRequest<Body>>,
     shown: Option<NodePublicKey>,
+    answer_bytes_max: usize,
 }
 
 impl NodeClient {
     /// A client for the node at `address`, known by what `tls` says ([`peer::client_config`]).
     pub fn new(address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
-        Self { address, connector: tls.into(), kept: None, shown: None }
+        Self { address, connector: tls.into(), kept: None, shown: None, answer_bytes_max: ANSWER_BYTES_MAX }
+    }
+
+    /// Reads no answer that is longer: for who asks nodes that it does not know.
+    pub fn answered_within(self, bytes: usize) -> Self {
+        Self { answer_bytes_max: bytes.min(ANSWER_BYTES_MAX), ..self }
     }
 
     /// Where the node is.
@@ -174,7 +180,7 @@ impl NodeClient {
     ) -> Result<(SendRequest<Body>, (StatusCode, Vec<u8>)), NodeError> {
         let (sender, response) = self.begin(kept, method, target, body).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = Limited::new(response.into_body(), self.answer_bytes_max).collect().await;
         let bytes = body.map_err(NodeError::Broken)?.to_bytes().to_vec();
         Ok((sender, (status, bytes)))
     }

@@ -94,6 +94,11 @@ impl Node {
         &self.http
     }
 
+    /// Logs in again, after everybody was logged out.
+    pub fn log_in(&mut self) -> Result<()> {
+        self.http.login("admin", Self::PASSWORD)
+    }
+
     /// Ends it in order.
     pub fn end(mut self) -> Result<()> {
         let status = self.program.end(Duration::from_secs(20))?;

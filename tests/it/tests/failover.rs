@@ -203,6 +203,135 @@ fn a_killed_primary_has_its_footage_on_the_standby_and_gets_its_role_back() {
     south.end().unwrap();
 }
 
+/// Asks the recorder at `address` to take the role of another one.
+fn replace(standby: &Node, role: &str, body: &Value) -> keepwatch_it::Answer {
+    standby.http().request("POST", &format!("{ROOT}/primaries/{role}/replace"), Some(body)).unwrap()
+}
+
+#[test]
+fn a_new_recorder_takes_the_role_of_a_dead_one_with_its_footage_and_the_old_one_stays_out() {
+    let _machine = alone();
+    let (cameras_site, north_site, south_site, west_site) =
+        (Site::new().unwrap(), Site::new().unwrap(), Site::new().unwrap(), Site::new().unwrap());
+    let cameras = Cameras::start(&cameras_site, 2, "127.0.0.1").unwrap();
+    let (mut north, north_address) = primary(&north_site, &cameras, "north");
+    north.first_label("cam1").unwrap();
+    north.first_label("cam2").unwrap();
+    let south = standby(&south_site);
+    let role = register(&south, &north_address);
+    wait_watched(&south, 2);
+    let west_port = free_port();
+    let west_address = format!("127.0.0.1:{west_port}");
+    Node::configure(&west_site, &west_address, &[]).unwrap();
+    reconfigure(&west_site, "name = \"it\"", "name = \"west\"");
+    let mut west = Node::start(&west_site).unwrap();
+    let by = |password: &str| json!({"address": west_address, "user": "admin", "password": password});
+    let refused = replace(&south, &role, &by(Node::PASSWORD));
+    assert_eq!((refused.status, refused.code().as_str()), (409, "primary_normal"));
+
+    north.program().kill().unwrap();
+    drop(north);
+    wait_covered(&south, 2);
+    let from = south.first_label("cam1").unwrap();
+
+    // It is found, and what is refused leaves the failover as it is.
+    let wish = json!({"addresses": ["127.0.0.1"], "port": west_port, "seconds": 10});
+    let scan =
+        south.http().request("POST", &format!("{ROOT}/scans"), Some(&wish)).unwrap().success().unwrap();
+    let scan = format!("{ROOT}/scans/{}", scan["id"].as_str().unwrap());
+    let found = wait_until("the end of the scan", PATIENCE, || {
+        let scan = south.http().get(&scan)?;
+        Ok((scan["running"] == false).then_some(scan))
+    })
+    .unwrap();
+    let item = &found["items"][0];
+    assert_eq!((&item["name"], &item["registered"]), (&json!("west"), &json!(false)), "{found}");
+    assert_eq!(item["address"], west_address, "{found}");
+    // Each recorder plays one role.
+    let other = register(&south, &west_address);
+    let refused = replace(&south, &role, &by(Node::PASSWORD));
+    assert_eq!((refused.status, refused.code().as_str()), (409, "watched_already"));
+    let path = format!("{ROOT}/primaries/{other}");
+    assert_eq!(south.http().request("DELETE", &path, None).unwrap().status, 204);
+    let left = || Ok((west.http().get("/api/v1/standbys")?["items"] == json!([])).then_some(()));
+    wait_until("the farewell", PATIENCE, left).unwrap();
+    let refused = replace(&south, &role, &by("not it"));
+    assert_eq!((refused.status, refused.code().as_str()), (409, "login_refused"));
+    let mut unknown = by(Node::PASSWORD);
+    unknown["backup"] = json!(4711);
+    let refused = replace(&south, &role, &unknown);
+    assert_eq!((refused.status, refused.code().as_str()), (409, "backup_unknown"));
+    assert_eq!(lists(&south).unwrap()["failovers"][0]["recorded"], 2);
+    assert_eq!(west.http().get("/api/v1/standbys").unwrap()["items"], json!([]));
+
+    // It takes role and cameras, and the failover ends camera by camera.
+    let replaced = replace(&south, &role, &by(Node::PASSWORD)).success().unwrap();
+    assert_eq!((&replaced["epoch"], &replaced["cameras"]), (&json!(2), &json!(2)), "{replaced}");
+    // Its users are those of the one that it replaces: everybody logs in again.
+    assert_eq!(west.http().request("GET", "/api/v1/standbys", None).unwrap().status, 401);
+    west.log_in().unwrap();
+    wait_until("the end of the failover", PATIENCE, || {
+        Ok((lists(&south)?["failovers"] == json!([])).then_some(()))
+    })
+    .unwrap();
+    let reports = south.http().get(&format!("{ROOT}/reports")).unwrap();
+    assert_eq!(reports["items"][0]["why"], "replaced", "{reports}");
+    let shown = lists(&south).unwrap();
+    let watched = &shown["monitoring"][0];
+    assert_eq!((&watched["name"], &watched["epoch"]), (&json!("west"), &json!(2)), "{shown}");
+    assert_eq!((&watched["role"], &watched["address"]), (&json!(role), &json!(west_address)), "{shown}");
+
+    // What the standby recorded comes to it: none is missing, none is there twice.
+    for camera in ["cam1", "cam2"] {
+        let until = south.durable_until(camera).unwrap().unwrap();
+        west.wait_durable(camera, until.plus(2 * TICKS_PER_SECOND), PATIENCE).unwrap();
+        let theirs = numbers(&south, &south_site, camera, from);
+        assert!(theirs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{camera}: a hole on the standby");
+        let whole = wait_until("footage that came back", PATIENCE, || {
+            let window = Span::new(from.plus(-30 * TICKS_PER_SECOND), until).unwrap();
+            let lines = west.coverage(camera, Some(window))?;
+            let held = lines.iter().skip_while(|line| line.state != "held");
+            let whole =
+                lines.len() > 1 && held.clone().count() > 0 && held.clone().all(|line| line.state == "held");
+            let first = held.map(|line| line.span.from).next();
+            Ok(first.filter(|first| whole && first.ticks_since(from) < TICKS_PER_SECOND))
+        });
+        let lines = west.coverage(camera, None).unwrap();
+        assert!(whole.is_ok(), "{camera}: {lines:#?}");
+        let ours = numbers(&west, &west_site, camera, from);
+        assert!(ours.windows(2).all(|pair| pair[1] == pair[0] + 1), "{camera}: {ours:?}");
+        assert_eq!(ours[0], theirs[0], "{camera}: the first frame of the failover");
+        assert!(ours.last() > theirs.last(), "{camera}: it goes on");
+        let before = lines.iter().find(|line| line.state == "gap").unwrap();
+        assert_eq!(before.reason.as_deref(), Some("recorder_down"), "{camera}: {lines:?}");
+    }
+
+    // The old one returns: it records, and is told that it was replaced. It gets nothing back, also when it is asked for.
+    let north = Node::start(&north_site).unwrap();
+    wait_until("the news", PATIENCE, || {
+        Ok(codes(&north).contains(&"role_superseded".to_owned()).then_some(()))
+    })
+    .unwrap();
+    let events = north.events().unwrap();
+    let told = events.iter().find(|event| event["code"] == "role_superseded").unwrap();
+    assert!(told["text"].as_str().is_some_and(|text| text.contains("west")), "{told}");
+    assert_eq!(north.http().get("/api/v1/standbys").unwrap()["items"], json!([]));
+    north.first_label("cam1").unwrap();
+    let item = json!({"address": north_address, "user": "admin", "password": Node::PASSWORD});
+    let again = south.http().request("POST", &format!("{ROOT}/primaries"), Some(&json!({"items": [item]})));
+    let again = again.unwrap().success().unwrap();
+    assert_eq!(again["items"][0]["code"], "superseded", "{again}");
+    let shown = lists(&south).unwrap();
+    let watched = &shown["monitoring"][0];
+    assert_eq!((&watched["name"], &watched["epoch"]), (&json!("west"), &json!(2)), "{shown}");
+    assert_eq!((&watched["state"], &shown["failovers"]), (&json!("normal"), &json!([])), "{shown}");
+    let codes = codes(&south);
+    assert!(codes.contains(&"primary_replaced".to_owned()), "{codes:?}");
+    for node in [north, south, west] {
+        node.end().unwrap();
+    }
+}
+
 #[test]
 fn a_standby_that_is_restarted_goes_on_with_its_failover() {
     let _machine = shared();

@@ -102,6 +102,17 @@ fn bodies(span: Span) -> BTreeMap<(&'static str, &'static str), (String, Value)>
             (at("/failover/primaries"), json!({"items": [{"address": "127.0.0.1:1", "token": "x"}]})),
         ),
         (
+            ("POST", "/api/v1/failover/primaries/{role}/replace"),
+            (
+                at("/failover/primaries/00000000-0000-0000-0000-000000000000/replace"),
+                json!({"address": "127.0.0.1:1", "token": "x"}),
+            ),
+        ),
+        (
+            ("POST", "/api/v1/failover/scans"),
+            (at("/failover/scans"), json!({"addresses": ["127.0.0.1"], "seconds": 1})),
+        ),
+        (
             ("PUT", "/api/v1/failover/primaries/{role}"),
             (at("/failover/primaries/00000000-0000-0000-0000-000000000000"), json!({"mode": "manual"})),
         ),

@@ -213,7 +213,7 @@ fn requests(route: &Route, span: Span, job: &str) -> Vec<Request> {
         ("POST", "/api/v1/exports") => json!({"cameras": [CAMERA], "from": span.from, "to": span.to}),
         ("POST", "/api/v1/protections") => json!({"camera": CAMERA, "from": span.from, "to": span.to}),
         // Nothing is to be looked for, added, changed or logged in to.
-        ("POST", "/api/v1/scans") => json!({"addresses": ["nowhere"]}),
+        ("POST", "/api/v1/scans" | "/api/v1/failover/scans") => json!({"addresses": ["nowhere"]}),
         _ if route.body.is_some() => json!({}),
         _ => Value::Null,
     };
@@ -256,6 +256,9 @@ impl Estate {
         node.wait_durable(CAMERA, span.to, PATIENCE).unwrap();
         let scan = json!({"addresses": ["127.0.0.1"], "seconds": 1});
         let scan = node.http().request("POST", "/api/v1/scans", Some(&scan)).unwrap();
+        assert_eq!(scan.success().unwrap()["id"], "1");
+        let scan = json!({"addresses": ["127.0.0.1"], "seconds": 1});
+        let scan = node.http().request("POST", "/api/v1/failover/scans", Some(&scan)).unwrap();
         assert_eq!(scan.success().unwrap()["id"], "1");
         let mut people = Vec::new();
         let mut add = |name: String, grants: Grants| {

@@ -31,30 +31,9 @@ export type Registration = Schemas['Registration'];
 export type Report = Schemas['FailoverReport'];
 
 /** A recorder that a scan found. What it says of itself is not checked. */
-export interface FoundRecorder {
-  address: string;
-  name: string;
-  version: string;
-  mac: string | null;
-  role: string;
-  standby: boolean;
-  watched_by: string[];
-  /** It is on the Monitoring list here. */
-  registered: boolean;
-  /** Its version is not the standby's: it is not registered. */
-  version_differs: boolean;
-}
-
+export type FoundRecorder = Schemas['FoundRecorder'];
 /** A search for recorders. */
-export interface RecorderScan {
-  id: string;
-  running: boolean;
-  since: string;
-  ended: string | null;
-  items: FoundRecorder[];
-  /** What could not be searched, and why. */
-  failed: string[];
-}
+export type RecorderScan = Schemas['RecorderScan'];
 
 const ROOT = 'failover';
 
@@ -69,11 +48,11 @@ export const failoverApi = {
   stop: (role: string) => json<void>('POST', [ROOT, 'primaries', role, 'stop']),
   failBack: (role: string) => json<void>('POST', [ROOT, 'primaries', role, 'failback']),
   drill: (role: string) => json<void>('POST', [ROOT, 'primaries', role, 'drill']),
-  replace: (role: string, by: RegisterItem) => json<void>('POST', [ROOT, 'primaries', role, 'replace'], {}, by),
+  replace: (role: string, by: RegisterItem) => json<Schemas['Replaced']>('POST', [ROOT, 'primaries', role, 'replace'], {}, by),
   backups: async (role: string) => (await json<{ items: Backup[] }>('GET', [ROOT, 'primaries', role, 'backups'])).items,
   reports: (signal?: AbortSignal) => all<Report>([ROOT, 'reports'], {}, signal, 2),
   startScan: (addresses: string[]) =>
-    json<{ id: string }>('POST', [ROOT, 'scans'], {}, addresses.length > 0 ? { addresses } : {}),
+    json<Schemas['RecorderScanBegun']>('POST', [ROOT, 'scans'], {}, addresses.length > 0 ? { addresses } : {}),
   scan: (id: string) => json<RecorderScan>('GET', [ROOT, 'scans', id]),
   stopScan: (id: string) => json<void>('DELETE', [ROOT, 'scans', id]),
 };

@@ -469,6 +469,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/failover/primaries/{role}/replace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has another recorder take the role of a failed one, with a backup of its configuration. What this standby records goes on
+         *     until the new recorder's footage overlaps; what it recorded comes to the new one.
+         * @description For users who are at least administrator everywhere.
+         */
+        post: operations["replacePrimary"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/failover/primaries/{role}/stop": {
         parameters: {
             query?: never;
@@ -504,6 +525,50 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/scans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Looks for recorders. One scan runs at a time.
+         * @description For users who are at least administrator everywhere.
+         */
+        post: operations["beginRecorderScan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/scans/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How a scan stands. The last one is kept.
+         * @description For users who are at least administrator everywhere.
+         */
+        get: operations["recorderScan"];
+        put?: never;
+        post?: never;
+        /**
+         * Stops a scan; what it found until then stays.
+         * @description For users who are at least administrator everywhere.
+         */
+        delete: operations["stopRecorderScan"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1585,6 +1650,27 @@ export interface components {
             /** @description Its ONVIF address, for `onvif` of a camera. */
             onvif: string;
         };
+        /** @description A recorder that was found. Its role and name are what it says of itself; its key was proven. */
+        FoundRecorder: {
+            /** @description Where it answers nodes. */
+            address: string;
+            /** @description The hardware address of its network interface, as it says. */
+            mac: string | null;
+            /** @description Its name. */
+            name: string;
+            /** @description It is on the *Monitoring* list here. */
+            registered: boolean;
+            /** @description The role that it plays. */
+            role: string;
+            /** @description It records in the place of others. */
+            standby: boolean;
+            /** @description Its version. */
+            version: string;
+            /** @description Its version is not this node's: it cannot be registered. */
+            version_differs: boolean;
+            /** @description The names of the standbys that watch it. */
+            watched_by: string[];
+        };
         /** @description A frame, without its bytes. */
         Frame: {
             /**
@@ -2194,6 +2280,56 @@ export interface components {
              */
             to: string;
         };
+        /** @description How a scan stands, and what it found until now. */
+        RecorderScan: {
+            /** @description How many there are to be asked. */
+            all: number;
+            /** @description How many of the single addresses were asked. */
+            asked: number;
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            ended: string | null;
+            /** @description What could not be searched, and why. */
+            failed: string[];
+            /** @description Its id. */
+            id: string;
+            /** @description The recorders found until now. */
+            items: components["schemas"]["FoundRecorder"][];
+            /** @description Whether it goes on. */
+            running: boolean;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            since: string;
+        };
+        /** @description A scan that was begun. */
+        RecorderScanBegun: {
+            /** @description Its id. */
+            id: string;
+        };
+        /** @description What to look for. */
+        RecorderScanBody: {
+            /**
+             * @description Addresses and ranges to ask one by one; left out, recorders that announce themselves are listened for.
+             * @example [
+             *       "192.0.2.0/24"
+             *     ]
+             */
+            addresses?: string[] | null;
+            /**
+             * Format: int32
+             * @description The port at which addresses are asked; 8443 when left out.
+             */
+            port?: number | null;
+            /**
+             * Format: int64
+             * @description Maximum scanning time, 1 to 60; 15 when left out.
+             */
+            seconds?: number | null;
+        };
         /** @description What the last start found. */
         RecoveryStatus: {
             /** @description Whether the store had been closed. */
@@ -2230,7 +2366,7 @@ export interface components {
             beside: boolean;
             /** @description That user's password, which is not kept. */
             password: string | null;
-            /** @description A token that it gave out (`keepwatch peer token`). */
+            /** @description A token that it gave out (`keepwatch standby token`). */
             token: string | null;
             /** @description The name of an administrator there. */
             user: string | null;
@@ -2265,6 +2401,37 @@ export interface components {
              * @description The revision that removed it.
              */
             revision: number;
+        };
+        /** @description The recorder that is to take a role. */
+        ReplaceBody: {
+            /**
+             * @description Where it is: address and port, or a name; port 8443 when left out.
+             * @example 192.0.2.9:8443
+             */
+            address: string;
+            /**
+             * Format: int64
+             * @description The number of the backup that it gets; the newest when left out.
+             */
+            backup?: number | null;
+            /** @description That user's password; it is not kept. */
+            password?: string | null;
+            /** @description A token that was made there and works once. */
+            token?: string | null;
+            /** @description An administrator there; with `password`, without `token`. */
+            user?: string | null;
+        };
+        /** @description What came of Replace. */
+        Replaced: {
+            /** @description Cameras that were taken over. */
+            cameras: number;
+            /**
+             * Format: int64
+             * @description In which epoch the role is played from here on.
+             */
+            epoch: number;
+            /** @description What was not taken over, a sentence each. */
+            left: string[];
         };
         /** @description That an earlier revision was taken up. */
         Restored: {
@@ -3720,6 +3887,41 @@ export interface operations {
             };
         };
     };
+    replacePrimary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplaceBody"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replaced"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     stopFailover: {
         parameters: {
             query?: never;
@@ -3768,6 +3970,98 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["FailoverReports"];
                 };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    beginRecorderScan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecorderScanBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecorderScanBegun"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    recorderScan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The scan. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecorderScan"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stopRecorderScan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The scan. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem document that says what happened and what to do. */
             default: {

@@ -427,6 +427,7 @@ export const en = {
     failoverOf: (name: string) => `Failover: ${name}`,
     stopOf: (name: string) => `Stop: ${name}`,
     failbackOf: (name: string) => `Failback: ${name}`,
+    replaceOf: (name: string) => `Replace: ${name}`,
     deregister: (name: string) => `Take ${name} off the Monitoring list`,
     keep: (name: string) => `Leave ${name} on the list`,
     keepShort: 'Keep',

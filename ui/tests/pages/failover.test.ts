@@ -279,7 +279,7 @@ it('says in words what was refused, and keeps it to be tried again', async () =>
   await site.close();
 });
 
-it('lists the backups of a primary', async () => {
+it('replaces a failed recorder by one that a scan found', async () => {
   const { fake, standby } = made();
   const site = await opened(fake);
   const { page } = site;
@@ -290,6 +290,26 @@ it('lists the backups of a primary', async () => {
   await site.shot('failover-backups');
   await site.accessible();
   await button(page, 'Close').click();
+  await button(row(page, 'Failover', 'NVR-2'), 'Replace: NVR-2').click();
+  const scan = dialog(page, /a recorder to replace NVR-2/);
+  await button(scan, 'Scan').click();
+  await scan.getByText(/5 recorders found/).waitFor();
+  await scan.getByRole('radio', { name: 'Select NVR-3' }).check();
+  await scan.getByRole('radio', { name: 'Select NVR-4' }).check();
+  await site.accessible();
+  await button(scan, 'Add the selected').click();
+  await dialog(page, 'Login: NVR-4').getByLabel('Password', { exact: true }).fill('recorder');
+  await button(dialog(page, 'Login: NVR-4'), 'OK').click();
+  const confirm = dialog(page, 'Replace NVR-2 by NVR-4?');
+  await confirm.getByText('Backup no. 7').waitFor();
+  await site.shot('failover-replace');
+  await site.accessible();
+  expect(standby.did.filter((what) => what.includes('replace'))).toEqual([]);
+  await button(confirm, 'Replace').click();
+  await row(page, 'Monitoring', 'NVR-4').waitFor();
+  await page.getByText('replaced by another recorder').waitFor();
+  // A scan whose window was closed does not go on.
+  await expect.poll(() => standby.did).toContain('DELETE scans/scan1');
   await site.close();
 });
 
@@ -322,7 +342,7 @@ it('a viewer may look, and is told what the buttons need', async () => {
   const site = await opened(fake);
   const { page } = site;
   await page.getByText('Failover, Stop and Failback need the role Supervisor').waitFor();
-  for (const name of ['Scan', 'Failback: NVR-2', 'Stop: NVR-2', 'Take NVR-1 off the Monitoring list', 'Apply', 'Drill: NVR-1', 'Setup backups of NVR-1']) {
+  for (const name of ['Scan', 'Failback: NVR-2', 'Stop: NVR-2', 'Replace: NVR-2', 'Take NVR-1 off the Monitoring list', 'Apply', 'Drill: NVR-1', 'Setup backups of NVR-1']) {
     expect(await button(page, name).isDisabled(), name).toBe(true);
   }
   for (const name of ['Mode of NVR-1', 'Priority of NVR-1', 'Pre-buffer of NVR-1', 'Check Interval']) expect(await page.getByLabel(name).isDisabled(), name).toBe(true);

@@ -125,7 +125,7 @@ export class FakeStandby {
       case 'POST primaries/*/replace':
         return this.#replace(id, body);
       case 'POST scans':
-        this.#scan = { id: 'scan1', running: true, since: ago(0), ended: null, items: [], failed: [] };
+        this.#scan = { id: 'scan1', running: true, since: ago(0), ended: null, asked: 0, all: 0, items: [], failed: [] };
         return { value: { id: 'scan1' }, status: 201 };
       case 'GET scans/*':
         return { value: this.#look() };

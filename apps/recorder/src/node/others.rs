@@ -61,5 +61,8 @@ impl Node {
         if let Some(why) = self.peers().problem() {
             self.event(EventCode::NodesUnreadable, format!("standbys are not answered: {why}"));
         }
+        if let Some(by) = self.peers().superseded() {
+            self.event(EventCode::RoleSuperseded, crate::peers::superseded(&by));
+        }
     }
 }

@@ -11,12 +11,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keepwatch_interfaces::Interfaces;
 use keepwatch_model::{RoleId, TICKS_PER_SECOND, WallTime, ticks_from_duration};
-use keepwatch_recording::peer::{NodePublic, STANDBYS_MAX};
+use keepwatch_recording::peer::{NodePublic, Restore, STANDBYS_MAX, Superseded};
 use keepwatch_web::Problem;
 use sha2::{Digest as _, Sha256};
 
 pub use super::file::Standby;
-use super::file::{NodesFile, State, TOKENS_MAX, Token};
+use super::file::{NodesFile, State, TOKENS_MAX, Taken, Token};
 
 /// A standby that asks from two addresses in turn must not have the file written with each question.
 const MOVE_TICKS_MIN: i64 = 60 * TICKS_PER_SECOND;
@@ -261,10 +261,16 @@ impl Peers {
         standby.map(|standby| standby.name.clone()).ok_or_else(not_registered)
     }
 
-    /// Whether this node may take `role`, of which a backup of the epoch `was` is there, in the epoch `epoch`, asked by the
-    /// standby of `key`.
-    pub(super) fn fence(&self, key: NodePublic, role: RoleId, was: u64, epoch: u64) -> Result<(), Problem> {
+    /// Whether this node may take `role`, of which a backup of the epoch `was` is there, as it is `asked` by the standby of `key`.
+    pub(super) fn fence(
+        &self,
+        key: NodePublic,
+        role: RoleId,
+        was: u64,
+        asked: &Restore,
+    ) -> Result<(), Problem> {
         let state = self.state().map_err(unreadable)?;
+        let epoch = asked.epoch;
         let stale = |than: u64| {
             let detail = format!(
                 "role {role} is in epoch {than} already, so that it cannot be taken in epoch {epoch}"
@@ -274,15 +280,16 @@ impl Peers {
         if epoch <= was {
             return stale(was);
         }
-        if state.role == role {
-            // The same request again, whose answer was lost, is brought to its end again.
-            return if epoch < state.epoch { stale(state.epoch) } else { Ok(()) };
+        if state.role == role && epoch <= state.epoch {
+            // The same request again, whose answer was lost, is brought to its end again; of nobody else.
+            let repeats = state.taken.as_ref() == Some(&taken(key, asked)) && epoch == state.epoch;
+            return if repeats { Ok(()) } else { stale(state.epoch) };
         }
         let others = state.standbys.iter().filter(|standby| standby.key != key);
         let names: Vec<&str> = others.map(|standby| standby.name.as_str()).collect();
         if !names.is_empty() {
             let detail = format!(
-                "this recorder is watched by {} in the role that it has; remove it there before it takes another role",
+                "this recorder is watched by {} in the role that it has; remove it there before it takes a role",
                 names.join(", ")
             );
             return Err(Problem::conflict("registered_elsewhere", detail));
@@ -290,12 +297,37 @@ impl Peers {
         Ok(())
     }
 
-    /// This node plays `role` from here on, in the epoch `epoch`. Blocks.
-    pub(super) fn take(&self, role: RoleId, epoch: u64) -> Result<(), Problem> {
+    /// This node plays `role` from here on, as it was `asked` by the standby of `key`. Blocks.
+    pub(super) fn take(&self, key: NodePublic, role: RoleId, asked: &Restore) -> Result<(), Problem> {
         self.change(|state| {
-            (state.role, state.epoch) = (role, epoch);
+            (state.role, state.epoch) = (role, asked.epoch);
+            (state.taken, state.superseded) = (Some(taken(key, asked)), None);
             Ok(())
         })
+    }
+
+    /// Another recorder plays the role, says the standby of `key`, which watches this one no more; returns what was known of it.
+    /// Blocks.
+    pub(super) fn supersede(&self, key: NodePublic, told: Superseded) -> Result<Standby, Problem> {
+        let standby = self.change(|state| {
+            let place = state.standbys.iter().position(|standby| standby.key == key);
+            let place = place.ok_or_else(not_registered)?;
+            if told.role != state.role || told.epoch <= state.epoch {
+                let (role, epoch) = (state.role, state.epoch);
+                let detail =
+                    format!("this recorder plays role {role} in epoch {epoch}, and was not replaced");
+                return Err(Problem::conflict("epoch_stale", detail));
+            }
+            state.superseded = Some(told);
+            Ok(state.standbys.remove(place))
+        })?;
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        Ok(standby)
+    }
+
+    /// Who plays the role since this recorder was replaced; `None` while it was not.
+    pub(crate) fn superseded(&self) -> Option<Superseded> {
+        self.state().ok()?.superseded.clone()
     }
 
     /// The hardware address of this machine.
@@ -322,6 +354,10 @@ impl Peers {
     fn state(&self) -> Result<Arc<State>, String> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn taken(by: NodePublic, asked: &Restore) -> Taken {
+    Taken { by, digest: asked.backup.digest().to_owned() }
 }
 
 fn hash(token: &str) -> String {

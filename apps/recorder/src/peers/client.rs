@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use keepwatch_model::RoleId;
 use keepwatch_recording::peer::{
-    Backup, Check, Hello, NodePublic, PRODUCT, PROTOCOL, Password, Register, Restore, Restored, VERSION,
-    own_version,
+    Backup, Check, Hello, NodePublic, PRODUCT, PROTOCOL, Password, Register, Restore, Restored, Superseded,
+    VERSION, own_version,
 };
 use keepwatch_tls::{IdentityError, NodeKey, NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError};
@@ -15,6 +15,9 @@ use super::register::versions_differ;
 
 /// How long a node may take to say who it is, and to let another one in: the check of a password waits for those before it.
 const ACQUAINTANCE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest answer of a node that is not known: its name and those of its standbys, every byte escaped.
+const HELLO_BYTES_MAX: usize = 64 << 10;
 
 /// How this node introduces itself where it registers.
 #[derive(Clone, Debug)]
@@ -137,7 +140,8 @@ pub async fn ask_hello(
     address: SocketAddr,
     patience: Duration,
 ) -> Result<Hello, RegisterError> {
-    let mut client = NodeClient::new(address, peer::client_config(key, None)?);
+    let client = NodeClient::new(address, peer::client_config(key, None)?);
+    let mut client = client.answered_within(HELLO_BYTES_MAX);
     let said = hello(&mut client, patience).await?;
     if said.product != PRODUCT {
         return Err(RegisterError::OtherProduct);
@@ -229,6 +233,18 @@ pub async fn restore(
     patience: Duration,
 ) -> Result<Restored, NodeError> {
     client.post("/peer/restore", asked, patience).await
+}
+
+/// Tells a recorder that it was replaced, and is watched no more.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn supersede(
+    client: &mut NodeClient,
+    told: &Superseded,
+    patience: Duration,
+) -> Result<(), NodeError> {
+    client.post("/peer/superseded", told, patience).await
 }
 
 /// Tells a primary that it is watched no more.

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use keepwatch_model::{RoleId, WallTime};
-use keepwatch_recording::peer::{NodePublic, STANDBYS_MAX};
+use keepwatch_recording::peer::{NodePublic, STANDBYS_MAX, Superseded};
 use serde::{Deserialize, Serialize};
 
 /// Name of the file in the data directory.
@@ -27,10 +27,24 @@ pub(super) struct State {
     pub(super) role: RoleId,
     /// In which epoch.
     pub(super) epoch: u64,
+    /// How it came to the role; `None` for that of its store.
+    pub(super) taken: Option<Taken>,
+    /// Who plays the role since this recorder was replaced; `None` while it was not.
+    pub(super) superseded: Option<Superseded>,
     /// Registered standbys, keys distinct.
     pub(super) standbys: Vec<Standby>,
     /// Tokens with which one registers once.
     pub(super) tokens: Vec<Token>,
+}
+
+/// How this node came to its role, so that the same request is known again whose answer was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Taken {
+    /// The key of the standby that asked.
+    pub(super) by: NodePublic,
+    /// The digest of the backup.
+    pub(super) digest: String,
 }
 
 /// A standby that is registered here.
@@ -65,6 +79,10 @@ struct Form {
     version: u32,
     role: RoleId,
     epoch: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken: Option<Taken>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    superseded: Option<Superseded>,
     standbys: Vec<Standby>,
     tokens: Vec<Token>,
 }
@@ -93,7 +111,14 @@ impl NodesFile {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(State { role: own, epoch: 1, standbys: Vec::new(), tokens: Vec::new() });
+                return Ok(State {
+                    role: own,
+                    epoch: 1,
+                    taken: None,
+                    superseded: None,
+                    standbys: Vec::new(),
+                    tokens: Vec::new(),
+                });
             }
             Err(error) => return Err(told(error.to_string())),
         };
@@ -107,14 +132,15 @@ impl NodesFile {
         if form.standbys.len() > STANDBYS_MAX || form.tokens.len() > TOKENS_MAX {
             return Err(told("it has more entries than are ever written".to_owned()));
         }
-        let Form { role, epoch, standbys, tokens, .. } = form;
-        Ok(State { role, epoch, standbys, tokens })
+        let Form { role, epoch, taken, superseded, standbys, tokens, .. } = form;
+        Ok(State { role, epoch, taken, superseded, standbys, tokens })
     }
 
     /// Writes it beside its place and renames it there: after a crash there is the old one or the whole one. Blocks.
     pub(super) fn write(&self, state: &State) -> io::Result<()> {
-        let State { role, epoch, standbys, tokens } = state.clone();
-        let mut text = serde_json::to_vec_pretty(&Form { version: VERSION, role, epoch, standbys, tokens })?;
+        let State { role, epoch, taken, superseded, standbys, tokens } = state.clone();
+        let form = Form { version: VERSION, role, epoch, taken, superseded, standbys, tokens };
+        let mut text = serde_json::to_vec_pretty(&form)?;
         text.push(b'\n');
         let beside = self.data.join(format!("{FILE_NAME}.new"));
         match fs::remove_file(&beside) {

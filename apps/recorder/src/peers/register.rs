@@ -129,7 +129,7 @@ pub(super) fn versions_differ(recorder: Version, standby: Option<Version>) -> St
 }
 
 /// A name that another node gave itself, as it can stand in a log.
-fn one_line(name: &str) -> String {
+pub(super) fn one_line(name: &str) -> String {
     let shown: String =
         name.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(100).collect();
     if shown.trim().is_empty() { "a standby without a name".to_owned() } else { shown }

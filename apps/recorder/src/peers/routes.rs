@@ -4,7 +4,7 @@ use axum::extract::{Extension, FromRef, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use keepwatch_recording::peer::{Backup, Check, Hello, NodePublic, Register, Restore, Restored};
+use keepwatch_recording::peer::{Backup, Check, Hello, NodePublic, Register, Restore, Restored, Superseded};
 use keepwatch_web::{Auth, Node as Asking, Peer, Problem, Small};
 
 use super::book::Known;
@@ -14,6 +14,9 @@ use crate::{Node, replenish};
 
 /// Largest body of a registration: the longest name, user, and password, every byte escaped.
 const REGISTER_BYTES_MAX: usize = 16 << 10;
+
+/// Largest body of the news that this recorder was replaced: the longest name, every byte escaped.
+const SUPERSEDED_BYTES_MAX: usize = 4 << 10;
 
 /// Largest body of a restore: a whole backup.
 const RESTORE_BYTES_MAX: usize = 8 << 20;
@@ -39,6 +42,7 @@ pub fn routes(node: Node, auth: Auth) -> Router {
         .route("/peer/check", get(check))
         .route("/peer/backup", get(backup))
         .route("/peer/restore", post(restore))
+        .route("/peer/superseded", post(superseded))
         .with_state(Door { node: node.clone(), auth })
         .merge(replenish::routes(node))
 }
@@ -105,6 +109,18 @@ async fn restore(
     let asked: Restore = body.json("restore_malformed", "{\"epoch\", \"backup\"}").await?;
     let asker = Asker { key: public(key), peer };
     Ok(Json(door.node.take_role(&door.auth, &asker, &asked).await?))
+}
+
+/// This recorder was replaced.
+async fn superseded(
+    State(door): State<Door>,
+    Extension(Asking(key)): Extension<Asking>,
+    Extension(peer): Extension<Peer>,
+    body: Small<SUPERSEDED_BYTES_MAX>,
+) -> Result<StatusCode, Problem> {
+    let told: Superseded = body.json("superseded_malformed", "{\"role\", \"epoch\", \"name\"}").await?;
+    door.node.superseded(&door.auth, (public(key), &peer), told).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 impl Node {

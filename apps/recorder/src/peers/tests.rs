@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepwatch_model::{GapReason, RoleId};
-use keepwatch_recording::peer::{Backup, Hello, NodePublic, Password, RecordedSpan, Restore, Restored};
+use keepwatch_model::{EventCode, GapReason, RoleId, State, TICKS_PER_SECOND, UnknownReason, WallTime};
+use keepwatch_recording::peer::{
+    Backup, Hello, NodePublic, Password, RecordedSpan, Restore, Restored, Superseded,
+};
+use keepwatch_store::EventQuery;
 use keepwatch_tls::{NodeKey, peer};
 use keepwatch_web::{
     Application, Audit, Auth, AuthConfig, NodeClient, NodeError, SystemClock, Web, WebConfig, serve,
@@ -350,12 +353,18 @@ async fn a_recorder_takes_the_role_of_another_one_with_its_cameras_and_users() {
     let west = blank(&south).await;
     assert_ne!(west.node.peers().role().0, role);
     let mut client = south.client(&west);
-    let asked = Restore { epoch: 2, backup: kept };
+    let asked = Restore { epoch: 2, backup: kept, missed_ms: 5_000 };
     let taken = restore(&mut client, &asked, PATIENCE).await.unwrap();
     assert_eq!((taken.role, taken.epoch, taken.cameras, taken.left.len()), (role, 2, 2, 0));
     // The answer was lost: the same again comes to the same.
     let again = restore(&mut client, &asked, PATIENCE).await.unwrap();
     assert_eq!(again, taken);
+    // What was not recorded meanwhile is missing here, as far back as was said.
+    let now = west.node.clock().wall();
+    let gate = west.node.camera("gate".parse().unwrap()).unwrap();
+    let state = |ticks: i64| gate.main().ledger().state_at(now.plus(-ticks * TICKS_PER_SECOND));
+    assert_eq!(state(3), State::Gap { reason: GapReason::RecorderDown });
+    assert_eq!(state(30), State::Unknown { reason: UnknownReason::NotConfigured });
     let said = hello(&mut client, PATIENCE).await.unwrap();
     assert_eq!((said.role, said.epoch), (role, 2));
     let answer = check(&mut client, PATIENCE).await.unwrap();
@@ -384,7 +393,7 @@ async fn a_role_is_fenced_by_its_epoch_and_an_altered_backup_takes_none() {
     let mut client = south.client(&west);
     let before = west.node.peers().role();
 
-    let asked = |epoch| Restore { epoch, backup: kept.clone() };
+    let asked = |epoch| Restore { epoch, backup: kept.clone(), missed_ms: 0 };
     for epoch in [0, 1] {
         assert_eq!(code(restore(&mut client, &asked(epoch), PATIENCE).await), "epoch_stale");
     }
@@ -395,11 +404,11 @@ async fn a_role_is_fenced_by_its_epoch_and_an_altered_backup_takes_none() {
     assert_eq!(code(refused), "backup_unusable");
     let mut contents = kept.open().unwrap();
     contents.version = "0.9.0".to_owned();
-    let other = Restore { epoch: 2, backup: Backup::of(&contents).unwrap() };
+    let other = Restore { epoch: 2, backup: Backup::of(&contents).unwrap(), missed_ms: 0 };
     assert_eq!(code(restore(&mut client, &other, PATIENCE).await), "version_differs");
     let mut contents = kept.open().unwrap();
     contents.users["users"][0]["role"] = "viewer".into();
-    let powerless = Restore { epoch: 2, backup: Backup::of(&contents).unwrap() };
+    let powerless = Restore { epoch: 2, backup: Backup::of(&contents).unwrap(), missed_ms: 0 };
     assert_eq!(code(restore(&mut client, &powerless, PATIENCE).await), "users_unusable");
     let stranger = Asker::new("east");
     assert_eq!(code(restore(&mut stranger.client(&west), &asked(2), PATIENCE).await), "not_registered");
@@ -414,6 +423,69 @@ async fn a_role_is_fenced_by_its_epoch_and_an_altered_backup_takes_none() {
     assert_eq!(code(refused), "camera_of_file");
     north.end().await;
     west.end().await;
+}
+
+/// What was taken is taken again from who had it taken, for the answer may be lost; from nobody else, and in no other form.
+#[tokio::test]
+async fn a_role_in_force_is_taken_again_only_by_the_very_request_that_moved_it() {
+    let (south, east) = (Asker::new("south"), Asker::new("east"));
+    let north = Recorder::start("north").await;
+    south.register(&north, &login("admin", PASSWORD)).await.unwrap();
+    let kept = backup(&mut south.client(&north), PATIENCE).await.unwrap();
+    north.end().await;
+    let west = blank(&south).await;
+    let asked = Restore { epoch: 2, backup: kept.clone(), missed_ms: 0 };
+    restore(&mut south.client(&west), &asked, PATIENCE).await.unwrap();
+    register(&east.key, &east.own, west.address(), &login("admin", PASSWORD), true).await.unwrap();
+    assert_eq!(code(restore(&mut east.client(&west), &asked, PATIENCE).await), "epoch_stale");
+    let later = Restore { epoch: 3, ..asked.clone() };
+    assert_eq!(code(restore(&mut east.client(&west), &later, PATIENCE).await), "registered_elsewhere");
+    let mut contents = kept.open().unwrap();
+    contents.name = "forged".to_owned();
+    let other = Restore { backup: Backup::of(&contents).unwrap(), ..asked.clone() };
+    assert_eq!(code(restore(&mut south.client(&west), &other, PATIENCE).await), "epoch_stale");
+    // After a restart as well.
+    let west = Recorder::start_in("west", west.end().await, &[]).await;
+    assert_eq!(restore(&mut south.client(&west), &asked, PATIENCE).await.unwrap().epoch, 2);
+    assert_eq!(code(restore(&mut east.client(&west), &asked, PATIENCE).await), "epoch_stale");
+    west.end().await;
+}
+
+#[tokio::test]
+async fn a_recorder_that_was_replaced_is_told_by_who_watched_it_and_tells_its_operator() {
+    let (south, east) = (Asker::new("south"), Asker::new("east"));
+    let north = Recorder::start("north").await;
+    let role = north.node.store().role();
+    south.register(&north, &login("admin", PASSWORD)).await.unwrap();
+    let told = |epoch, role| Superseded { role, epoch, name: "west\nforged".to_owned() };
+    let mut stranger = east.client(&north);
+    assert_eq!(code(supersede(&mut stranger, &told(2, role), PATIENCE).await), "not_registered");
+    let mut client = south.client(&north);
+    for refused in [told(1, role), told(2, RoleId([4; 16]))] {
+        assert_eq!(code(supersede(&mut client, &refused, PATIENCE).await), "epoch_stale");
+    }
+    let malformed = client.post::<()>("/peer/superseded", &serde_json::json!({"epoch": -1}), PATIENCE).await;
+    assert_eq!(code(malformed), "superseded_malformed");
+    assert_eq!(north.node.peers().standbys().len(), 1);
+    supersede(&mut client, &told(2, role), PATIENCE).await.unwrap();
+    assert_eq!(north.node.peers().standbys(), []);
+    assert_eq!(code(check(&mut client, PATIENCE).await), "not_registered");
+    // It keeps its epoch, and says so again after each start.
+    let north = Recorder::start_in("north", north.end().await, &["gate"]).await;
+    assert_eq!(north.node.peers().role(), (role, 1));
+    let log = north.node.event_log();
+    log.flush();
+    let query =
+        EventQuery { from: WallTime::MIN, to: WallTime::MAX, newest_first: true, after: None, limit: 100 };
+    let events = log.page(&query).unwrap().items;
+    let texts: Vec<String> = events
+        .into_iter()
+        .filter(|(_, event)| event.code == EventCode::RoleSuperseded)
+        .map(|(_, event)| event.text)
+        .collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts.iter().all(|text| text.contains("west forged plays its role in epoch 2")), "{texts:?}");
+    north.end().await;
 }
 
 /// Several standbys ask five times a second each: 16 of them may take a quarter of one core at most. Less than a hundredth was measured.

@@ -101,7 +101,10 @@ impl Import {
         if from < self.reach || from.ticks_since(self.reach) <= seam {
             from = self.reach;
         }
-        if is_last && self.gap.to.ticks_since(to) <= seam {
+        // Whoever is not last may be followed by one frame more, unless there is no room for it: the gap's end was reckoned by
+        // another clock, and is a tick off.
+        let behind = if is_last { seam } else { self.half_frame_ticks };
+        if self.gap.to.ticks_since(to) <= behind {
             to = self.gap.to;
         }
         Span { from, to }

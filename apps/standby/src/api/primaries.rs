@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use keepwatch_model::RoleId;
 use keepwatch_recorder::peers::Login;
 use keepwatch_recording::failover::Command;
-use keepwatch_recording::peer::Password;
+use keepwatch_recording::peer::{Password, Restored};
 use keepwatch_web::{Action, Caller, FieldError, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,13 +16,14 @@ use utoipa::ToSchema;
 use super::commands::{problem, role_of, unkept};
 use super::lists::{Backup, FailoverMode};
 use crate::driver::Change;
+use crate::replace::ReplaceError;
 use crate::world::{RegisterRefusal, RegisterWish};
 use crate::{Standby, StandbyError};
 
 /// Most recorders that are registered in one request: as many as are watched.
 const ITEMS_MAX: usize = keepwatch_settings::standby::PRIMARIES_MAX;
 /// The port of a node unless an address has one.
-const PORT: u16 = 8443;
+pub(super) const PORT: u16 = 8443;
 
 /// Recorders that are to be watched.
 #[derive(Deserialize, ToSchema)]
@@ -46,7 +47,7 @@ pub(super) struct RegisterItem {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     password: Option<Password>,
-    /// A token that it gave out (`keepwatch peer token`).
+    /// A token that it gave out (`keepwatch standby token`).
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     token: Option<Password>,
@@ -94,6 +95,41 @@ pub(super) struct PrimaryBody {
     /// Whether its cameras are received ahead of a failover.
     #[serde(default)]
     prebuffer: Option<bool>,
+}
+
+/// The recorder that is to take a role.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplaceBody {
+    /// Where it is: address and port, or a name; port 8443 when left out.
+    #[schema(example = "192.0.2.9:8443")]
+    address: String,
+    /// An administrator there; with `password`, without `token`.
+    #[serde(default)]
+    user: Option<String>,
+    /// That user's password; it is not kept.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    password: Option<Password>,
+    /// A token that was made there and works once.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    token: Option<Password>,
+    /// The number of the backup that it gets; the newest when left out.
+    #[serde(default)]
+    backup: Option<u64>,
+}
+
+/// What came of Replace.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[cfg_attr(test, derive(Deserialize), serde(deny_unknown_fields))]
+pub(super) struct Replaced {
+    /// In which epoch the role is played from here on.
+    epoch: u64,
+    /// Cameras that were taken over.
+    cameras: usize,
+    /// What was not taken over, a sentence each.
+    left: Vec<String>,
 }
 
 /// The backups of a primary.
@@ -225,6 +261,36 @@ pub(super) async fn remove(
     standby.command(Command::Deregister(role)).await.map_err(|error| problem(role, error))?;
     caller.enter(Action::PrimaryRemoved, format!("primary:{role}"), "").durable().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has another recorder take the role of a failed one, with a backup of its configuration. What this standby records goes on
+/// until the new recorder's footage overlaps; what it recorded comes to the new one.
+#[utoipa::path(post, path = "/api/v1/failover/primaries/{role}/replace", operation_id = "replacePrimary", tag = "failover",
+    params(("role" = String, Path, description = "The role of the primary.")), request_body = ReplaceBody,
+    responses((status = 200, body = Replaced)))]
+pub(super) async fn replace(
+    State(standby): State<Standby>,
+    caller: Caller,
+    Path(role): Path<String>,
+    Json(body): Json<ReplaceBody>,
+) -> Result<Json<Replaced>, Problem> {
+    caller.require_audit()?;
+    let role = role_of(&role)?;
+    let invalid =
+        |(field, detail): (&'static str, String)| Problem::invalid(vec![FieldError::new(field, detail)]);
+    let ReplaceBody { address, user, password, token, backup } = body;
+    let by = RegisterItem { address, user, password, token, beside: false };
+    let (address, wish) = read(by).await.map_err(invalid)?;
+    let restored = standby.replace(role, wish, backup).await.map_err(|error| match error {
+        ReplaceError::Standby(error) => problem(role, error),
+        ReplaceError::Other(RegisterRefusal { code, detail }) => {
+            Problem::new(StatusCode::CONFLICT, code, "The other recorder does not take the role", detail)
+        }
+    })?;
+    let words = format!("has its role played by {address} in epoch {}", restored.epoch);
+    caller.enter(Action::PrimaryReplaced, format!("primary:{role}"), words).durable().await?;
+    let Restored { epoch, cameras, left, .. } = restored;
+    Ok(Json(Replaced { epoch, cameras, left }))
 }
 
 /// The backups of a primary's configuration, which are kept when it changed.

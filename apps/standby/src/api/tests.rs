@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::lists::FailoverSetupBody;
-use super::primaries::{Backups, PrimaryBody, RegisterBody, Registrations};
+use super::primaries::{Backups, PrimaryBody, RegisterBody, Registrations, ReplaceBody, Replaced};
 use super::reports::FailoverReports;
+use super::scans::RecorderScan;
 use super::*;
 
 const REFERENCE: &str = include_str!("../../../../docs/ref/failover.md");
@@ -68,8 +69,11 @@ fn the_examples_of_the_reference_are_what_is_sent() {
     answered::<Failover>("Failover");
     answered::<Registrations>("Registrations");
     answered::<Backups>("Backups");
+    answered::<Replaced>("Replaced");
+    answered::<RecorderScan>("RecorderScan");
     answered::<FailoverReports>("FailoverReports");
     serde_json::from_value::<RegisterBody>(example("RegisterBody")).unwrap();
+    serde_json::from_value::<ReplaceBody>(example("ReplaceBody")).unwrap();
     serde_json::from_value::<PrimaryBody>(example("PrimaryBody")).unwrap();
     serde_json::from_value::<FailoverSetupBody>(example("FailoverSetupBody")).unwrap();
 }

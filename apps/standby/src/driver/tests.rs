@@ -11,10 +11,11 @@ use keepwatch_recorder::config::CameraConfig;
 use keepwatch_recorder::guests::{Duty, Guest};
 use keepwatch_recording::failover::{CameraReport, Demand, Health, Missed, Report};
 use keepwatch_recording::peer::{
-    Backup, CameraBackup, Contents, Hello, NodePublic, PROTOCOL, VERSION, own_version,
+    Backup, CameraBackup, Contents, Hello, NodePublic, PROTOCOL, Restore, Restored, Superseded, VERSION,
+    own_version,
 };
 use keepwatch_settings::Key;
-use keepwatch_settings::standby::StandbyBook;
+use keepwatch_settings::standby::{FormerRow, StandbyBook};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -156,6 +157,18 @@ impl Lines for Shared {
     }
 
     fn register(&self, _: RegisterWish) -> Answer<'_, Result<Hello, RegisterRefusal>> {
+        Box::pin(async { Err(crate::refusal("unreachable", "nobody is there")) })
+    }
+
+    fn ask(&self, _: std::net::SocketAddr) -> Answer<'_, Result<Hello, RegisterRefusal>> {
+        Box::pin(async { Err(crate::refusal("unreachable", "nobody is there")) })
+    }
+
+    fn supersede(&self, _: &FormerRow, _: Superseded) -> Answer<'_, Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn replace(&self, _: RegisterWish, _: Restore) -> Answer<'_, Result<(Hello, Restored), RegisterRefusal>> {
         Box::pin(async { Err(crate::refusal("unreachable", "nobody is there")) })
     }
 

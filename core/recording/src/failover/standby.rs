@@ -357,7 +357,10 @@ impl Standby {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         if primary.watch.look(now, threshold) {
             out.push(Action::Tell(role, Told::RecordsNothing));
-            self.run_again(role, out);
+            // After Replace nothing was given back that would have to be covered again: it is waited for.
+            if !self.is_beginning(role) {
+                self.run_again(role, out);
+            }
         }
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         if primary.mode == Mode::Manual
@@ -414,6 +417,15 @@ impl Standby {
         out.push(Action::Tell(role, Told::Failed(why)));
         self.run_again(role, out);
         self.start_due(now, out);
+    }
+
+    /// The recorder that took the role has not begun to record: no camera of the failover rests.
+    fn is_beginning(&self, role: RoleId) -> bool {
+        let Some(primary) = self.primaries.get(&role) else { return false };
+        primary.cover.as_ref().is_some_and(|cover| {
+            cover.phase == Phase::Returning(Ended::Replaced)
+                && primary.watch.cameras.keys().all(|camera| cover.cameras.contains_key(camera))
+        })
     }
 
     /// The primary fails again while it takes its cameras back: those that rest are recorded again.

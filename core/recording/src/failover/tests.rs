@@ -626,6 +626,27 @@ fn replace_moves_the_role_and_the_old_recorder_stays_out() {
     assert!(site.was_told(0, &Told::Ended(Ended::Replaced)));
 }
 
+/// A recorder that was just given cameras answers before it records them.
+#[test]
+fn a_new_recorder_that_needs_time_to_begin_gets_the_role_without_another_command() {
+    let mut site = Site::new(1, 2);
+    site.kill(0);
+    site.run(10 * SECOND);
+    site.command(Command::Replace(role(0))).unwrap();
+    let now = site.now;
+    site.primary(0).epoch = 2;
+    site.primary(0).answers = true;
+    site.primary(0).records(now, false);
+    site.replaced(0, 2);
+    site.run(20 * SECOND);
+    assert!(matches!(site.view(0).health, Health::RecordsNothing { .. }));
+    assert_eq!((site.covered(0), site.rests.len()), (2, 0));
+    site.repair(0);
+    site.run(5 * SECOND);
+    assert_eq!(site.covered(0), 0);
+    assert!(site.was_told(0, &Told::Ended(Ended::Replaced)));
+}
+
 #[test]
 fn a_replace_that_fails_leaves_the_failover_running() {
     let mut site = Site::new(1, 2);

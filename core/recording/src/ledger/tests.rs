@@ -405,3 +405,30 @@ fn a_gap_that_goes_on_is_filled_from_its_beginning() {
     assert_eq!(ledger.gaps(span(0, 60)).last().unwrap().span, span(20, 30));
     assert_eq!(ledger.state_at(at(17)), FETCHED);
 }
+
+/// Replace: what the recorder that had the role did not record is missing here, and nothing that is known is touched.
+#[test]
+fn a_role_that_was_taken_is_missed_since_its_recorder_failed() {
+    let down = GapReason::RecorderDown;
+    let mut ledger = Ledger::new();
+    ledger.missed_since(at(100), at(160), &Schedule::default());
+    assert_eq!(ledger.state_at(at(99)), State::Unknown { reason: UnknownReason::NotConfigured });
+    assert_eq!(ledger.state_at(at(200)), State::Gap { reason: down });
+    ledger.recording_from(at(163));
+    let gaps = ledger.gaps(span(0, 1_000));
+    let gaps: Vec<_> = gaps.into_iter().map(|gap| (gap.span, gap.reason)).collect();
+    assert_eq!(gaps, [(span(100, 163), down)]);
+    // It was asked for twice; the camera had begun before it was said.
+    let before = ledger.clone();
+    ledger.missed_since(at(120), at(180), &Schedule::default());
+    assert_eq!(ledger, before);
+    let mut begun = Ledger::new();
+    begun.missing_from(at(150), GapReason::ConnectionLost);
+    begun.missed_since(at(100), at(160), &Schedule::default());
+    assert_eq!(begun.state_at(at(149)), State::Gap { reason: down });
+    assert_eq!(begun.state_at(at(150)), State::Gap { reason: GapReason::ConnectionLost });
+    // What nobody asked for is not missing.
+    let mut never = Ledger::new();
+    never.missed_since(at(100), at(160), &Schedule::never());
+    assert_eq!(never.gaps(span(0, 1_000)), []);
+}

@@ -25,6 +25,10 @@ const CONTENTS_BYTES_MAX: usize = 6 << 20;
 const VALUE_BYTES_MAX: usize = 2048;
 /// Most settings of a camera: more than there are keys.
 const SETTINGS_MAX: usize = 64;
+/// Most sentences about what was not taken over, and longest of them in bytes.
+pub const LEFT_MAX: usize = 100;
+/// See [`LEFT_MAX`].
+pub const LEFT_BYTES_MAX: usize = 2048;
 /// Most entries of a schedule.
 const SCHEDULE_MAX: usize = 200;
 /// Most users of the RTSP server.
@@ -115,6 +119,22 @@ pub struct Restore {
     pub epoch: u64,
     /// The configuration of the recorder that played it.
     pub backup: Backup,
+    /// For how long that one has not recorded, and the standby in its place, in milliseconds: so much counts as missing, and is
+    /// fetched. 0 for nothing.
+    #[serde(default)]
+    pub missed_ms: u64,
+}
+
+/// What a standby tells a recorder that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Superseded {
+    /// The role that it played.
+    pub role: RoleId,
+    /// In which epoch another recorder plays it.
+    pub epoch: u64,
+    /// The name of that one.
+    #[serde(deserialize_with = "bounds::text::<_, NAME_BYTES_MAX>")]
+    pub name: String,
 }
 
 /// What came of it.
@@ -127,7 +147,7 @@ pub struct Restored {
     /// Cameras that were taken over.
     pub cameras: usize,
     /// What was not taken over, a sentence each.
-    #[serde(default, deserialize_with = "bounds::texts::<_, 100, VALUE_BYTES_MAX>")]
+    #[serde(default, deserialize_with = "bounds::texts::<_, LEFT_MAX, LEFT_BYTES_MAX>")]
     pub left: Vec<String>,
 }
 

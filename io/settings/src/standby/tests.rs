@@ -164,3 +164,24 @@ fn a_later_or_foreign_database_is_told_and_left_as_it_is() {
     let error = StandbyBook::open(data.path(), Key::new([7; 32])).unwrap_err();
     assert!(matches!(error, BookError::Later { version: 2, .. }), "{error}");
 }
+
+#[test]
+fn a_recorder_that_was_replaced_is_remembered_until_it_knows_and_their_number_has_an_end() {
+    let data = tempfile::tempdir().unwrap();
+    let former = |number: u64| FormerRow {
+        role: ROLE,
+        key: format!("{number:064}"),
+        address: "192.0.2.7:8443".parse().unwrap(),
+    };
+    for number in 0..FORMER_MAX + 3 {
+        book(data.path()).put_former(&former(number)).unwrap();
+    }
+    let kept = book(data.path()).former().unwrap();
+    assert_eq!(kept, (3..FORMER_MAX + 3).map(former).collect::<Vec<_>>());
+    // Said again, it is one still; another role takes the place of the first.
+    let again = FormerRow { role: OTHER, ..former(5) };
+    book(data.path()).put_former(&again).unwrap();
+    assert_eq!(book(data.path()).former().unwrap().iter().filter(|row| row.key == again.key).count(), 1);
+    book(data.path()).forget_former(&again.key).unwrap();
+    assert!(!book(data.path()).former().unwrap().iter().any(|row| row.key == again.key));
+}

@@ -59,6 +59,10 @@ actions! {
     PrimaryChanged = "primary_changed";
     /// A primary was taken off the Monitoring list.
     PrimaryRemoved = "primary_removed";
+    /// Another recorder was given the role of a primary.
+    PrimaryReplaced = "primary_replaced";
+    /// Recorders were looked for.
+    RecordersSearched = "recorders_searched";
     /// The setup of the standby was changed.
     FailoverSetUp = "failover_set_up";
     /// A failover was started by hand.
@@ -79,6 +83,8 @@ actions! {
     StandbyTokenCreated = "standby_token_created";
     /// This recorder took the role of another one, with its configuration.
     RoleTaken = "role_taken";
+    /// A standby told that this recorder was replaced.
+    RoleSuperseded = "role_superseded";
     /// Footage left the system.
     FootageExported = "footage_exported";
     /// Footage was protected.
