@@ -180,7 +180,7 @@ pub(crate) enum FailoverCommand {
     /// Take a primary off the Monitoring list
     Deregister(FailoverPrimaryOptions),
     /// List the backups of a primary's configuration
-    Backups(FailoverPrimaryOptions),
+    Backups(FailoverBackupsOptions),
     /// List what happened in each failover
     Reports(FailoverStatusOptions),
 }
@@ -217,6 +217,17 @@ pub(crate) struct FailoverRegisterOptions {
     /// On purpose beside the standby that watches them already
     #[arg(long)]
     pub(crate) beside: bool,
+}
+
+/// Options of `failover backups`.
+#[derive(Debug, Args)]
+pub(crate) struct FailoverBackupsOptions {
+    /// Which primary
+    #[command(flatten)]
+    pub(crate) primary: FailoverPrimaryOptions,
+    /// Say what differs in the second of two backups, by their numbers
+    #[arg(long, num_args = 2, value_names = ["EARLIER", "LATER"])]
+    pub(crate) compare: Option<Vec<u64>>,
 }
 
 /// Options of `failover set`.
@@ -620,6 +631,7 @@ mod tests {
             "keepwatch failover failback north",
             "keepwatch failover deregister north",
             "keepwatch failover backups north",
+            "keepwatch failover backups north --compare 3 4",
             "keepwatch failover reports --json",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -628,6 +640,7 @@ mod tests {
             "keepwatch export --camera A! --from x --to y -o F",
             "keepwatch demo --cameras 0",
             "keepwatch export --camera c1 -o F",
+            "keepwatch failover backups north --compare 3",
             "keepwatch failover register 192.0.2.7",
             "keepwatch failover register 192.0.2.7 --user admin",
             "keepwatch failover register 192.0.2.7 --user admin --password-file F --token-file F",

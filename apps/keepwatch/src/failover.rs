@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::{
-    FailoverCommand, FailoverPrimaryOptions, FailoverRegisterOptions, FailoverSetOptions,
-    FailoverStatusOptions, NodeOptions,
+    FailoverBackupsOptions, FailoverCommand, FailoverPrimaryOptions, FailoverRegisterOptions,
+    FailoverSetOptions, FailoverStatusOptions, NodeOptions,
 };
 use crate::client::{data_of, printable, seconds, table};
 use crate::{Outcome, config, output};
@@ -68,6 +68,22 @@ struct Backup {
     taken: WallTime,
     checked: WallTime,
     cameras: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Changes {
+    number: u64,
+    since: u64,
+    added: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<CameraChange>,
+    settings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CameraChange {
+    camera: String,
+    settings: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -303,8 +319,14 @@ async fn order(
     Ok(Outcome::Done)
 }
 
-async fn backups(options: FailoverPrimaryOptions) -> anyhow::Result<Outcome> {
-    let (client, primary) = find(&options).await?;
+async fn backups(options: FailoverBackupsOptions) -> anyhow::Result<Outcome> {
+    let (client, primary) = find(&options.primary).await?;
+    if let Some([earlier, later]) = options.compare.as_deref() {
+        let path = format!("{ROOT}/primaries/{}/backups/{later}/changes?since={earlier}", primary.role);
+        let changes: Changes = client.get(&path).await?;
+        differences(&changes).into_iter().for_each(output::say);
+        return Ok(Outcome::Done);
+    }
     let backups: Items<Backup> = client.get(&format!("{ROOT}/primaries/{}/backups", primary.role)).await?;
     let mut rows = vec![["BACKUP", "TAKEN", "STILL SO", "CAMERAS"].map(str::to_owned)];
     for Backup { number, taken, checked, cameras } in backups.items {
@@ -312,6 +334,22 @@ async fn backups(options: FailoverPrimaryOptions) -> anyhow::Result<Outcome> {
     }
     table(&rows).into_iter().for_each(output::say);
     Ok(Outcome::Done)
+}
+
+/// What differs between two backups, for people.
+fn differences(changes: &Changes) -> Vec<String> {
+    let Changes { number, since, added, removed, changed, settings } = changes;
+    let mut lines = Vec::new();
+    lines.extend(added.iter().map(|camera| format!("+ camera {}", printable(camera))));
+    lines.extend(removed.iter().map(|camera| format!("- camera {}", printable(camera))));
+    lines.extend(changed.iter().map(|change| {
+        format!("~ camera {}: {}", printable(&change.camera), printable(&change.settings.join(", ")))
+    }));
+    lines.extend(settings.iter().map(|name| format!("~ {}", printable(name))));
+    if lines.is_empty() {
+        lines.push(format!("backups {since} and {number} would restore the same"));
+    }
+    lines
 }
 
 async fn reports(options: FailoverStatusOptions) -> anyhow::Result<Outcome> {
@@ -348,6 +386,20 @@ async fn reports(options: FailoverStatusOptions) -> anyhow::Result<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_differs_between_backups_is_a_line_each() {
+        let changes: Changes = serde_json::from_value(json!({
+            "number": 4, "since": 3, "added": ["yard"], "removed": ["shop"],
+            "changed": [{"camera": "gate", "settings": ["url", "password"]}], "settings": ["users\u{1b}[2J"],
+        }))
+        .unwrap();
+        let shown = differences(&changes);
+        assert_eq!(shown[..3], ["+ camera yard", "- camera shop", "~ camera gate: url, password"]);
+        assert!(shown[3].starts_with("~ users") && !shown[3].contains('\u{1b}'), "{shown:?}");
+        let same = Changes { added: vec![], removed: vec![], changed: vec![], settings: vec![], ..changes };
+        assert_eq!(differences(&same), ["backups 3 and 4 would restore the same"]);
+    }
 
     #[test]
     fn both_lists_are_tables() {

@@ -3,6 +3,7 @@
 //! Types of this folder are the wire; they are made from domain types by `From`. The rules of the table are kept by `io/web`
 //! before a handler runs.
 
+mod backups;
 mod commands;
 mod lists;
 mod primaries;
@@ -53,6 +54,8 @@ fn table() -> Routes<Standby> {
         .delete("/api/v1/failover/primaries/{role}", ADMINISTRATOR, primaries::remove)
         .get("/api/v1/failover/primaries/{role}/backups", ADMINISTRATOR, primaries::backups)
         .post("/api/v1/failover/primaries/{role}/replace", ADMINISTRATOR, primaries::replace)
+        .get("/api/v1/failover/primaries/{role}/backups/{number}", ADMINISTRATOR, backups::show)
+        .get("/api/v1/failover/primaries/{role}/backups/{number}/changes", ADMINISTRATOR, backups::changes)
         .post("/api/v1/failover/primaries/{role}/failover", SUPERVISOR, commands::failover)
         .post("/api/v1/failover/primaries/{role}/stop", SUPERVISOR, commands::stop)
         .post("/api/v1/failover/primaries/{role}/failback", SUPERVISOR, commands::failback)
@@ -76,6 +79,8 @@ fn table() -> Routes<Standby> {
         scans::begin,
         scans::one,
         scans::stop,
+        backups::show,
+        backups::changes,
         commands::failover,
         commands::stop,
         commands::failback,

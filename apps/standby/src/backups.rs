@@ -41,6 +41,15 @@ pub(crate) struct Fetched {
     pub(crate) problems: Vec<String>,
 }
 
+/// What the backups of a primary say after a restart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Loaded {
+    /// `None` when there is none that can be used.
+    pub(crate) fetched: Option<Fetched>,
+    /// What cannot be used, a sentence each.
+    pub(crate) problems: Vec<String>,
+}
+
 /// Keeps backups; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Keeper {
@@ -72,17 +81,49 @@ impl Keeper {
         kept.await.map_err(|_| "keeping it was interrupted".to_owned())?
     }
 
-    /// The last backup of a primary; `None` when there is none. Blocks.
-    pub(crate) fn last(&self, role: RoleId) -> Result<Option<Fetched>, String> {
-        let text = |error: &dyn fmt::Display| error.to_string();
-        let lines = self.book.backups(role).map_err(|error| text(&error))?;
-        let Some(line) = lines.into_iter().next() else { return Ok(None) };
-        let kept = self.book.backup(role, line.number).map_err(|error| text(&error))?;
-        let Some(kept) = kept else { return Ok(None) };
-        let backup: Backup = serde_json::from_slice(&kept)
-            .map_err(|_| format!("backup {} is not one of this version", line.number))?;
-        let contents = backup.open().map_err(|error| text(&error))?;
-        self.read(role, contents, line, false).map(Some)
+    /// What a primary was last configured with, by the newest backup that can be used; and those of its cameras that are `covered`
+    /// and not in it, by the newest one that has them. Blocks.
+    pub(crate) fn last(&self, role: RoleId, covered: &[CameraId]) -> Loaded {
+        let mut loaded = Loaded::default();
+        let lines = match self.book.backups(role) {
+            Ok(lines) => lines,
+            Err(error) => return Loaded { problems: vec![error.to_string()], ..loaded },
+        };
+        let mut lacks: BTreeSet<CameraId> = covered.iter().copied().collect();
+        for line in lines {
+            let number = line.number;
+            let older =
+                self.contents(role, number).and_then(|contents| self.read(role, contents, line, false));
+            match (older, &mut loaded.fetched) {
+                (Ok(newest), None) => {
+                    lacks.retain(|camera| !newest.cameras.contains_key(camera));
+                    loaded.fetched = Some(newest);
+                }
+                (Ok(older), Some(newest)) => {
+                    newest
+                        .cameras
+                        .extend(older.cameras.into_iter().filter(|(camera, _)| lacks.remove(camera)));
+                }
+                (Err(why), None) => loaded.problems.push(format!("backup {number} cannot be used: {why}")),
+                // It may be one of many, and was told of when it was the newest.
+                (Err(_), Some(_)) => {}
+            }
+            if loaded.fetched.is_some() && lacks.is_empty() {
+                break;
+            }
+        }
+        let nowhere = |camera| format!("camera {camera} is to be recorded here, and is in no backup");
+        loaded.problems.extend(lacks.into_iter().map(nowhere));
+        loaded
+    }
+
+    /// What is in a backup. Blocks.
+    pub(crate) fn contents(&self, role: RoleId, number: u64) -> Result<Contents, String> {
+        let kept = self.book.backup(role, number).map_err(|error| error.to_string())?;
+        let kept = kept.ok_or_else(|| "it is not there".to_owned())?;
+        let backup: Backup =
+            serde_json::from_slice(&kept).map_err(|_| "it is not one of this version".to_owned())?;
+        backup.open().map_err(|error| error.to_string())
     }
 
     fn keep_now(&self, role: RoleId, backup: &Backup) -> Result<Fetched, String> {

@@ -5,8 +5,10 @@
 
 mod carry;
 mod drill;
+mod follow;
 mod primary;
 mod show;
+mod supervise;
 mod told;
 mod writing;
 
@@ -15,32 +17,39 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keepwatch_model::{CameraId, Machine, MonoTime, RoleId, WallTime};
 use keepwatch_recorder::Clock;
 use keepwatch_recording::failover::{
     Action, Capacity, Command, Event, Mode, Refusal, Registration, Setup, Standby,
 };
-use keepwatch_settings::standby::PrimaryRow;
-use tokio::sync::{mpsc, oneshot, watch};
+use keepwatch_settings::standby::{BookError, PRIMARIES_MAX, PrimaryRow};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use self::drill::DrillSchedule;
 pub use self::drill::{DrillRefusal, Drilled};
 use self::primary::Primary;
 pub(crate) use self::primary::buffer_time;
+pub(crate) use self::supervise::Beginning;
 pub(crate) use self::writing::Writing;
 use crate::backups::{Fetched, Keeper};
 use crate::claims::Claims;
 use crate::coordination::Coordination;
+use crate::farewells::Farewells;
 use crate::lists::Lists;
-use crate::report::Report;
-use crate::world::{Checked, Failure, Lines, Recorder};
+use crate::opened::Known;
+use crate::world::{Checked, Failure, Lines, Recorder, RegisterRefusal};
 
 /// Inputs that wait: more than all primaries and operators say while the task is busy.
 pub(crate) const INPUTS_MAX: usize = 1024;
 
 /// What the lists are told at most: five times a second.
-const SHOW_INTERVAL: std::time::Duration = std::time::Duration::from_millis(200);
+const SHOW_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the start waits for the recorder to take up what is to be recorded.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What happens.
 #[derive(Debug)]
@@ -63,8 +72,8 @@ pub(crate) enum Input {
     },
     /// Something that the machine is told as it is.
     Happened(Event),
-    /// A primary was registered and is kept.
-    Registered(Box<PrimaryRow>),
+    /// A recorder let this standby in: it is watched when that is answered, and kept.
+    Registered(Box<PrimaryRow>, oneshot::Sender<Result<(), RegisterRefusal>>),
     /// Another recorder plays a role, and is watched in its place.
     Replaced(Box<PrimaryRow>),
     /// An operator wants something.
@@ -73,6 +82,8 @@ pub(crate) enum Input {
     Changed(RoleId, Change, oneshot::Sender<Result<(), Refusal>>),
     /// An operator wants to see whether a failover would work.
     Drill(RoleId, oneshot::Sender<Result<(), DrillRefusal>>),
+    /// Failovers are to be tested so often; `None` when an operator asks only.
+    Drills(Option<Duration>),
     /// The setup is another; whether it was edited.
     SetUp(Setup, bool),
     /// What can be recorded is another.
@@ -91,6 +102,7 @@ pub(crate) struct Change {
 }
 
 /// What the driver works with.
+#[derive(Clone)]
 pub(crate) struct Tools {
     /// Both clocks.
     pub(crate) clock: Clock,
@@ -104,6 +116,8 @@ pub(crate) struct Tools {
     pub(crate) claims: Claims,
     /// Who decides about them.
     pub(crate) coordination: Coordination,
+    /// Recorders that are told that they are watched no more.
+    pub(crate) farewells: Farewells,
     /// Where inputs are sent.
     pub(crate) inputs: mpsc::Sender<Input>,
 }
@@ -115,11 +129,12 @@ pub(crate) struct Driver {
     /// Whether the setup was edited rather than read from the configuration file.
     edited: bool,
     capacity: Capacity,
+    drills: DrillSchedule,
     primaries: BTreeMap<RoleId, Primary>,
     writing: Writing,
     /// Attempts to receive a camera.
     tries: JoinSet<()>,
-    lists: watch::Sender<Arc<Lists>>,
+    lists: Arc<watch::Sender<Arc<Lists>>>,
     /// When the lists are to be told, if they are not as they were.
     show_at: Option<MonoTime>,
     actions: Vec<Action>,
@@ -133,13 +148,14 @@ impl Driver {
         capacity: Capacity,
         edited: bool,
         writing: Writing,
-        lists: watch::Sender<Arc<Lists>>,
+        lists: Arc<watch::Sender<Arc<Lists>>>,
     ) -> Self {
         Self {
             tools,
             machine,
             edited,
             capacity,
+            drills: DrillSchedule::default(),
             primaries: BTreeMap::new(),
             writing,
             tries: JoinSet::new(),
@@ -149,8 +165,29 @@ impl Driver {
         }
     }
 
-    /// Watches a primary from here on, with what its last backup says. A failover that ran goes on, and so does its `report`.
-    pub(crate) async fn take_up(&mut self, row: PrimaryRow, last: Option<Fetched>, report: Option<Report>) {
+    /// Watches primaries from here on as they were kept, and goes on with what was recorded. That comes first, all of it at once.
+    pub(crate) async fn take_up(&mut self, kept: Vec<Known>) {
+        let covered = |known: &Known| !(known.row.covered.is_empty() && known.row.alone.is_empty());
+        let (covered, others): (Vec<Known>, Vec<Known>) = kept.into_iter().partition(covered);
+        for known in covered {
+            self.take_up_one(known);
+        }
+        // Others are watched soon, whatever holds up the recorder.
+        let settled = async {
+            for primary in self.primaries.values_mut() {
+                primary.settled().await;
+            }
+        };
+        if tokio::time::timeout(SETTLE_PATIENCE, settled).await.is_err() {
+            tracing::error!("the recorder is slow to take up the cameras that were covered; they follow");
+        }
+        for known in others {
+            self.take_up_one(known);
+        }
+    }
+
+    fn take_up_one(&mut self, known: Known) {
+        let Known { row, last, report } = known;
         let now = self.tools.clock.mono();
         let registration = Registration {
             role: row.role,
@@ -159,26 +196,33 @@ impl Driver {
             priority: row.priority,
             cameras: last.as_ref().map(|last| last.demands.clone()).unwrap_or_default(),
             covered: row.covered.clone(),
+            alone: row.alone.clone(),
         };
         let role = row.role;
         let mut primary = Primary::new(row, &self.machine.setup(), &self.tools);
         primary.report = report;
         if let Some(last) = last {
             primary.backed_up(last, &[]);
-            // What is to be recorded at once must be known to the recorder.
-            primary.settled().await;
         }
         self.primaries.insert(role, primary);
         self.tell(now, Event::Registered(registration));
     }
 
     /// Runs until `stopped`; what is to be kept is kept when it returns.
-    pub(crate) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, mut stopped: watch::Receiver<bool>) {
+    pub(crate) async fn run(
+        mut self,
+        inputs: Arc<Mutex<mpsc::Receiver<Input>>>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let mut inputs = inputs.lock().await;
         self.show();
         loop {
             let clock = self.tools.clock;
             let deadline = self.machine.deadline().map(|(at, _)| at);
-            let at = [deadline, self.show_at, self.drill_deadline()].into_iter().flatten().min();
+            let at = [deadline, self.show_at, self.drill_deadline(), self.drills.look_at]
+                .into_iter()
+                .flatten()
+                .min();
             let timer = async {
                 match at {
                     Some(at) => tokio::time::sleep_until(clock.instant(at).into()).await,
@@ -201,6 +245,7 @@ impl Driver {
                 self.carry_out(now);
             }
             self.end_drills(now);
+            self.look_for_drills(now);
             if self.show_at.is_some_and(|at| at <= now) {
                 self.show();
             }
@@ -222,7 +267,7 @@ impl Driver {
                 }
                 self.tell(now, event);
             }
-            Input::Registered(row) => self.registered(now, *row),
+            Input::Registered(row, answer) => self.registered(now, *row, answer),
             Input::Replaced(row) => {
                 let (role, epoch) = (row.role, row.epoch);
                 if let Some(primary) = self.primaries.get_mut(&role) {
@@ -247,9 +292,13 @@ impl Driver {
                 let _ = answer.send(result);
             }
             Input::Drill(role, answer) => {
-                let result = self.drill(now, role);
+                let result = self.drill(now, role, false);
                 self.show();
                 let _ = answer.send(result);
+            }
+            Input::Drills(every) => {
+                self.set_drills(every);
+                self.show();
             }
             Input::SetUp(setup, edited) => {
                 self.edited = edited;
@@ -281,6 +330,7 @@ impl Driver {
                     primary.row.version = version;
                     self.writing.primary(Some(&primary.row), role);
                 }
+                primary.reported(&report.cameras);
                 self.tell(now, Event::Answered { role, check, report });
             }
             Err(Failure { missed, text }) => {
@@ -290,30 +340,87 @@ impl Driver {
         }
     }
 
-    fn registered(&mut self, now: MonoTime, row: PrimaryRow) {
+    fn registered(
+        &mut self,
+        now: MonoTime,
+        row: PrimaryRow,
+        answer: oneshot::Sender<Result<(), RegisterRefusal>>,
+    ) {
         let role = row.role;
-        let known = self.primaries.contains_key(&role);
-        let registration = Registration {
-            role,
-            epoch: row.epoch,
-            mode: if row.automatic { Mode::Auto } else { Mode::Manual },
-            priority: row.priority,
-            cameras: Vec::new(),
-            covered: Vec::new(),
-        };
+        if let Err(refusal) = self.admits(&row) {
+            // One that was replaced is told so, over what it let in; another one is let go.
+            if !self.primaries.contains_key(&role) {
+                self.say_farewell(row);
+            }
+            // Whoever asked may have gone.
+            let _ = answer.send(Err(refusal));
+            return;
+        }
         match self.primaries.get_mut(&role) {
             // What runs goes on as it does; only where and by which key it is reached may have changed.
-            Some(primary) => primary.registered_again(row, &self.tools),
+            Some(primary) => {
+                primary.registered_again(row, &self.tools);
+                primary.wire.back_up();
+            }
             None => {
+                let registration = Registration {
+                    role,
+                    epoch: row.epoch,
+                    mode: if row.automatic { Mode::Auto } else { Mode::Manual },
+                    priority: row.priority,
+                    cameras: Vec::new(),
+                    covered: Vec::new(),
+                    alone: Vec::new(),
+                };
                 self.primaries.insert(role, Primary::new(row, &self.machine.setup(), &self.tools));
                 self.tell(now, Event::Registered(registration));
             }
         }
-        if known && let Some(primary) = self.primaries.get(&role) {
-            primary.wire.back_up();
+        if let Some(primary) = self.primaries.get(&role) {
+            self.writing.primary(Some(&primary.row), role);
         }
+        let (confirm, confirmed) = oneshot::channel();
+        self.writing.confirm(confirm);
+        self.tries.spawn(async move {
+            let kept = confirmed.await.unwrap_or_else(|_| Err("it was interrupted".to_owned()));
+            let unkept = |why| {
+                let detail =
+                    format!("it is watched, but not known after a restart yet: {why}; that is tried again");
+                crate::refusal("unkept", detail)
+            };
+            let _ = answer.send(kept.map_err(unkept));
+        });
         self.tell_watched();
         self.show();
+    }
+
+    /// Whether a recorder that let this standby in is to be watched.
+    fn admits(&self, row: &PrimaryRow) -> Result<(), RegisterRefusal> {
+        match self.primaries.get(&row.role) {
+            Some(known) if row.epoch < known.row.epoch => {
+                let detail = format!(
+                    "it was replaced: {:?} plays its role, in epoch {}; give it an empty data directory to begin anew",
+                    known.row.name, known.row.epoch
+                );
+                Err(crate::refusal("superseded", detail))
+            }
+            Some(_) => Ok(()),
+            None if self.primaries.len() >= PRIMARIES_MAX => {
+                Err(crate::refusal("primaries_full", BookError::Full.to_string()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Tells a recorder that it is watched no more, as far as it can be told; one that is gone for good never hears it.
+    fn say_farewell(&mut self, row: PrimaryRow) {
+        let (lines, farewell) = (Arc::clone(&self.tools.lines), self.tools.farewells.begin());
+        self.tries.spawn(async move {
+            if let Err(failure) = lines.deregister(&row).await {
+                tracing::info!(why = failure.text, "a recorder was not told that it is watched no more");
+            }
+            drop(farewell);
+        });
     }
 
     fn change(&mut self, now: MonoTime, role: RoleId, change: Change) -> Result<(), Refusal> {
@@ -341,6 +448,7 @@ impl Driver {
             priority: row.priority,
             cameras: primary.demands(),
             covered: Vec::new(),
+            alone: Vec::new(),
         };
         self.tell(now, Event::Registered(registration));
         Ok(())

@@ -10,14 +10,17 @@ mod claims;
 mod config;
 mod coordination;
 mod driver;
+mod farewells;
 mod former;
 mod lines;
 mod lists;
 mod neighbours;
+mod opened;
 mod replace;
 mod report;
 mod scans;
 mod setup;
+mod tasks;
 mod world;
 
 use std::fmt;
@@ -25,14 +28,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keepwatch_cluster::{Database, DatabaseError};
 use keepwatch_model::{EventCode, RoleId, Subject};
 use keepwatch_recorder::Node;
 use keepwatch_recorder::peers::ScanWish;
 use keepwatch_recording::failover::{Command, Event, Refusal, Setup};
-use keepwatch_recording::peer::{Hello, NodePublic, own_version};
+use keepwatch_recording::peer::{Contents, Hello, NodePublic};
 use keepwatch_settings::standby::{BackupLine, BookError, FormerRow, PrimaryRow, StandbyBook};
-use keepwatch_settings::{Key, KeyError};
 use keepwatch_tls::NodeKey;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -42,14 +43,16 @@ pub use crate::coordination::node_routes;
 pub use crate::driver::{DrillRefusal, Drilled};
 pub use crate::lists::{Cover, Lists, Monitored};
 
-use crate::backups::{Fetched, Keeper};
+use crate::backups::Keeper;
 use crate::claims::Claims;
 use crate::coordination::{Coordination, holder_of};
-use crate::driver::{Change, Driver, INPUTS_MAX, Input, Tools, Writing};
+use crate::driver::{Beginning, Change, INPUTS_MAX, Input, Tools};
+use crate::farewells::Farewells;
 use crate::neighbours::{Beside, Neighbours};
 use crate::report::Report;
 use crate::scans::{ScanState, Scans};
 use crate::setup::SetupBook;
+use crate::tasks::keep_up;
 use crate::world::{Lines, Recorder, RegisterRefusal, RegisterWish};
 
 /// Why a standby cannot start.
@@ -58,9 +61,6 @@ pub enum StartError {
     /// What it keeps cannot be read.
     #[error(transparent)]
     Book(#[from] BookError),
-    /// The coordination cannot be read.
-    #[error(transparent)]
-    Coordination(#[from] DatabaseError),
     /// The node has no identity for other nodes.
     #[error("the standby cannot speak to other nodes: {0}")]
     Neighbours(String),
@@ -81,6 +81,12 @@ pub enum StandbyError {
     /// It cannot be kept.
     #[error(transparent)]
     Book(#[from] BookError),
+    /// There is no such backup.
+    #[error("there is no backup {0} of it; GET its backups lists those that are kept")]
+    NoBackup(u64),
+    /// A backup is there, and cannot be read.
+    #[error("backup {0} cannot be used: {1}")]
+    BackupUnusable(u64, String),
     /// The node ends.
     #[error("the node ends")]
     Ending,
@@ -94,13 +100,14 @@ pub struct Standby {
 
 struct Inner {
     book: StandbyBook,
+    keeper: Keeper,
     setup: SetupBook,
     node: Node,
-    role: RoleId,
     coordination: Coordination,
     lines: Arc<dyn Lines>,
     key: Arc<NodeKey>,
     scans: Scans,
+    farewells: Farewells,
     port: Arc<AtomicU16>,
     inputs: mpsc::Sender<Input>,
     lists: watch::Receiver<Arc<Lists>>,
@@ -112,26 +119,8 @@ struct Inner {
 
 impl fmt::Debug for Standby {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Standby").field("role", &self.inner.role).finish_non_exhaustive()
+        f.debug_struct("Standby").field("node", &self.inner.node.name()).finish_non_exhaustive()
     }
-}
-
-/// What is read before the first decision.
-struct Opened {
-    book: StandbyBook,
-    coord: Database,
-    primaries: Vec<Known>,
-    last_report: u64,
-    setup: (SetupBook, Setup, bool),
-}
-
-/// A primary as it was kept.
-struct Known {
-    row: PrimaryRow,
-    /// Its last backup, or why that cannot be used.
-    last: Result<Option<Fetched>, String>,
-    /// That of the failover that ran.
-    report: Option<Report>,
 }
 
 impl Standby {
@@ -144,34 +133,27 @@ impl Standby {
         node.set_prebuffer_bytes_max(config.prebuffer_bytes_max);
         let clock = node.clock();
         let data = node.data();
-        let opened = {
-            let beside = Arc::clone(&beside);
-            tokio::task::spawn_blocking(move || {
-                let key = key(&data).map_err(BookError::from)?;
-                let book = StandbyBook::open(&data, key)?;
-                let keeper = Keeper::new(book.clone(), beside, move || clock.wall());
-                let coord = Database::open(&data)?;
-                let setup = SetupBook::open(book.clone(), config.setup)?;
-                let mut primaries = Vec::new();
-                for row in book.primaries()? {
-                    let (last, report) = (keeper.last(row.role), report_of(&book, &row)?);
-                    primaries.push(Known { row, last, report });
-                }
-                let last_report = book.last_report()?;
-                Ok::<_, StartError>(Opened { book, coord, primaries, last_report, setup })
-            })
-        };
+        let opened = tokio::task::spawn_blocking(move || {
+            let book = StandbyBook::open(&data, opened::key(&data).map_err(BookError::from)?)?;
+            let setup = SetupBook::open(book.clone(), config.setup)?;
+            Ok::<_, StartError>((book, opened::coordination(&data), setup))
+        });
         let opened = opened.await.map_err(|_| StartError::Interrupted)??;
-        let Opened { book, coord, primaries, last_report, setup: (setup_book, setup, edited) } = opened;
+        let (book, (coord, unconfirmed), (setup_book, setup, edited)) = opened;
+        if let Some(why) = unconfirmed {
+            let text = format!("failovers run unconfirmed, for the coordination cannot be used: {why}");
+            node.add_event(EventCode::FailoverUnconfirmed, Subject::Node, text);
+        }
         let port = Arc::new(AtomicU16::new(0));
         let neighbours = Neighbours::new(&node, Arc::clone(&port)).await.map_err(StartError::Neighbours)?;
         let node_key = neighbours.key();
         let public = node_key.public().map_err(|error| StartError::Neighbours(error.to_string()))?;
         let holder = holder_of(NodePublic(public.bytes()));
-        let (role, lines): (RoleId, Arc<dyn Lines>) = (neighbours.role(), Arc::new(neighbours));
+        let lines: Arc<dyn Lines> = Arc::new(neighbours);
 
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
-        let coordination = Coordination::new(Arc::new(coord), Arc::clone(&node_key), config.coordinator);
+        let farewells = Farewells::default();
+        let coordination = Coordination::new(coord, Arc::clone(&node_key), config.coordinator);
         let tools = Tools {
             clock,
             lines: Arc::clone(&lines),
@@ -179,40 +161,37 @@ impl Standby {
             keeper: Keeper::new(book.clone(), beside, move || clock.wall()),
             claims: Claims::new(Arc::new(coordination.clone()), holder, inputs.clone()),
             coordination: coordination.clone(),
+            farewells: farewells.clone(),
             inputs: inputs.clone(),
         };
-        let machine = keepwatch_recording::failover::Standby::new(own_version(), setup, config.capacity);
-        let empty =
-            Lists { setup, edited, capacity: config.capacity, coordinator: None, primaries: Vec::new() };
+        let (capacity, drill_every) = (config.capacity, config.drill_every);
+        let empty = Lists { setup, edited, capacity, coordinator: None, drill_every, primaries: Vec::new() };
         let (shown, lists) = watch::channel(Arc::new(empty));
-        let writing = Writing::new(book.clone(), last_report);
-        let mut driver = Driver::new(tools, machine, config.capacity, edited, writing, shown);
-        for Known { row, last, report } in primaries {
-            let last = last.unwrap_or_else(|why| {
-                let text = format!("the last backup of primary {:?} cannot be used: {why}", row.name);
-                node.add_event(EventCode::SetupBackupFailed, Subject::Node, text);
-                None
-            });
-            driver.take_up(row, last, report).await;
-        }
-        driver.tell_watched();
+        let keeper = tools.keeper.clone();
+        let beginning = Beginning { tools, book: book.clone(), lists: Arc::new(shown) };
+        let driver = beginning.driver().await?;
         let told = lists.clone();
         node.show_in_status("failover", move || api::text(&told.borrow()));
         let (stop, stopped) = watch::channel(false);
+        let (ears, heard) = (node.clone(), inputs.clone());
+        let ended = stopped.clone();
         let tasks = vec![
-            tokio::spawn(driver.run(receiver, stopped.clone())),
-            tokio::spawn(hear(node.clone(), inputs.clone(), stopped.clone())),
+            tokio::spawn(beginning.supervise(driver, receiver, stopped.clone())),
+            tokio::spawn(keep_up("hears what is on disk", move || {
+                hear(ears.clone(), heard.clone(), ended.clone())
+            })),
         ];
         let telling = stopped;
         let inner = Inner {
             book,
+            keeper,
             setup: setup_book,
             node,
-            role,
             coordination,
             lines,
             key: node_key,
             scans: Scans::default(),
+            farewells,
             port,
             inputs,
             lists,
@@ -238,6 +217,7 @@ impl Standby {
         if let Some(setup) = changed.await.map_err(|_| StandbyError::Ending)?? {
             self.tell(Input::SetUp(setup, false)).await?;
         }
+        self.tell(Input::Drills(config.drill_every)).await?;
         self.tell(Input::Measured(config.capacity)).await
     }
 
@@ -322,8 +302,10 @@ impl Standby {
     async fn register_one(&self, wish: RegisterWish) -> Result<(RoleId, String), RegisterRefusal> {
         let inner = &self.inner;
         let address = wish.address;
+        inner.farewells.ended().await;
         let hello = inner.lines.register(wish).await?;
         self.fence(&hello, address).await?;
+        let role = hello.role;
         let row = PrimaryRow {
             role: hello.role,
             key: hello.key.to_string(),
@@ -336,34 +318,19 @@ impl Standby {
             prebuffer: false,
             epoch: hello.epoch,
             covered: Vec::new(),
+            alone: Vec::new(),
             covered_since: None,
             report: None,
             drill: None,
         };
-        let (book, kept) = (inner.book.clone(), row.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            // One that is known keeps what was set of it, and what runs.
-            let known = book.primaries()?.into_iter().find(|known| known.role == kept.role);
-            let row = known.map_or(kept.clone(), |known| PrimaryRow {
-                key: kept.key,
-                address: kept.address,
-                name: kept.name,
-                mac: kept.mac,
-                version: kept.version,
-                ..known
-            });
-            book.put_primary(&row)
-        });
-        let unkept = |why: String| refusal("unkept", why);
-        written.await.map_err(|error| unkept(error.to_string()))?.map_err(|error| {
-            let code = if matches!(error, BookError::Full) { "primaries_full" } else { "unkept" };
-            refusal(code, error.to_string())
-        })?;
-        let text = format!("recorder {:?} at {address} is watched from here on", row.name);
+        let name = row.name.clone();
+        let unkept = |error: StandbyError| refusal("unkept", error.to_string());
+        let (answer, answered) = oneshot::channel();
+        self.tell(Input::Registered(Box::new(row), answer)).await.map_err(unkept)?;
+        answered.await.map_err(|_| unkept(StandbyError::Ending))??;
+        let text = format!("recorder {name:?} at {address} is watched from here on");
         inner.node.add_event(EventCode::PrimaryRegistered, Subject::Node, text);
-        let registered = (row.role, row.name.clone());
-        self.tell(Input::Registered(Box::new(row))).await.map_err(|error| unkept(error.to_string()))?;
-        Ok(registered)
+        Ok((role, name))
     }
 
     /// Whoever was replaced does not get its role back by being registered again; it is told so, in its own log as well.
@@ -412,6 +379,21 @@ impl Standby {
         Ok(read.await.map_err(|_| StandbyError::Ending)??)
     }
 
+    /// What is in backup `number` of a primary.
+    pub(crate) async fn backup(
+        &self,
+        role: RoleId,
+        number: u64,
+    ) -> Result<(BackupLine, Contents), StandbyError> {
+        let lines = self.backups(role).await?;
+        let line = lines.into_iter().find(|line| line.number == number);
+        let line = line.ok_or(StandbyError::NoBackup(number))?;
+        let keeper = self.inner.keeper.clone();
+        let read = tokio::task::spawn_blocking(move || keeper.contents(role, number));
+        let contents = read.await.map_err(|_| StandbyError::Ending)?;
+        Ok((line, contents.map_err(|why| StandbyError::BackupUnusable(number, why))?))
+    }
+
     /// At most `limit` reports with a number below `before`, the newest first.
     pub(crate) async fn reports(
         &self,
@@ -441,27 +423,6 @@ async fn hear(node: Node, inputs: mpsc::Sender<Input>, mut stopped: watch::Recei
         if inputs.send(Input::Happened(Event::Durable { role, camera, until })).await.is_err() {
             return;
         }
-    }
-}
-
-/// The report of the failover that ran when the standby ended.
-fn report_of(book: &StandbyBook, row: &PrimaryRow) -> Result<Option<Report>, BookError> {
-    let Some(number) = row.report else { return Ok(None) };
-    let lines = book.reports(number.checked_add(1), 1)?;
-    let line = lines.into_iter().find(|line| line.number == number);
-    Ok(line.and_then(|line| Report::read(&line.document)))
-}
-
-/// The key that backups are sealed with: that of the passwords, which is made where there is none.
-fn key(data: &std::path::Path) -> Result<Key, KeyError> {
-    let find = || Key::find(data, std::env::var_os("CREDENTIALS_DIRECTORY").as_deref());
-    if let Some(key) = find()? {
-        return Ok(key);
-    }
-    match Key::make(data) {
-        Ok(key) => Ok(key),
-        // Somebody else made one at the same moment.
-        Err(error) => find()?.ok_or(error),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::backups::Keeper;
 use crate::driver::Input;
+use crate::tasks::keep_up;
 use crate::world::{Failure, Line, Lines};
 
 /// How long a whole configuration may take: eight megabytes over a slow line.
@@ -45,8 +46,16 @@ impl Wire {
         let (asked, questions) = watch::channel(Asked::default());
         let (backups, wanted) = watch::channel(0);
         let mut tasks = JoinSet::new();
-        tasks.spawn(check(lines.line(primary), primary.role, questions, inputs.clone()));
-        tasks.spawn(back_up(lines.line(primary), primary.role, wanted, keeper.clone(), inputs.clone()));
+        let (lines, inputs, row) = (Arc::clone(lines), inputs.clone(), primary.clone());
+        let (more_lines, more_inputs, same) = (Arc::clone(&lines), inputs.clone(), primary.clone());
+        let keeper = keeper.clone();
+        tasks.spawn(keep_up("asks a primary", move || {
+            check(lines.line(&row), row.role, questions.clone(), inputs.clone())
+        }));
+        tasks.spawn(keep_up("fetches the configuration of a primary", move || {
+            let line = more_lines.line(&same);
+            back_up(line, same.role, wanted.clone(), keeper.clone(), more_inputs.clone())
+        }));
         Self { asked, backups, _tasks: tasks }
     }
 

@@ -1,6 +1,7 @@
 //! What the standby shows: its setup, the *Monitoring* list and the *Failover* list, at one moment.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use keepwatch_model::WallTime;
 use keepwatch_recording::failover::{Capacity, CoverView, PrimaryView, Setup};
@@ -20,6 +21,8 @@ pub struct Lists {
     /// The recorder that decides which of several standbys covers, as the configuration names it, and why it cannot be asked;
     /// `None`: this node decides.
     pub coordinator: Option<(String, Option<String>)>,
+    /// How often a failover of each primary is tested; `None` for an operator only.
+    pub drill_every: Option<Duration>,
     /// The primaries, by their roles.
     pub primaries: Vec<Monitored>,
 }

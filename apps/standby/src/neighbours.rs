@@ -37,7 +37,6 @@ const RESTORE_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Neighbours {
     node: Node,
     key: Arc<NodeKey>,
-    role: RoleId,
     /// Where this node answers others; 0 while it is not known.
     port: Arc<AtomicU16>,
 }
@@ -46,13 +45,7 @@ impl Neighbours {
     /// The way from `node`, which proves who it is by its key and answers at `port`.
     pub(crate) async fn new(node: &Node, port: Arc<AtomicU16>) -> Result<Self, String> {
         let key = node.node_key().await.map_err(|error| error.to_string())?;
-        let (role, _) = node.peers().role();
-        Ok(Self { node: node.clone(), key, role, port })
-    }
-
-    /// The role of this node itself.
-    pub(crate) fn role(&self) -> RoleId {
-        self.role
+        Ok(Self { node: node.clone(), key, port })
     }
 
     /// The key by which it is known.
@@ -107,7 +100,8 @@ impl Neighbours {
             let detail = "this node does not answer on the network yet; see its log, and try again";
             return Err(refusal("not_listening", detail));
         }
-        let own = Introduction { name: self.node.name(), role: self.role, port };
+        let (role, _) = self.node.peers().role();
+        let own = Introduction { name: self.node.name(), role, port };
         let RegisterWish { address, login, beside } = wish;
         let registered = peers::register(&self.key, &own, address, &login, beside).await;
         registered.map(|registered| registered.hello).map_err(|error| told(&error, address))
@@ -224,10 +218,8 @@ impl Recorder for Beside {
         })
     }
 
-    fn set_duty(&self, role: RoleId, camera: CameraId, duty: Duty) {
-        if let Err(error) = self.node.set_duty(role, camera, duty) {
-            tracing::error!(%error, ?duty, "a camera of a primary is not there");
-        }
+    fn set_duty(&self, role: RoleId, camera: CameraId, duty: Duty) -> bool {
+        self.node.set_duty(role, camera, duty).is_ok()
     }
 
     fn save(&self, role: RoleId, camera: CameraId, span: Span) {

@@ -129,7 +129,7 @@ impl Standby {
     async fn kept_of(&self, role: RoleId, number: Option<u64>) -> Result<Kept, ReplaceError> {
         let book = self.inner.book.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let row = book.primaries()?.into_iter().find(|row| row.role == role);
+            let row = book.primaries()?.rows.into_iter().find(|row| row.role == role);
             let number = match number {
                 Some(number) => Some(number),
                 None => book.backups(role)?.first().map(|line| line.number),

@@ -34,14 +34,19 @@ pub(crate) struct SetupBook {
 impl SetupBook {
     /// Opens it, where the file says `file`. Returns what is in force, and whether it was edited.
     pub(crate) fn open(book: StandbyBook, file: Setup) -> Result<(Self, Setup, bool), BookError> {
-        let edit = book.setup()?.and_then(|text| serde_json::from_str::<Edit>(&text).ok());
+        let kept = book.setup()?;
+        let edit = kept.as_deref().and_then(|text| serde_json::from_str::<Edit>(text).ok());
         let opened = Self { book, file: Arc::new(Mutex::new(file)) };
         let edited = edit.filter(|edit| edit.file == file.into()).and_then(|edit| edit.setup.setup());
         Ok(match edited {
             Some(setup) => (opened, setup, true),
             None => {
-                // What the file said since was said later.
-                opened.book.put_setup(None)?;
+                // What the file said since was said later. It holds whether the disk takes that or not.
+                if kept.is_some()
+                    && let Err(error) = opened.book.put_setup(None)
+                {
+                    tracing::warn!(%error, "a setup that was edited before the file is not forgotten");
+                }
                 (opened, file, false)
             }
         })

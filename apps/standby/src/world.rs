@@ -108,8 +108,8 @@ pub(crate) trait Recorder: Send + Sync {
     /// The cameras of a primary that may have to be recorded, all of them. What cannot be taken up is told.
     fn set_guests(&self, role: RoleId, guests: Vec<Guest>) -> Answer<'_, Result<(), String>>;
 
-    /// What is done with one of them.
-    fn set_duty(&self, role: RoleId, camera: CameraId, duty: Duty);
+    /// What is done with one of them; whether it is there.
+    fn set_duty(&self, role: RoleId, camera: CameraId, duty: Duty) -> bool;
 
     /// Brings to disk what the pre-buffer has of it in `span`, in camera time: the primary lost that.
     fn save(&self, role: RoleId, camera: CameraId, span: Span);

@@ -25,6 +25,7 @@ pub use setup::{Capacity, Demand, Mode, Registration, Setup, SetupError, Version
 pub use standby::Standby;
 pub use view::{CoverView, PrimaryView};
 pub use watch::Health;
+pub(crate) use watch::STILL_MAX;
 
 #[cfg(test)]
 mod tests;

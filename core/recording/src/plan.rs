@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::failover::STILL_MAX;
+
 /// Cameras that one line of a gigabit carries, by rule of thumb: full-HD ones.
 pub const CAMERAS_PER_LINE: u64 = 32;
 /// Fewest lines of a recorder, so that one can fail.
@@ -221,7 +223,9 @@ impl Standby {
         let besides: Vec<&Recorder> =
             covered.iter().copied().filter(|recorder| !recorder.prebuffer).collect();
         let on_line = prebuffer_bits.saturating_add(total(&besides));
-        let buffered_for = self.takes_over_after_max.saturating_add(DURABLE_BEHIND_MAX);
+        // A primary may answer and say nothing while its footage does not grow.
+        let noticed = self.takes_over_after_max.saturating_add(STILL_MAX);
+        let buffered_for = noticed.saturating_add(DURABLE_BEHIND_MAX);
         StandbyPlan {
             lines: Lines { count: recorder_lines(on_line, line), bits_per_second: on_line },
             cameras: covered.iter().fold(0, |sum, recorder| sum.saturating_add(recorder.cameras)),
@@ -338,7 +342,7 @@ mod tests {
         let plan = Plan::of(&site).standby.unwrap();
         assert_eq!((plan.cameras, plan.bits_per_second), (96, 512_000_000));
         assert_eq!(plan.prebuffer_bits_per_second, (64 + 256 + 256) * 1_000_000);
-        assert_eq!(plan.prebuffer_bytes, 576_000_000 * 7 / 8);
+        assert_eq!(plan.prebuffer_bytes, 576_000_000 / 8 * 22);
         assert_eq!(plan.lines, Lines { count: 2, bits_per_second: 576_000_000 });
         assert_eq!(plan.disk_bytes, 512_000_000 / 8 * 3 * 86_400 * 100 / 97);
         assert_eq!(plan.holds.unwrap().as_secs(), 15_156);

@@ -7,8 +7,9 @@
 //! Recording never waits for any of this. A standby that gets no answer covers all the same, and says that its cover is
 //! unconfirmed. [`Memory`] forgets, and is for tests and for what lives no longer than its process; [`Database`] keeps everything in
 //! SQLite, on the one node that has the authority, and [`Remote`] asks that node. It has no quorum: while that node is away, roles
-//! stay as they are.
+//! stay as they are. [`Absent`] stands in for a database that cannot be used.
 
+mod absent;
 mod database;
 mod memory;
 mod remote;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use keepwatch_model::RoleId;
 use thiserror::Error;
 
+pub use absent::Absent;
 pub use database::{Database, DatabaseError};
 pub use memory::{Clock, Memory};
 pub use remote::{Bytes, Claim, Line, NoReply, Question, Remote, Reply};

@@ -67,7 +67,7 @@ impl Settings {
     /// When it is damaged, of a later version, or out of reach. It is not touched then.
     pub fn open(data: &Path) -> Result<Self, SettingsError> {
         let path = data.join(DATABASE_FILE);
-        let shape = Shape { version: VERSION, tables: TABLES, table: "revisions" };
+        let shape = Shape { version: VERSION, tables: TABLES, upgrades: &[], table: "revisions" };
         let opened = opening::open(&path, &shape).map_err(|error| explain(&path, error))?;
         let connection = opened.map_err(|why| match why {
             Unusable::Later(version) => SettingsError::Later { path: path.clone(), version },

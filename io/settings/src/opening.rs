@@ -11,6 +11,8 @@ pub(crate) struct Shape {
     pub(crate) version: i32,
     /// What makes its tables.
     pub(crate) tables: &'static str,
+    /// What makes a database of each earlier version, from 1 on, one of the version behind it.
+    pub(crate) upgrades: &'static [&'static str],
     /// A table that it must have.
     pub(crate) table: &'static str,
 }
@@ -26,7 +28,7 @@ pub(crate) enum Unusable {
 
 /// Opens or makes the database. What is written to it survives the power.
 pub(crate) fn open(path: &Path, shape: &Shape) -> rusqlite::Result<Result<Connection, Unusable>> {
-    let Shape { version: newest, tables, table } = shape;
+    let Shape { version: newest, tables, upgrades, table } = shape;
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     // Read before anything is set: a database of a later version must stay as it is.
@@ -44,6 +46,11 @@ pub(crate) fn open(path: &Path, shape: &Shape) -> rusqlite::Result<Result<Connec
     if version == 0 {
         connection
             .execute_batch(&format!("BEGIN IMMEDIATE; {tables} PRAGMA user_version = {newest}; COMMIT"))?;
+    } else {
+        for (upgrade, becomes) in upgrades.iter().zip(2..).filter(|(_, becomes)| *becomes > version) {
+            let step = format!("BEGIN IMMEDIATE; {upgrade} PRAGMA user_version = {becomes}; COMMIT");
+            connection.execute_batch(&step)?;
+        }
     }
     // A file of the right version without its table shows here.
     connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |_| Ok(()))?;

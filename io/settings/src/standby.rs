@@ -33,13 +33,14 @@ pub const DATABASE_FILE: &str = "standby.db";
 /// Most primaries: each is asked every second, and ten are asked for.
 pub const PRIMARIES_MAX: usize = 64;
 
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 const TABLES: &str = "
 CREATE TABLE primaries (
     role BLOB PRIMARY KEY, key TEXT NOT NULL, address TEXT NOT NULL, name TEXT NOT NULL, mac TEXT, version TEXT NOT NULL,
     automatic INTEGER NOT NULL, priority INTEGER NOT NULL, prebuffer INTEGER NOT NULL, epoch INTEGER NOT NULL,
-    covered TEXT NOT NULL, covered_since INTEGER, report INTEGER, drill TEXT) WITHOUT ROWID;
+    covered TEXT NOT NULL, covered_since INTEGER, report INTEGER, drill TEXT,
+    alone TEXT NOT NULL DEFAULT '[]') WITHOUT ROWID;
 CREATE TABLE locals (
     role BLOB NOT NULL, camera TEXT NOT NULL, local TEXT NOT NULL UNIQUE, PRIMARY KEY (role, camera)) WITHOUT ROWID;
 CREATE TABLE backups (
@@ -48,6 +49,8 @@ CREATE TABLE backups (
 CREATE TABLE reports (number INTEGER PRIMARY KEY, role BLOB NOT NULL, document TEXT NOT NULL);
 CREATE TABLE setup (document TEXT NOT NULL);
 ";
+
+const UPGRADES: &[&str] = &["ALTER TABLE primaries ADD COLUMN alone TEXT NOT NULL DEFAULT '[]';"];
 
 /// A recorder that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +77,23 @@ pub struct PrimaryRow {
     pub epoch: u64,
     /// The cameras that its running failover records; empty when none runs.
     pub covered: Vec<CameraId>,
+    /// The cameras that are recorded while it lives, because it does not.
+    pub alone: Vec<CameraId>,
     /// Since when its failover runs.
     pub covered_since: Option<WallTime>,
     /// The number of its report.
     pub report: Option<u64>,
     /// What came of its last drill, as a document.
     pub drill: Option<String>,
+}
+
+/// The primaries as they were kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrimaryRows {
+    /// Those that can be read.
+    pub rows: Vec<PrimaryRow>,
+    /// What is wrong with each of the others, which stay as they are.
+    pub damaged: Vec<String>,
 }
 
 /// Why something cannot be kept or read.
@@ -152,7 +166,7 @@ impl StandbyBook {
     /// When it is damaged, of a later version, or out of reach. It is not touched then.
     pub fn open(data: &Path, key: Key) -> Result<Self, BookError> {
         let path = data.join(DATABASE_FILE);
-        let shape = Shape { version: VERSION, tables: TABLES, table: "primaries" };
+        let shape = Shape { version: VERSION, tables: TABLES, upgrades: UPGRADES, table: "primaries" };
         let opened = opening::open(&path, &shape);
         let opened = opened.map_err(|source| BookError::Database { path: path.clone(), source })?;
         let connection = opened.map_err(|why| match why {
@@ -164,21 +178,26 @@ impl StandbyBook {
         Ok(Self { path, key, connection: Arc::new(Mutex::new(connection)) })
     }
 
-    /// All primaries.
+    /// All primaries. One that is damaged does not hide the others.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub fn primaries(&self) -> Result<Vec<PrimaryRow>, BookError> {
-        let rows = self.run(|connection| {
+    /// When none can be read.
+    pub fn primaries(&self) -> Result<PrimaryRows, BookError> {
+        self.run(|connection| {
             let mut query = connection.prepare(
                 "SELECT role, key, address, name, mac, version, automatic, priority, prebuffer, epoch, covered,
-                 covered_since, report, drill FROM primaries ORDER BY role",
+                 covered_since, report, drill, alone FROM primaries ORDER BY role",
             )?;
-            let rows: rusqlite::Result<Vec<_>> = query.query_map([], primary)?.collect();
-            rows
-        })?;
-        let damaged = |what| BookError::Damaged { path: self.path.clone(), what };
-        rows.into_iter().map(|row| row.map_err(damaged)).collect()
+            let (mut found, mut rows) = (PrimaryRows::default(), query.query([])?);
+            while let Some(row) = rows.next()? {
+                match primary(row) {
+                    Ok(Ok(row)) => found.rows.push(row),
+                    Ok(Err(what)) => found.damaged.push(what),
+                    Err(error) => found.damaged.push(format!("a primary cannot be read: {error}")),
+                }
+            }
+            Ok(found)
+        })
     }
 
     /// Keeps a primary, or what changed of it.
@@ -186,7 +205,8 @@ impl StandbyBook {
     /// # Errors
     /// When it cannot be written, or there are too many.
     pub fn put_primary(&self, row: &PrimaryRow) -> Result<(), BookError> {
-        let covered = serde_json::to_string(&row.covered).expect("ids have a JSON form");
+        let text = |ids: &[CameraId]| serde_json::to_string(ids).expect("ids have a JSON form");
+        let (covered, alone) = (text(&row.covered), text(&row.alone));
         let written = self.run(|connection| {
             let others: i64 =
                 connection.query_row("SELECT count(*) FROM primaries WHERE role != ?1", [row.role.0], |row| {
@@ -196,7 +216,7 @@ impl StandbyBook {
                 return Ok(false);
             }
             connection.execute(
-                "INSERT OR REPLACE INTO primaries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                "INSERT OR REPLACE INTO primaries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
                 params![
                     row.role.0,
                     row.key,
@@ -212,6 +232,7 @@ impl StandbyBook {
                     row.covered_since.map(WallTime::ticks),
                     row.report.map(u64::cast_signed),
                     row.drill,
+                    alone,
                 ],
             )?;
             Ok(true)
@@ -266,12 +287,13 @@ impl StandbyBook {
 
 /// A row, or what is wrong with it.
 fn primary(row: &Row<'_>) -> rusqlite::Result<Result<PrimaryRow, String>> {
-    let (role, address, covered): ([u8; 16], String, String) = (row.get(0)?, row.get(2)?, row.get(10)?);
+    let (role, address): ([u8; 16], String) = (row.get(0)?, row.get(2)?);
+    let (covered, alone): (String, String) = (row.get(10)?, row.get(14)?);
     let role = RoleId(role);
     let Ok(address) = address.parse() else {
         return Ok(Err(format!("the primary {role} has no address but {address:?}")));
     };
-    let Ok(covered) = serde_json::from_str(&covered) else {
+    let (Ok(covered), Ok(alone)) = (serde_json::from_str(&covered), serde_json::from_str(&alone)) else {
         return Ok(Err(format!("what is covered of the primary {role} is not a list of cameras")));
     };
     Ok(Ok(PrimaryRow {
@@ -286,6 +308,7 @@ fn primary(row: &Row<'_>) -> rusqlite::Result<Result<PrimaryRow, String>> {
         prebuffer: row.get(8)?,
         epoch: row.get::<_, i64>(9)?.cast_unsigned(),
         covered,
+        alone,
         covered_since: row.get::<_, Option<i64>>(11)?.map(WallTime::from_ticks),
         report: row.get::<_, Option<i64>>(12)?.map(i64::cast_unsigned),
         drill: row.get(13)?,

@@ -86,9 +86,9 @@ impl Holds {
             let mut kept = self.kept();
             let oldest =
                 kept.values_mut().min_by_key(|kept| kept.jobs.front().map_or_else(Instant::now, queued_at));
-            oldest.and_then(Kept::pop)
+            oldest.map(Kept::give_way).unwrap_or_default()
         };
-        evicted.is_some() // Its memory is given back outside the lock.
+        !evicted.is_empty() // Its memory is given back outside the lock.
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<Key, Kept>> {
@@ -133,6 +133,12 @@ impl Kept {
     /// Takes out the first `count` records.
     fn take(&mut self, count: usize) -> Vec<Job> {
         (0..count).map_while(|_| self.pop()).collect()
+    }
+
+    /// Takes out the oldest record, and what decoding cannot begin with when that is gone.
+    fn give_way(&mut self) -> Vec<Job> {
+        let next_start = self.jobs.iter().skip(1).position(|job| job.header.info.starts_with_key);
+        self.take(next_start.map_or(1, |later| later + 1))
     }
 
     /// Takes out what is too old beside the newest record.
@@ -224,8 +230,8 @@ impl Hold {
                 .range_mut(streams.clone())
                 .filter_map(|(_, kept)| Some((queued_at(kept.jobs.front()?), kept)))
                 .min_by_key(|(queued, _)| *queued);
-            let Some(job) = oldest.and_then(|(_, kept)| kept.pop()) else { break };
-            gone.push(job);
+            let Some((_, kept)) = oldest else { break };
+            gone.append(&mut kept.give_way());
         }
         drop(kept);
         drop(gone); // Memory is given back outside the lock.

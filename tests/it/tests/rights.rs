@@ -209,6 +209,9 @@ fn requests(route: &Route, span: Span, job: &str) -> Vec<Request> {
     if has("from") {
         path.push_str(&format!("?from={}&to={}", span.from, span.to));
     }
+    if has("since") {
+        path.push_str("?since=1");
+    }
     let body = match (route.method.as_str(), route.path.as_str()) {
         ("POST", "/api/v1/exports") => json!({"cameras": [CAMERA], "from": span.from, "to": span.to}),
         ("POST", "/api/v1/protections") => json!({"camera": CAMERA, "from": span.from, "to": span.to}),

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use keepwatch_cluster::{AcquireError, Coord, Lease, Memory};
 use keepwatch_model::{CameraId, Machine as _, MonoTime, RoleId};
 use keepwatch_recording::failover::{
-    Action, Capacity, Command, Demand, Event, Mode, Registration, Setup, Standby, Told,
+    Action, Capacity, Command, Demand, Event, Mode, PrimaryView, Registration, Setup, Standby, Told,
 };
 
 use crate::disk::{Disk, Session};
@@ -48,6 +48,7 @@ struct Kept {
     epoch: u64,
     mode: Mode,
     covered: bool,
+    alone: Vec<CameraId>,
 }
 
 /// What the shell asks of the world outside of the standby.
@@ -105,7 +106,7 @@ impl Node {
     }
 
     pub(crate) fn register(&mut self, role: RoleId, cameras: &[CameraId]) {
-        self.kept.insert(role, Kept { epoch: 1, mode: Mode::Auto, covered: false });
+        self.kept.insert(role, Kept { epoch: 1, mode: Mode::Auto, covered: false, alone: Vec::new() });
         for camera in cameras {
             let guest = Guest {
                 duty: Duty::Rest,
@@ -139,6 +140,7 @@ impl Node {
                 mode: kept.mode,
                 priority: 0,
                 covered: if kept.covered { cameras.clone() } else { Vec::new() },
+                alone: kept.alone.clone(),
                 cameras: cameras
                     .into_iter()
                     .map(|camera| (camera, Demand { bits_per_second: 4_000_000 }))
@@ -282,7 +284,8 @@ impl Node {
         let Some(machine) = &self.machine else { return };
         let covered = machine.failovers().any(|view| view.role == role);
         if let Some(view) = machine.monitoring().find(|view| view.role == role) {
-            self.kept.insert(role, Kept { epoch: view.epoch, mode: view.mode, covered });
+            let PrimaryView { epoch, mode, covered_alone: alone, .. } = view;
+            self.kept.insert(role, Kept { epoch, mode, covered, alone });
         }
     }
 

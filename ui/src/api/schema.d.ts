@@ -408,6 +408,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/failover/primaries/{role}/backups/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a backup of a primary's configuration holds, without its secrets.
+         * @description For users who are at least administrator everywhere.
+         */
+        get: operations["primaryBackup"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/failover/primaries/{role}/backups/{number}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What differs in a backup from an earlier one.
+         * @description For users who are at least administrator everywhere.
+         */
+        get: operations["primaryBackupChanges"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/failover/primaries/{role}/drill": {
         parameters: {
             query?: never;
@@ -1141,6 +1181,79 @@ export interface components {
              */
             taken: string;
         };
+        /** @description A camera in a backup. */
+        BackupCamera: {
+            /** @description Its id at the primary. */
+            camera: string;
+            /** @description The names of its settings; a password is one of them. */
+            settings: string[];
+        };
+        /** @description A camera that is set otherwise. */
+        BackupCameraChange: {
+            /** @description Its id at the primary. */
+            camera: string;
+            /** @description The names of the settings that differ. */
+            settings: string[];
+        };
+        /** @description What differs in a backup from an earlier one. */
+        BackupChanges: {
+            /** @description Cameras that only `number` has. */
+            added: string[];
+            /** @description Cameras that both have, with other settings. */
+            changed: components["schemas"]["BackupCameraChange"][];
+            /**
+             * Format: int64
+             * @description Whose number is this.
+             */
+            number: number;
+            /** @description Cameras that only `since` has. */
+            removed: string[];
+            /** @description Other settings that differ: `version`, `name`, `retention`, `users` or `rtsp_users`. */
+            settings: string[];
+            /**
+             * Format: int64
+             * @description Compared with this one.
+             */
+            since: number;
+        };
+        /** @description What a backup holds. */
+        BackupContents: {
+            /** @description Its cameras. */
+            cameras: components["schemas"]["BackupCamera"][];
+            /**
+             * Format: date-time
+             * @description When the configuration was last found to be still that.
+             */
+            checked: string;
+            /**
+             * Format: int64
+             * @description The epoch in which it played its role.
+             */
+            epoch: number;
+            /** @description The primary's name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Its number, from 1, for each primary.
+             */
+            number: number;
+            /** @description Age at which footage of a camera without its own setting is deleted; `null` for no such age. */
+            retention: string | null;
+            /**
+             * Format: int64
+             * @description The newest revision of what is edited in its console; 0 before the first.
+             */
+            revision: number;
+            /** @description Names of those who may watch over RTSP. */
+            rtsp_users: string[];
+            /**
+             * Format: date-time
+             * @description When the primary made it.
+             */
+            taken: string;
+            /** @description Its version. */
+            version: string;
+        };
         /** @description The backups of a primary. */
         Backups: {
             /** @description The newest first. */
@@ -1488,6 +1601,11 @@ export interface components {
             /** @description What it can record. */
             capacity: components["schemas"]["FailoverCapacity"];
             coordinator: components["schemas"]["Coordinator"] | null;
+            /**
+             * Format: int64
+             * @description How often a failover of each primary is tested, in seconds; `null` when an operator asks only.
+             */
+            drill_every_s: number | null;
             /** @description The *Failover* list. */
             failovers: components["schemas"]["RunningFailover"][];
             /** @description The *Monitoring* list. */
@@ -2180,7 +2298,7 @@ export interface components {
             prebuffer: boolean;
             /**
              * Format: int64
-             * @description Memory that the pre-buffer takes, or would take; over the network it takes `bits_per_second`.
+             * @description Memory that the pre-buffer takes at most, or would take; over the network it takes `bits_per_second`, all the time.
              */
             prebuffer_bytes: number;
             /**
@@ -3787,6 +3905,75 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Backups"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    primaryBackup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+                /** @description Its number. */
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupContents"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    primaryBackupChanges: {
+        parameters: {
+            query: {
+                /** @description The number of the earlier one. */
+                since: number;
+            };
+            header?: never;
+            path: {
+                /** @description The role of the primary. */
+                role: string;
+                /** @description Its number. */
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupChanges"];
                 };
             };
             /** @description A problem document that says what happened and what to do. */

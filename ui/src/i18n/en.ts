@@ -373,7 +373,7 @@ export const en = {
     drillFailed: (when: string, why: string) => `not passed, ${when}: ${why}`,
     prebuffer: 'Pre-buffer',
     prebufferOf: (name: string) => `Pre-buffer of ${name}`,
-    prebufferCosts: (memory: string, rate: string) => `takes ${memory} of memory and ${rate} of the network, all the time`,
+    prebufferCosts: (memory: string, rate: string) => `takes ${rate} of the network, all the time, and up to ${memory} of memory`,
     prebufferUnknown: 'its cost is known after the first check',
     prebufferHelp: 'Pre-buffer: the cameras are received before anything fails, so that a failover loses no frame.',
 

@@ -70,7 +70,7 @@ describe.each(['dark', 'light'] as const)('%s', (scheme) => {
     await row(page, 'Monitoring', 'NVR-3').getByText('Joins the list with Apply').waitFor();
     expect(await page.getByRole('dialog').count()).toBe(0);
     await row(page, 'Monitoring', 'NVR-2').getByLabel('Pre-buffer of NVR-2').check();
-    await row(page, 'Monitoring', 'NVR-2').getByText('takes 112 MB of memory and 128 Mbit/s of the network').waitFor();
+    await row(page, 'Monitoring', 'NVR-2').getByText('takes 128 Mbit/s of the network, all the time, and up to 112 MB of memory').waitFor();
     await row(page, 'Monitoring', 'NVR-2').getByLabel('Priority of NVR-2').fill('5');
     await page.getByLabel('Check Interval').selectOption('2 s');
     await page.getByText('Takes over about 6 s after a recorder is gone, and after 8 s at most.').waitFor();

@@ -1,5 +1,6 @@
 //! `[standby]`: how other recorders are watched, and how much is recorded in their place.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted};
@@ -17,6 +18,8 @@ const CAMERAS_MAX: u64 = 4096;
 const RATE_MIN: u64 = 1_000_000;
 /// Least memory of the pre-buffers: a camera or two.
 const PREBUFFER_BYTES_MIN: u64 = 16 << 20;
+/// Shortest and longest time between two drills: one opens every camera once more.
+const DRILL_EVERY: RangeInclusive<Duration> = Duration::from_secs(3_600)..=Duration::from_secs(366 * 86_400);
 
 /// `[standby]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +46,11 @@ impl StandbyTable {
             at_least(units::bytes(text)?, PREBUFFER_BYTES_MIN, text, "write at least \"16 MiB\"")
         });
         let coordinator = table.parsed(report, "coordinator", name);
+        let drill_every = table.parsed(report, "drill_every", |text| {
+            let every = units::duration(text)?;
+            let out = || Complaint::new(format!("{} is out of range", quoted(text)), "write 1 h to 366 days");
+            DRILL_EVERY.contains(&every).then_some(every).ok_or_else(out)
+        });
         table.finish(report);
         let check = check.map_or(setup.check_interval(), |setup| setup.into_inner().check_interval());
         let backup =
@@ -58,7 +66,8 @@ impl StandbyTable {
         let setup = Setup::new(check, backup, threshold).unwrap_or(setup);
         let prebuffer_bytes_max = prebuffer.map_or(default.prebuffer_bytes_max, Spanned::into_inner);
         let coordinator = coordinator.map(Spanned::into_inner);
-        Self(StandbyConfig { setup, capacity, prebuffer_bytes_max, coordinator })
+        let drill_every = drill_every.map(Spanned::into_inner);
+        Self(StandbyConfig { setup, capacity, drill_every, prebuffer_bytes_max, coordinator })
     }
 }
 

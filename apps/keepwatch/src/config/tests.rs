@@ -60,7 +60,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 42, "{keys:?}");
+    assert_eq!(keys.len(), 43, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -98,6 +98,7 @@ cameras_max = 7
 bandwidth_max = "40 Mbit/s"
 prebuffer_max = "64 MiB"
 coordinator = "192.0.2.8:8443"
+drill_every = "1 week"
 [[camera]]
 id = "gate"
 name = "Gate"
@@ -130,7 +131,7 @@ cameras = "*"
 "#;
     let loaded = parse(text, directory.path());
     let shown = loaded.report.show(Path::new("F")).to_string();
-    assert!(shown.starts_with("F:39:7: warning: the url holds a password"), "{shown}");
+    assert!(shown.starts_with("F:40:7: warning: the url holds a password"), "{shown}");
     assert_eq!(shown.lines().count(), 1, "{shown}");
     let NodeConfig { recorder, standby, listen } = loaded.node;
     assert_eq!(listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
@@ -151,6 +152,7 @@ cameras = "*"
     assert_eq!(standby.coordinator.as_deref(), Some("192.0.2.8:8443"));
     assert_eq!((standby.capacity.cameras, standby.capacity.bits_per_second), (7, 40_000_000));
     assert_eq!(standby.prebuffer_bytes_max, 64 << 20);
+    assert_eq!(standby.drill_every, Some(Duration::from_secs(7 * 86_400)));
     let [gate, yard, shop] = &recorder.cameras[..] else { panic!("three cameras") };
     assert_eq!(gate.id.as_str(), "gate");
     assert_eq!(gate.name, "Gate");

@@ -62,7 +62,7 @@ fn a_site_is_told_its_lines_disks_and_standby() {
         "  gate    24       96.0 Mbit/s   1      -",
         "  hall    40       160.0 Mbit/s  2      mode 4 (LACP)",
         "  takes over after at most        4 s",
-        "  memory for the pre-buffer       427.2 MiB",
+        "  memory for the pre-buffer       1.3 GiB",
     ] {
         assert!(needs.lines().any(|shown| shown == line), "{line}\n{needs}");
     }

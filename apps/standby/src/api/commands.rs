@@ -99,6 +99,8 @@ pub(super) fn problem(role: RoleId, error: StandbyError) -> Problem {
         StandbyError::Refused(Refusal::UnderWay) => "failover_under_way",
         StandbyError::Refused(Refusal::Full) => "standby_full",
         StandbyError::Ending => return Problem::unavailable("node_ending", error.to_string()),
+        StandbyError::NoBackup(_) => return Problem::not_found("backup_unknown", error.to_string()),
+        StandbyError::BackupUnusable(..) => "backup_unusable",
         StandbyError::Book(_) => return unkept(error),
     };
     Problem::conflict(code, error.to_string())
@@ -111,6 +113,8 @@ pub(super) fn unkept(error: StandbyError) -> Problem {
         error @ (StandbyError::Book(_)
         | StandbyError::Refused(_)
         | StandbyError::Drill(_)
+        | StandbyError::NoBackup(_)
+        | StandbyError::BackupUnusable(..)
         | StandbyError::Ending) => Problem::unavailable("standby_unkept", error.to_string()),
     }
 }

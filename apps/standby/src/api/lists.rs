@@ -27,6 +27,8 @@ pub(crate) struct Failover {
     capacity: FailoverCapacity,
     /// The watched recorder that decides which of several standbys covers; `null`: this node.
     coordinator: Option<Coordinator>,
+    /// How often a failover of each primary is tested, in seconds; `null` when an operator asks only.
+    drill_every_s: Option<u64>,
     /// The *Monitoring* list.
     monitoring: Vec<Primary>,
     /// The *Failover* list.
@@ -125,7 +127,7 @@ struct Primary {
     drilling: bool,
     /// What came of the last drill; `null` before the first: what was never tested counts as none.
     tested: Option<Drill>,
-    /// Memory that the pre-buffer takes, or would take; over the network it takes `bits_per_second`.
+    /// Memory that the pre-buffer takes at most, or would take; over the network it takes `bits_per_second`, all the time.
     prebuffer_bytes: u64,
 }
 
@@ -307,6 +309,7 @@ impl From<&Lists> for Failover {
                 bits_per_second: lists.capacity.bits_per_second,
             },
             coordinator: lists.coordinator.clone().map(|(name, problem)| Coordinator { name, problem }),
+            drill_every_s: lists.drill_every.map(|every| every.as_secs()),
             monitoring: lists.primaries.iter().map(Primary::from).collect(),
             failovers: lists.primaries.iter().filter_map(running).collect(),
         }

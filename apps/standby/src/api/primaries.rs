@@ -302,7 +302,10 @@ pub(super) async fn backups(
 ) -> Result<Json<Backups>, Problem> {
     let role = role_of(&role)?;
     let lines = standby.backups(role).await.map_err(|error| match error {
-        StandbyError::Refused(_) | StandbyError::Drill(_) => problem(role, error),
+        StandbyError::Refused(_)
+        | StandbyError::Drill(_)
+        | StandbyError::NoBackup(_)
+        | StandbyError::BackupUnusable(..) => problem(role, error),
         StandbyError::Book(_) | StandbyError::Ending => unkept(error),
     })?;
     Ok(Json(Backups { items: lines.into_iter().map(Backup::from).collect() }))

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::backups::{BackupChanges, BackupContents};
 use super::lists::FailoverSetupBody;
 use super::primaries::{Backups, PrimaryBody, RegisterBody, Registrations, ReplaceBody, Replaced};
 use super::reports::FailoverReports;
@@ -71,6 +72,8 @@ fn the_examples_of_the_reference_are_what_is_sent() {
     answered::<Backups>("Backups");
     answered::<Replaced>("Replaced");
     answered::<RecorderScan>("RecorderScan");
+    answered::<BackupContents>("BackupContents");
+    answered::<BackupChanges>("BackupChanges");
     answered::<FailoverReports>("FailoverReports");
     serde_json::from_value::<RegisterBody>(example("RegisterBody")).unwrap();
     serde_json::from_value::<ReplaceBody>(example("ReplaceBody")).unwrap();

@@ -1,11 +1,47 @@
 //! Carries out what the machine decides. Nothing is waited for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use keepwatch_model::{EventCode, MonoTime, RoleId, Subject};
+use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject};
 use keepwatch_recording::failover::{Action, Event};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::{Driver, Fetched, Input};
+
+/// Longest attempt to receive a camera, with its wait for others; the machine counts on it being less than two minutes.
+const TRY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// An attempt to receive a camera. Whatever becomes of it, the machine hears that it ended.
+pub(super) struct Attempt {
+    pub(super) role: RoleId,
+    pub(super) camera: CameraId,
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) told: bool,
+}
+
+impl Attempt {
+    fn ended(&self, received: bool) -> Input {
+        let Self { role, camera, .. } = *self;
+        Input::Happened(Event::Tried { role, camera, received })
+    }
+
+    async fn tell(mut self, received: bool) {
+        self.told = true;
+        // Whoever ends needs no news.
+        let _ = self.inputs.send(self.ended(received)).await;
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.told {
+            // When there is no room for it, the machine tries again after a while.
+            let _ = self.inputs.try_send(self.ended(false));
+        }
+    }
+}
 
 impl Driver {
     /// Carries out all that was decided.
@@ -32,11 +68,11 @@ impl Driver {
                 }
             }
             Action::Try { role, camera } => {
-                let (recorder, inputs) = (Arc::clone(&self.tools.recorder), self.tools.inputs.clone());
+                let recorder = Arc::clone(&self.tools.recorder);
+                let attempt = Attempt { role, camera, inputs: self.tools.inputs.clone(), told: false };
                 self.tries.spawn(async move {
-                    let received = recorder.try_guest(role, camera).await;
-                    // Whoever ends needs no news.
-                    let _ = inputs.send(Input::Happened(Event::Tried { role, camera, received })).await;
+                    let received = timeout(TRY_PATIENCE, recorder.try_guest(role, camera)).await;
+                    attempt.tell(received.unwrap_or(false)).await;
                 });
             }
             Action::Record { role, camera } => {
@@ -82,27 +118,19 @@ impl Driver {
             self.writing.primary(None, role);
             self.tools.claims.release(role);
             if let Some(primary) = self.primaries.remove(&role) {
-                let (lines, row) = (Arc::clone(&self.tools.lines), primary.row.clone());
+                let row = primary.row.clone();
                 self.tools.recorder.add_event(
                     EventCode::PrimaryRemoved,
                     Subject::Node,
                     format!("recorder {:?} at {} is watched no more", row.name, row.address),
                 );
                 primary.dismiss();
-                // Best told; one that is gone for good never hears it.
-                self.tries.spawn(async move {
-                    if let Err(failure) = lines.deregister(&row).await {
-                        tracing::info!(
-                            why = failure.text,
-                            "a recorder was not told that it is watched no more"
-                        );
-                    }
-                });
+                self.say_farewell(row);
             }
             self.tell_watched();
             return;
         };
-        let covered = self.machine.covered(role);
+        let (covered, alone) = (self.machine.covered(role), view.covered_alone);
         let wall = self.tools.clock.wall();
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         primary.row.automatic = view.mode == keepwatch_recording::failover::Mode::Auto;
@@ -111,7 +139,7 @@ impl Driver {
             (true, _) => None,
             (false, since) => since.or(Some(wall)),
         };
-        primary.row.covered = covered;
+        (primary.row.covered, primary.row.alone) = (covered, alone);
         self.writing.primary(Some(&primary.row), role);
     }
 
@@ -138,6 +166,7 @@ impl Driver {
                 if news && primary.detail.is_none() {
                     self.told_of_backup_failure(role, &why);
                 }
+                self.tell(now, Event::NotBackedUp { role });
             }
         }
     }

@@ -1,18 +1,31 @@
 //! The drill: a failover of all cameras of a primary that lives, for as long as it takes to have a record of each on disk.
 //!
 //! The primary is not touched, and a failover that begins meanwhile is not held up: it records the same cameras. A standby that
-//! was never tested counts as none.
+//! was never tested counts as none. Drills are asked for by an operator, or begin by themselves every so often.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject, WallTime};
+use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject, WallTime, ticks_from_duration};
+use keepwatch_recording::failover::Health;
 use serde::{Deserialize, Serialize};
 
 use super::Driver;
 
 /// How long a camera may take to have a record on disk: it is dialled, gives a key frame, and a group of pictures ends.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often is looked for a drill that is due.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// When failovers are tested by themselves.
+#[derive(Debug, Default)]
+pub(super) struct DrillSchedule {
+    /// How often each primary's is; `None` for never.
+    pub(super) every: Option<Duration>,
+    /// When it is looked which is due.
+    pub(super) look_at: Option<MonoTime>,
+}
 
 /// A drill that runs.
 #[derive(Debug)]
@@ -21,6 +34,8 @@ pub(super) struct Drill {
     pub(super) until: MonoTime,
     cameras: usize,
     waiting: BTreeSet<CameraId>,
+    /// Nobody waits for it: it gives way to a failover.
+    scheduled: bool,
 }
 
 /// What came of a drill.
@@ -53,7 +68,7 @@ pub enum DrillRefusal {
 
 impl Driver {
     /// Begins a drill.
-    pub(super) fn drill(&mut self, now: MonoTime, role: RoleId) -> Result<(), DrillRefusal> {
+    pub(super) fn drill(&mut self, now: MonoTime, role: RoleId, scheduled: bool) -> Result<(), DrillRefusal> {
         let runs = self.machine.failovers().any(|cover| cover.role == role);
         let at = self.tools.clock.wall();
         let primary = self.primaries.get_mut(&role).ok_or(DrillRefusal::Unknown)?;
@@ -68,8 +83,51 @@ impl Driver {
             return Err(DrillRefusal::NoCameras);
         }
         primary.set_drilled(&waiting);
-        primary.drill = Some(Drill { at, until: now + PATIENCE, cameras: waiting.len(), waiting });
+        primary.drill = Some(Drill { at, until: now + PATIENCE, cameras: waiting.len(), waiting, scheduled });
         Ok(())
+    }
+
+    /// Tests failovers so often from here on; the first look is at once.
+    pub(super) fn set_drills(&mut self, every: Option<Duration>) {
+        self.drills = DrillSchedule { every, look_at: every.map(|_| self.tools.clock.mono()) };
+    }
+
+    /// Begins the drill that is due for the longest, one at a time and never while this standby records for anybody.
+    pub(super) fn look_for_drills(&mut self, now: MonoTime) {
+        let Some(every) = self.drills.every else { return };
+        if self.drills.look_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.drills.look_at = Some(now + LOOK_INTERVAL);
+        let covers = self.machine.failovers().next().is_some()
+            || self.machine.monitoring().any(|view| !view.covered_alone.is_empty());
+        if covers || self.primaries.values().any(|primary| primary.drill.is_some()) {
+            return;
+        }
+        let wall = self.tools.clock.wall();
+        let well =
+            self.machine.monitoring().filter(|view| view.health == Health::Normal && view.missing.is_empty());
+        let due = well.filter_map(|view| {
+            let primary =
+                self.primaries.get(&view.role).filter(|primary| !primary.recordable().is_empty())?;
+            let last = primary.drilled.as_ref().map(|drilled| drilled.at);
+            // One that is to come was tested under a clock that was set back since: nobody knows when.
+            let due = last.is_none_or(|at| at > wall || wall.ticks_since(at) >= ticks_from_duration(every));
+            due.then_some((last, view.role))
+        });
+        if let Some((_, role)) = due.min() {
+            // It was just found to have cameras, and neither a drill nor a failover.
+            let _ = self.drill(now, role, true);
+        }
+    }
+
+    /// A failover begins: it is not to share lines and disks with drills that nobody waits for. They are due again afterwards.
+    pub(super) fn give_up_drills(&mut self) {
+        for primary in self.primaries.values_mut() {
+            if primary.drill.take_if(|drill| drill.scheduled).is_some() {
+                primary.set_drilled(&BTreeSet::new());
+            }
+        }
     }
 
     /// When the next drill is over at the latest.

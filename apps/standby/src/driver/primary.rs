@@ -1,28 +1,35 @@
 //! What the driver knows of one primary beside what the machine does, and what it wishes to be done with its cameras.
 //!
-//! What is wished is a state, not a list of orders: a task of its own brings the recorder to it, the cameras first and then
-//! what is done with them, and skips what was overtaken.
+//! What is wished is a state, not a list of orders: a task of its own brings the recorder to it (`follow`), and skips what
+//! was overtaken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject, WallTime};
+use keepwatch_model::{CameraId, MonoTime, WallTime};
 use keepwatch_recorder::guests::{BufferLimits, Duty, Guest};
-use keepwatch_recording::failover::{Demand, Setup};
+use keepwatch_recording::failover::{CameraReport, Demand, Setup};
 use keepwatch_settings::standby::{BackupLine, PrimaryRow};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Tools;
 use super::drill::{Drill, Drilled};
+use super::follow::bring_about;
 use crate::backups::{Camera, Fetched};
 use crate::lines::Wire;
 use crate::report::Report;
-use crate::world::Recorder;
+use crate::tasks::keep_up;
 
-/// Footage that the pre-buffer holds beside what a failover takes to begin: what a primary has received and not yet on disk.
+/// Footage that the pre-buffer holds beside what it takes to notice a failure: what a primary has received and not yet on disk.
 const BUFFER_SPARE: Duration = Duration::from_secs(3);
+/// The longest group of pictures that there is room for: decoding what is held begins with its first.
+const GROUP_MAX: Duration = Duration::from_secs(10);
+/// Memory of each second of a stream beside its bytes: a record's chunks are not full at its end, and it has a table.
+const SPARE_BYTES_PER_SECOND: u64 = 100 << 10;
+/// A camera that sends so much more than was known has its room in the pre-buffer made larger: a quarter.
+const GROWTH_DIVISOR: u64 = 4;
 /// Rate of a camera of which none is known, in bits per second: that of a Full-HD stream.
 const RATE_ASSUMED: u64 = 4_000_000;
 
@@ -37,6 +44,8 @@ pub(super) struct Primary {
     /// Why its configuration cannot be fetched or used in full; `None` when it can.
     pub(super) backup_problem: Option<String>,
     demands: BTreeMap<CameraId, Demand>,
+    /// The most that each was seen to send, in bits per second, roughly: the pre-buffer is sized by it.
+    peaks: BTreeMap<CameraId, u64>,
     cameras: BTreeMap<CameraId, Camera>,
     buffer: Option<Duration>,
     wished: watch::Sender<Wished>,
@@ -57,14 +66,26 @@ pub(super) struct Primary {
 
 /// What is to be done with the cameras of a primary.
 #[derive(Clone, Debug, Default)]
-struct Wished {
+pub(super) struct Wished {
     /// Grows with each change.
-    number: u64,
-    guests: Arc<Vec<Guest>>,
+    pub(super) number: u64,
+    pub(super) guests: Arc<Vec<Guest>>,
     /// What is done with each; those that are not named rest, or are held in the pre-buffer.
     duties: BTreeMap<CameraId, Duty>,
     /// Those that are recorded for a drill.
     drilled: BTreeSet<CameraId>,
+}
+
+impl Wished {
+    /// What is to be done with `guest`.
+    pub(super) fn duty(&self, guest: &Guest) -> Duty {
+        let waits = match guest.buffer {
+            _ if self.drilled.contains(&guest.camera) => Duty::Record,
+            Some(_) => Duty::Buffer,
+            None => Duty::Rest,
+        };
+        self.duties.get(&guest.camera).copied().unwrap_or(waits)
+    }
 }
 
 impl Primary {
@@ -73,7 +94,10 @@ impl Primary {
         let (wished, wishes) = watch::channel(Wished::default());
         let (follow, followed) = watch::channel(0);
         let mut tasks = JoinSet::new();
-        tasks.spawn(bring_about(row.role, Arc::clone(&tools.recorder), wishes, follow));
+        let (role, recorder) = (row.role, Arc::clone(&tools.recorder));
+        tasks.spawn(keep_up("follows what is wished of a primary's cameras", move || {
+            bring_about(role, Arc::clone(&recorder), wishes.clone(), follow.clone())
+        }));
         let wire = Wire::open(&row, &tools.lines, &tools.keeper, &tools.inputs);
         let drilled = row.drill.as_deref().and_then(|text| serde_json::from_str(text).ok());
         let buffer = row.prebuffer.then(|| buffer_time(setup));
@@ -84,6 +108,7 @@ impl Primary {
             backup: None,
             backup_problem: None,
             demands: BTreeMap::new(),
+            peaks: BTreeMap::new(),
             cameras: BTreeMap::new(),
             buffer,
             wished,
@@ -99,8 +124,8 @@ impl Primary {
 
     /// It was registered again, perhaps at another address or with another key.
     pub(super) fn registered_again(&mut self, row: PrimaryRow, tools: &Tools) {
-        let PrimaryRow { key, address, name, mac, version, .. } = row;
-        self.row = PrimaryRow { key, address, name, mac, version, ..self.row.clone() };
+        let PrimaryRow { key, address, name, mac, version, epoch, .. } = row;
+        self.row = PrimaryRow { key, address, name, mac, version, epoch, ..self.row.clone() };
         self.wire = Wire::open(&self.row, &tools.lines, &tools.keeper, &tools.inputs);
     }
 
@@ -111,12 +136,30 @@ impl Primary {
         self.backup_problem = (!problems.is_empty()).then(|| problems.join("; "));
         self.row.name = name;
         self.demands = demands.into_iter().collect();
+        let demands = &self.demands;
+        self.peaks.retain(|camera, _| demands.contains_key(camera));
+        for (camera, demand) in demands {
+            grow(&mut self.peaks, *camera, demand.bits_per_second);
+        }
         let mut kept = std::mem::replace(&mut self.cameras, cameras);
         kept.retain(|camera, _| covered.contains(camera));
         for (camera, known) in kept {
             self.cameras.entry(camera).or_insert(known);
         }
         self.wish_guests();
+    }
+
+    /// Takes up how much its cameras send. Room in the pre-buffer grows with it, and stays.
+    pub(super) fn reported(&mut self, cameras: &[CameraReport]) {
+        let mut grows = false;
+        for CameraReport { camera, demand, .. } in cameras {
+            if self.demands.contains_key(camera) {
+                grows |= grow(&mut self.peaks, *camera, demand.bits_per_second);
+            }
+        }
+        if grows && self.buffer.is_some() {
+            self.wish_guests();
+        }
     }
 
     /// It is watched no more: the recorder lets go of its cameras.
@@ -167,12 +210,18 @@ impl Primary {
         self.wish_guests();
     }
 
-    /// What the pre-buffer takes while nothing failed, in bytes: whether it is switched on or not.
+    /// What the pre-buffer takes at most, in bytes, while scenes are as they are: whether it is switched on or not.
     pub(super) fn prebuffer_bytes(&self, setup: &Setup) -> u64 {
-        self.demands
-            .values()
-            .map(|demand| buffer_bytes(*demand, buffer_time(setup)))
+        let time = buffer_time(setup);
+        self.peaks
+            .iter()
+            .map(|(camera, rate)| bytes(*rate, self.streams(*camera), time))
             .fold(0, u64::saturating_add)
+    }
+
+    fn streams(&self, camera: CameraId) -> u64 {
+        let sub = self.cameras.get(&camera).is_some_and(|camera| camera.config.source.has_sub());
+        1 + u64::from(sub)
     }
 
     /// Waits until the recorder has followed all that is wished.
@@ -184,9 +233,13 @@ impl Primary {
 
     fn wish_guests(&self) {
         let guest = |(camera, known): (&CameraId, &Camera)| {
-            let demand = self.demands.get(camera).copied().unwrap_or_default();
-            let buffer =
-                self.buffer.map(|time| BufferLimits { bytes_max: buffer_bytes(demand, time), age_max: time });
+            let rate = self.peaks.get(camera).copied().unwrap_or_default();
+            let buffer = self.buffer.map(|age_max| {
+                // Half as much again, for a scene that begins to move.
+                let rate = rate_of(rate).saturating_add(rate_of(rate) / 2);
+                let bytes_max = bytes(rate, self.streams(*camera), age_max + GROUP_MAX);
+                BufferLimits { bytes_max, age_max }
+            });
             Guest {
                 role: self.row.role,
                 camera: *camera,
@@ -205,52 +258,29 @@ impl Primary {
     }
 }
 
-/// How much footage the pre-buffer holds of a camera: what a failover takes to begin, and what the primary had not on disk.
+/// How much footage the pre-buffer holds of a camera: all that its primary may turn out not to have when the failure is noticed.
 pub(crate) fn buffer_time(setup: &Setup) -> Duration {
-    setup.takes_over_after_max() + BUFFER_SPARE
+    setup.notices_stillness_after_max() + BUFFER_SPARE
 }
 
-/// Bytes of that, with half as much again for a scene that moves.
-fn buffer_bytes(demand: Demand, time: Duration) -> u64 {
-    let rate = if demand.bits_per_second == 0 { RATE_ASSUMED } else { demand.bits_per_second };
+/// Memory of that much footage of a camera with so many streams.
+fn bytes(bits_per_second: u64, streams: u64, time: Duration) -> u64 {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    (rate / 8).saturating_mul(millis) / 1000 / 2 * 3
+    let spare = streams.saturating_mul(SPARE_BYTES_PER_SECOND);
+    (rate_of(bits_per_second) / 8).saturating_add(spare).saturating_mul(millis) / 1000
 }
 
-/// Brings the recorder to what is wished.
-async fn bring_about(
-    role: RoleId,
-    recorder: Arc<dyn Recorder>,
-    mut wishes: watch::Receiver<Wished>,
-    follow: watch::Sender<u64>,
-) {
-    let mut known: Arc<Vec<Guest>> = Arc::default();
-    let mut duties: BTreeMap<CameraId, Duty> = BTreeMap::new();
-    while wishes.changed().await.is_ok() {
-        let wished = wishes.borrow_and_update().clone();
-        if known != wished.guests {
-            if let Err(why) = recorder.set_guests(role, (*wished.guests).clone()).await {
-                let text = format!("cameras of role {role} cannot be recorded here: {why}");
-                recorder.add_event(EventCode::SetupBackupFailed, Subject::Node, text);
-            }
-            known = Arc::clone(&wished.guests);
-        }
-        for guest in known.iter() {
-            let waits = match guest.buffer {
-                _ if wished.drilled.contains(&guest.camera) => Duty::Record,
-                Some(_) => Duty::Buffer,
-                None => Duty::Rest,
-            };
-            let duty = wished.duties.get(&guest.camera).copied().unwrap_or(waits);
-            if duties.insert(guest.camera, duty) != Some(duty) {
-                recorder.set_duty(role, guest.camera, duty);
-            }
-        }
-        duties.retain(|camera, _| known.iter().any(|guest| guest.camera == *camera));
-        follow.send_replace(wished.number);
+/// A rate that is not known is assumed.
+fn rate_of(bits_per_second: u64) -> u64 {
+    if bits_per_second == 0 { RATE_ASSUMED } else { bits_per_second }
+}
+
+/// Notes how much a camera sends; whether that is a good deal more than was known.
+fn grow(peaks: &mut BTreeMap<CameraId, u64>, camera: CameraId, bits_per_second: u64) -> bool {
+    let peak = peaks.entry(camera).or_default();
+    let grows = bits_per_second > peak.saturating_add(*peak / GROWTH_DIVISOR);
+    if grows {
+        *peak = bits_per_second;
     }
-    // The primary is watched no more.
-    if let Err(why) = recorder.set_guests(role, Vec::new()).await {
-        tracing::error!(%role, %why, "cameras of a primary cannot be let go");
-    }
+    grows
 }

@@ -66,8 +66,14 @@ impl Driver {
                 view,
             });
         }
-        let coordinator = self.tools.coordination.coordinator();
-        Lists { setup, edited: self.edited, capacity: self.capacity, coordinator, primaries }
+        Lists {
+            setup,
+            edited: self.edited,
+            capacity: self.capacity,
+            coordinator: self.tools.coordination.coordinator(),
+            drill_every: self.drills.every,
+            primaries,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keepwatch_cluster::Memory;
-use keepwatch_model::{EventCode, Span, Subject, TICKS_PER_SECOND};
+use keepwatch_model::{EventCode, GapReason, Span, Subject, TICKS_PER_SECOND};
 use keepwatch_recorder::config::CameraConfig;
 use keepwatch_recorder::guests::{Duty, Guest};
 use keepwatch_recording::failover::{CameraReport, Demand, Health, Missed, Report};
@@ -61,6 +61,16 @@ struct World {
     own: BTreeSet<CameraId>,
     saved: Vec<(RoleId, CameraId, Span)>,
     trimmed: BTreeMap<(RoleId, CameraId), WallTime>,
+    /// So many changes of cameras are refused.
+    refuses: usize,
+    /// Changes of cameras never come to an end.
+    hangs: bool,
+    /// The next time that it is told who is watched, the driver panics.
+    driver_panics: bool,
+    /// Cameras that no primary records.
+    missing: BTreeSet<CameraId>,
+    /// What each camera sends.
+    bits_per_second: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -104,8 +114,12 @@ impl Line for Wire {
                     let recorded = Recorded::Durable { from, until };
                     let cameras = (1..=cameras).map(|number| CameraReport {
                         camera: camera(number),
-                        demand: Demand::default(),
-                        recorded,
+                        demand: Demand { bits_per_second: world.bits_per_second },
+                        recorded: if world.missing.contains(&camera(number)) {
+                            Recorded::Missing(GapReason::DiskGone)
+                        } else {
+                            recorded
+                        },
                     });
                     let report = Report { epoch: 1, version: own_version(), cameras: cameras.collect() };
                     Ok(Checked { report, version: VERSION.to_owned() })
@@ -184,20 +198,37 @@ impl Recorder for Shared {
     }
 
     fn set_guests(&self, role: RoleId, guests: Vec<Guest>) -> Answer<'_, Result<(), String>> {
-        let mut world = self.lock();
-        world
-            .duties
-            .retain(|(of, camera), _| *of != role || guests.iter().any(|guest| guest.camera == *camera));
-        world.guests.insert(role, guests);
-        Box::pin(async { Ok(()) })
+        let (refuses, hangs) = {
+            let mut world = self.lock();
+            let refuses = world.refuses > 0;
+            world.refuses = world.refuses.saturating_sub(1);
+            (refuses, world.hangs)
+        };
+        let set = move || {
+            let mut world = self.lock();
+            world
+                .duties
+                .retain(|(of, camera), _| *of != role || guests.iter().any(|guest| guest.camera == *camera));
+            world.guests.insert(role, guests);
+        };
+        match (refuses, hangs) {
+            (true, _) => Box::pin(async { Err("the disk of the books is away".to_owned()) }),
+            (false, true) => Box::pin(std::future::pending()),
+            (false, false) => {
+                set();
+                Box::pin(async { Ok(()) })
+            }
+        }
     }
 
-    fn set_duty(&self, role: RoleId, camera: CameraId, duty: Duty) {
+    fn set_duty(&self, role: RoleId, camera: CameraId, duty: Duty) -> bool {
         let mut world = self.lock();
         let known =
             world.guests.get(&role).is_some_and(|guests| guests.iter().any(|guest| guest.camera == camera));
-        assert!(known, "{camera} is no guest");
-        world.duties.insert((role, camera), duty);
+        if known {
+            world.duties.insert((role, camera), duty);
+        }
+        known
     }
 
     fn save(&self, role: RoleId, camera: CameraId, span: Span) {
@@ -213,6 +244,7 @@ impl Recorder for Shared {
     }
 
     fn set_watched(&self, primaries: BTreeMap<NodePublic, RoleId>) {
+        assert!(!std::mem::take(&mut self.lock().driver_panics), "a fault of the driver");
         self.lock().watched = primaries;
     }
 
@@ -255,26 +287,27 @@ impl Bench {
             clock,
             lines: Arc::new(world.clone()),
             recorder,
-            keeper: keeper.clone(),
+            keeper,
             claims: Claims::new(Arc::new(coordination.clone()), RoleId([9; 16]), inputs.clone()),
             coordination,
+            farewells: Farewells::default(),
             inputs: inputs.clone(),
         };
         let setup = Setup::new(CHECK, Duration::from_secs(600), 3).unwrap();
         let capacity = Capacity { cameras: 100, bits_per_second: 1_000_000_000 };
-        let machine = Standby::new(own_version(), setup, capacity);
-        let empty = Lists { setup, edited: false, capacity, coordinator: None, primaries: Vec::new() };
+        let empty = Lists {
+            setup,
+            edited: false,
+            capacity,
+            coordinator: None,
+            drill_every: None,
+            primaries: Vec::new(),
+        };
         let (shown, lists) = watch::channel(Arc::new(empty));
-        let writing = Writing::new(book.clone(), book.last_report().unwrap());
-        let mut driver = Driver::new(tools, machine, capacity, false, writing, shown);
-        for row in book.primaries().unwrap() {
-            let last = keeper.last(row.role).unwrap();
-            let report = crate::report_of(&book, &row).unwrap();
-            driver.take_up(row, last, report).await;
-        }
-        driver.tell_watched();
+        let beginning = Beginning { tools, book: book.clone(), lists: Arc::new(shown) };
+        let driver = beginning.driver().await.unwrap();
         let (stop, stopped) = watch::channel(false);
-        let running = tokio::spawn(driver.run(receiver, stopped));
+        let running = tokio::spawn(beginning.supervise(driver, receiver, stopped));
         Self { data, world, book, inputs, lists, stop, running }
     }
 
@@ -287,24 +320,7 @@ impl Bench {
 
     async fn register(&self, role: RoleId, cameras: usize) {
         self.world.lock().cameras.insert(role, cameras);
-        let row = PrimaryRow {
-            role,
-            key: "01".repeat(32),
-            address: "192.0.2.1:8443".parse().unwrap(),
-            name: "north".to_owned(),
-            mac: None,
-            version: VERSION.to_owned(),
-            automatic: true,
-            priority: 0,
-            prebuffer: false,
-            epoch: 1,
-            covered: Vec::new(),
-            covered_since: None,
-            report: None,
-            drill: None,
-        };
-        self.book.put_primary(&row).unwrap();
-        self.inputs.send(Input::Registered(Box::new(row))).await.unwrap();
+        self.enter(role, 1).await.unwrap();
         self.wait("its configuration", |lists| {
             lists.primaries.iter().any(|primary| primary.view.role == role && primary.backup.is_some())
         })
@@ -318,6 +334,31 @@ impl Bench {
             }
         };
         tokio::time::timeout(PATIENCE, answered).await.unwrap();
+    }
+
+    /// A recorder that plays `role` in `epoch` let the standby in.
+    async fn enter(&self, role: RoleId, epoch: u64) -> Result<(), RegisterRefusal> {
+        let row = PrimaryRow {
+            role,
+            key: "01".repeat(32),
+            address: "192.0.2.1:8443".parse().unwrap(),
+            name: "north".to_owned(),
+            mac: None,
+            version: VERSION.to_owned(),
+            automatic: true,
+            priority: 0,
+            prebuffer: false,
+            epoch,
+            covered: Vec::new(),
+            alone: Vec::new(),
+            covered_since: None,
+            report: None,
+            drill: None,
+        };
+        let (answer, answered) = oneshot::channel();
+        self.inputs.send(Input::Registered(Box::new(row), answer)).await.unwrap();
+        // Lost with a driver that panics.
+        answered.await.unwrap_or(Ok(()))
     }
 
     async fn wait(&self, what: &str, done: impl Fn(&Lists) -> bool) -> Arc<Lists> {
@@ -410,7 +451,7 @@ async fn a_failover_goes_on_after_a_restart_before_the_primary_is_asked() {
     bench.wait_duty(NORTH, Duty::Rest).await;
     let (_, data) = bench.end().await;
     let book = StandbyBook::open(data.path(), Key::new([1; 32])).unwrap();
-    let row = &book.primaries().unwrap()[0];
+    let row = &book.primaries().unwrap().rows[0];
     assert!(!row.automatic && row.covered.is_empty() && row.report.is_none(), "{row:?}");
     let report = crate::report::Report::read(&book.reports(None, 1).unwrap()[0].document).unwrap();
     assert_eq!(report.why.as_deref(), Some("stopped"));
@@ -487,14 +528,11 @@ async fn a_primary_that_is_taken_off_the_list_is_told_and_its_cameras_are_let_go
     };
     tokio::time::timeout(PATIENCE, let_go).await.unwrap();
     assert_eq!(bench.lists.borrow().primaries, []);
-    {
-        let world = bench.world.lock();
-        assert_eq!((&world.farewells[..], world.watched.len()), (&[NORTH][..], 0));
-    }
+    bench.wait_world("farewell", |world| world.farewells == [NORTH] && world.watched.is_empty()).await;
     assert_eq!(bench.command(Command::Failover(NORTH)).await, Err(Refusal::Unknown));
     let (_, data) = bench.end().await;
     let book = StandbyBook::open(data.path(), Key::new([1; 32])).unwrap();
-    assert_eq!(book.primaries().unwrap(), []);
+    assert_eq!(book.primaries().unwrap().rows, []);
     assert_eq!(book.backups(NORTH).unwrap().len(), 1, "its backups stay");
 }
 
@@ -557,5 +595,215 @@ async fn a_pre_buffer_follows_the_primary_and_saves_what_it_lost() {
     // It was away for a moment, and its session with the camera broke.
     bench.world.lock().since.insert(NORTH, Clock::new().wall().plus(2 * TICKS_PER_SECOND));
     until(&|world| !world.saved.is_empty()).await;
+    bench.end().await;
+}
+
+impl Bench {
+    /// Waits until the world is as `done` says.
+    async fn wait_world(&self, what: &str, done: impl Fn(&World) -> bool) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while !done(&self.world.lock()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "no {what}: {:?}", self.world.lock());
+    }
+}
+
+/// What the recorder cannot take up at the moment when it is told, it can a few seconds later.
+#[tokio::test(flavor = "multi_thread")]
+async fn cameras_that_the_recorder_refused_are_recorded_when_it_takes_them() {
+    let bench = bench().await;
+    bench.world.lock().refuses = 2;
+    bench.world.lock().conduct.insert(EAST, Conduct::Answers);
+    bench.register(NORTH, 2).await;
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    bench.wait_duty(NORTH, Duty::Record).await;
+    let complaints =
+        bench.world.lock().events.iter().filter(|(_, text)| text.contains("books is away")).count();
+    assert_eq!(complaints, 1, "the same refusal is told once");
+    bench.end().await;
+}
+
+/// Cameras are changed under a lock of the recorder, which may be held for as long as a disk takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_does_not_wait_for_cameras_that_are_being_changed() {
+    let bench = bench().await;
+    bench.register(NORTH, 2).await;
+    bench
+        .wait_world("cameras", |world| world.guests.get(&NORTH).is_some_and(|guests| guests.len() == 2))
+        .await;
+    bench.world.lock().hangs = true;
+    bench.world.lock().cameras.insert(NORTH, 3);
+    let three = |lists: &Lists| primary(lists, NORTH).backup.as_ref().is_some_and(|line| line.cameras == 3);
+    bench.wait("backup", three).await;
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    let recorded = |world: &World| {
+        (1..=2).all(|number| world.duties.get(&(NORTH, camera(number))) == Some(&Duty::Record))
+    };
+    bench.wait_world("recording", recorded).await;
+    bench.end().await;
+}
+
+/// It was repaired without one of them, and the newest backup is of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_finds_what_it_covers_in_older_backups() {
+    let bench = bench().await;
+    bench.register(NORTH, 2).await;
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    bench.wait_duty(NORTH, Duty::Record).await;
+    {
+        let mut world = bench.world.lock();
+        world.conduct.insert(NORTH, Conduct::Answers);
+        world.cameras.insert(NORTH, 1);
+        world.since.insert(NORTH, Clock::new().wall());
+    }
+    let second = |lists: &Lists| primary(lists, NORTH).backup.as_ref().is_some_and(|line| line.number == 2);
+    bench.wait("backup", second).await;
+    let (world, data) = bench.end().await;
+    world.lock().duties.clear();
+    world.lock().guests.clear();
+    let bench = Bench::start(world, data).await;
+    let both = |world: &World| {
+        (1..=2).all(|number| world.duties.get(&(NORTH, camera(number))) == Some(&Duty::Record))
+    };
+    bench.wait_world("recording", both).await;
+    assert_eq!(bench.book.primaries().unwrap().rows[0].covered, [camera(1), camera(2)]);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_camera_is_recorded_after_a_restart_before_its_primary_is_heard() {
+    let bench = bench().await;
+    bench.register(NORTH, 2).await;
+    bench.world.lock().missing.insert(camera(2));
+    bench.wait("cover", |lists| primary(lists, NORTH).view.covered_alone == [camera(2)]).await;
+    bench.wait_world("recording", |world| world.duties.get(&(NORTH, camera(2))) == Some(&Duty::Record)).await;
+    let (world, data) = bench.end().await;
+    world.lock().duties.clear();
+    world.lock().guests.clear();
+    world.lock().conduct.insert(NORTH, Conduct::Silent);
+    let bench = Bench::start(world, data).await;
+    bench.wait_world("recording", |world| world.duties.get(&(NORTH, camera(2))) == Some(&Duty::Record)).await;
+    assert_eq!(bench.world.lock().duties.get(&(NORTH, camera(1))), Some(&Duty::Rest));
+    bench.end().await;
+}
+
+/// The primary may answer and not notice for a quarter of a minute that its footage does not grow.
+#[tokio::test(flavor = "multi_thread")]
+async fn room_in_the_pre_buffer_reaches_back_to_what_is_noticed_last_and_grows_with_the_rate() {
+    let bench = bench().await;
+    bench.register(NORTH, 1).await;
+    let (answer, answered) = oneshot::channel();
+    let change = Change { prebuffer: Some(true), ..Change::default() };
+    bench.inputs.send(Input::Changed(NORTH, change, answer)).await.unwrap();
+    answered.await.unwrap().unwrap();
+    let room = |world: &World| world.guests.get(&NORTH)?.first()?.buffer;
+    bench.wait_world("pre-buffer", |world| room(world).is_some()).await;
+    let before = room(&bench.world.lock()).unwrap();
+    assert!(before.age_max >= Duration::from_secs(15) + 4 * CHECK, "{before:?}");
+    // 4 Mbit/s, half as much again, and a group of pictures of ten seconds behind the oldest second that is needed.
+    let bytes = 500_000 * 3 / 2 * (before.age_max.as_secs() + 10);
+    assert!(before.bytes_max > bytes, "{before:?}");
+    bench.world.lock().bits_per_second = 16_000_000;
+    let grown = |world: &World| room(world).is_some_and(|now| now.bytes_max > 3 * before.bytes_max);
+    bench.wait_world("larger pre-buffer", grown).await;
+    bench.world.lock().bits_per_second = 1_000_000;
+    let checks = bench.world.lock().checks[&NORTH];
+    bench.wait_world("checks", |world| world.checks[&NORTH] > checks + 2).await;
+    assert!(grown(&bench.world.lock()), "it only grows");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_panics_is_begun_anew_and_what_it_recorded_goes_on() {
+    let bench = bench().await;
+    bench.register(NORTH, 2).await;
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    bench.wait_duty(NORTH, Duty::Record).await;
+    bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
+    bench.world.lock().driver_panics = true;
+    bench.enter(EAST, 1).await.unwrap();
+    bench.wait_world("panic", |world| !world.driver_panics).await;
+    bench.register(EAST, 1).await;
+    assert!(bench.codes().contains(&EventCode::StandbyUnusable));
+    let lists = bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
+    assert_eq!(primary(&lists, NORTH).cover.unwrap().view.cameras, 2);
+    bench.wait_duty(NORTH, Duty::Record).await;
+    bench.command(Command::Stop(NORTH)).await.unwrap();
+    bench.wait_duty(NORTH, Duty::Rest).await;
+    bench.end().await;
+}
+
+#[test]
+fn an_attempt_that_ends_in_a_panic_is_told_as_one_that_failed() {
+    let (inputs, mut told) = mpsc::channel(1);
+    let attempt = carry::Attempt { role: NORTH, camera: camera(1), inputs, told: false };
+    drop(attempt);
+    let event = Event::Tried { role: NORTH, camera: camera(1), received: false };
+    assert!(matches!(told.try_recv(), Ok(Input::Happened(said)) if said == event));
+}
+
+/// A machine that was replaced and is switched on again must not push out the one that plays its role.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_that_was_replaced_is_not_registered_in_the_place_of_the_one_that_plays_its_role() {
+    let bench = bench().await;
+    bench.register(NORTH, 1).await;
+    assert_eq!(bench.book.primaries().unwrap().rows.len(), 1, "it is kept when that is answered");
+    bench.enter(NORTH, 3).await.unwrap();
+    let refused = bench.enter(NORTH, 2).await.unwrap_err();
+    assert_eq!(refused.code, "superseded");
+    assert_eq!(bench.book.primaries().unwrap().rows[0].epoch, 3);
+    bench.enter(NORTH, 3).await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn whoever_registers_waits_for_farewells_that_are_under_way() {
+    let farewells = Farewells::default();
+    farewells.ended().await;
+    let (first, second) = (farewells.begin(), farewells.begin());
+    drop(first);
+    let waiting = tokio::spawn({
+        let farewells = farewells.clone();
+        async move { farewells.ended().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    drop(second);
+    waiting.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_by_the_schedule_tests_what_was_tested_longest_ago_and_gives_way_to_a_failover() {
+    let bench = bench().await;
+    bench.register(NORTH, 1).await;
+    bench.register(EAST, 1).await;
+    let schedule = async |every: Duration| bench.inputs.send(Input::Drills(Some(every))).await.unwrap();
+    let drills = |lists: &Lists| -> Vec<RoleId> {
+        lists.primaries.iter().filter(|primary| primary.drilling).map(|primary| primary.view.role).collect()
+    };
+    let day = Duration::from_secs(86_400);
+    for role in [NORTH, EAST] {
+        schedule(day).await;
+        bench.wait("drill", |lists| drills(lists) == [role]).await;
+        let event = Event::Durable { role, camera: camera(1), until: WallTime::from_ticks(TICKS_PER_SECOND) };
+        bench.inputs.send(Input::Happened(event)).await.unwrap();
+        let passed =
+            |lists: &Lists| primary(lists, role).drilled.as_ref().is_some_and(|told| told.failed.is_empty());
+        bench.wait("drill that passed", passed).await;
+    }
+    // Both were tested today.
+    schedule(day).await;
+    let lists = bench.wait("schedule", |lists| lists.drill_every == Some(day)).await;
+    assert_eq!(drills(&lists), []);
+    let tested = primary(&lists, NORTH).drilled.clone();
+    schedule(Duration::ZERO).await;
+    bench.wait("drill", |lists| drills(lists) == [NORTH]).await;
+    bench.world.lock().conduct.insert(EAST, Conduct::Gone);
+    bench.wait("failover", |lists| primary(lists, EAST).cover.is_some()).await;
+    schedule(Duration::ZERO).await;
+    let lists = bench.wait("end of the drill", |lists| drills(lists).is_empty()).await;
+    assert_eq!(primary(&lists, NORTH).drilled, tested, "it says nothing");
     bench.end().await;
 }

@@ -139,6 +139,8 @@ impl Driver {
             Told::Failed(_) | Told::RecordsNothing => primary.failed = Some(wall),
             Told::Returned => primary.failed = None,
             Told::Began(cause) => {
+                self.give_up_drills();
+                let Some(primary) = self.primaries.get_mut(&role) else { return };
                 let mut report = match (cause, primary.report.take()) {
                     // The one that ran before the restart goes on.
                     (Cause::Restart, Some(report)) => report,

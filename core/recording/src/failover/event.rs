@@ -33,6 +33,11 @@ pub enum Event {
         /// Its cameras.
         cameras: Vec<(CameraId, Demand)>,
     },
+    /// The configuration of a primary could not be fetched or kept.
+    NotBackedUp {
+        /// Whose.
+        role: RoleId,
+    },
     /// A camera that its primary does not record was tried: whether the standby received a picture of it.
     Tried {
         /// Whose.

@@ -36,6 +36,12 @@ impl Machine for Standby {
                     primary.watch.backed_up(now, &cameras, covered);
                 }
             }
+            Event::NotBackedUp { role } => {
+                let soon = now + self.setup.backup_retry();
+                if let Some(primary) = self.primaries.get_mut(&role) {
+                    primary.watch.backup_at = primary.watch.backup_at.min(soon);
+                }
+            }
             Event::Tried { role, camera, received } => {
                 let Some(primary) = self.primaries.get_mut(&role) else { return };
                 if let Some(known) = primary.watch.cameras.get_mut(&camera) {
@@ -96,7 +102,7 @@ impl Machine for Standby {
     }
 
     fn timeout(&mut self, now: MonoTime, out: &mut Vec<Action>) {
-        let (check, backup) = (self.setup.check_interval(), self.setup.setup_backup_interval());
+        let check = self.setup.check_interval();
         let roles: Vec<RoleId> = self.primaries.keys().copied().collect();
         for role in roles {
             let Some(primary) = self.primaries.get_mut(&role) else { continue };
@@ -109,8 +115,10 @@ impl Machine for Standby {
                 }
             }
             if primary.watch.backup_at <= now {
-                primary.watch.backup_at = now + backup;
-                if primary.watch.health.answers() || primary.watch.health == Health::Unheard {
+                let asks = primary.watch.health.answers() || primary.watch.health == Health::Unheard;
+                let (interval, retry) = (self.setup.setup_backup_interval(), self.setup.backup_retry());
+                primary.watch.backup_at = now + if asks { interval } else { retry };
+                if asks {
                     out.push(Action::BackUp(role));
                 }
             }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use keepwatch_model::{CameraId, RoleId};
 use thiserror::Error;
 
+use super::watch::STILL_MAX;
+
 /// Shortest *Check Interval*: below it, a busy primary would be called dead.
 const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(200);
 /// Longest *Check Interval*: a failure that is noticed later is not worth a standby.
@@ -15,6 +17,9 @@ const THRESHOLD_MAX: u32 = 100;
 const BACKUP_INTERVAL_MIN: Duration = Duration::from_secs(10);
 /// See [`BACKUP_INTERVAL_MIN`].
 const BACKUP_INTERVAL_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// Longest time until a configuration that could not be fetched is asked for again.
+const BACKUP_RETRY: Duration = Duration::from_secs(30);
 
 /// The *Setup* of a standby, for all of its primaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +78,11 @@ impl Setup {
         self.setup_backup_interval
     }
 
+    /// A configuration that could not be fetched, or may be another one than before, is fetched after so long.
+    pub(super) fn backup_retry(&self) -> Duration {
+        self.setup_backup_interval.min(BACKUP_RETRY)
+    }
+
     /// Consecutive failed checks after which a failover starts by itself in [`Mode::Auto`].
     pub fn auto_failover_threshold(&self) -> u32 {
         self.auto_failover_threshold
@@ -81,6 +91,12 @@ impl Setup {
     /// The longest time between a failure and the start of its failover: what the console says below the setup.
     pub fn takes_over_after_max(&self) -> Duration {
         self.check_interval.saturating_mul(self.auto_failover_threshold.saturating_add(1))
+    }
+
+    /// The longest time between the last picture of a camera on a disk of its primary and its cover, when the primary answers all
+    /// the while and says nothing: its footage must be seen not to grow first. What a pre-buffer has to reach back for.
+    pub fn notices_stillness_after_max(&self) -> Duration {
+        STILL_MAX.saturating_add(self.takes_over_after_max())
     }
 }
 
@@ -120,6 +136,8 @@ pub struct Registration {
     pub cameras: Vec<(CameraId, Demand)>,
     /// A failover of it runs, of these cameras: it goes on after a restart of the standby.
     pub covered: Vec<CameraId>,
+    /// These are covered while it lives: that goes on, too.
+    pub alone: Vec<CameraId>,
 }
 
 /// What recording one camera takes.

@@ -181,17 +181,28 @@ impl Standby {
         true
     }
 
-    /// Goes on with a failover that ran before a restart of this standby: with the cameras that it had, whatever room there is.
-    fn resume(&mut self, now: MonoTime, role: RoleId, covered: Vec<CameraId>, out: &mut Vec<Action>) {
+    /// Goes on with what was recorded before a restart of this standby, whatever room there is: a failover with the cameras that it
+    /// had (`covered`), or single ones (`alone`).
+    fn resume(
+        &mut self,
+        now: MonoTime,
+        role: RoleId,
+        covered: &[CameraId],
+        alone: &[CameraId],
+        out: &mut Vec<Action>,
+    ) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
-        for camera in &covered {
+        for camera in covered.iter().chain(alone) {
             // It may be in no backup any more.
             let known = &mut primary.watch.cameras;
             known.entry(*camera).or_insert_with(|| Camera::new(Demand::default(), now));
-            out.push(Action::Record { role, camera: *camera });
+            if primary.alone.insert(*camera, Covered::new(None)).is_none() {
+                out.push(Action::Record { role, camera: *camera });
+            }
         }
-        primary.alone = covered.into_iter().map(|camera| (camera, Covered::new(None))).collect();
-        self.open(now, role, Cause::Restart, out);
+        if !covered.is_empty() {
+            self.open(now, role, Cause::Restart, out);
+        }
     }
 
     /// Begins the failover of a primary with the cameras that are covered already, and as many more as there is room for.
@@ -324,6 +335,8 @@ impl Standby {
         }
         let (returned, changed) = primary.watch.answered(now, &report.cameras);
         if returned {
+            // Who repaired it may have changed it.
+            primary.watch.backup_at = primary.watch.backup_at.min(now + self.setup.backup_retry());
             out.push(Action::Tell(role, Told::Returned));
         }
         if changed {
@@ -479,7 +492,7 @@ impl Standby {
     }
 
     pub(super) fn register(&mut self, now: MonoTime, registration: Registration, out: &mut Vec<Action>) {
-        let Registration { role, epoch, mode, priority, cameras, covered } = registration;
+        let Registration { role, epoch, mode, priority, cameras, covered, alone } = registration;
         // Registered twice: what runs goes on as it does.
         if let Some(known) = self.primaries.get_mut(&role) {
             known.priority = priority;
@@ -504,9 +517,7 @@ impl Standby {
             claim_at: None,
         };
         self.primaries.insert(role, primary);
-        if !covered.is_empty() {
-            self.resume(now, role, covered, out);
-        }
+        self.resume(now, role, &covered, &alone, out);
     }
 
     /// Footage of a covered camera is on disk. Whether that makes a camera rest.

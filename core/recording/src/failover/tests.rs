@@ -71,6 +71,8 @@ struct Site {
     claims: usize,
     /// How often a backup was asked for.
     backups: usize,
+    /// Attempts to receive a camera of which nothing is heard again.
+    lost_tries: Option<usize>,
     /// What each primary answered last.
     reports: BTreeMap<RoleId, Report>,
     /// What rested, and whether the primary's footage overlapped by its last report.
@@ -99,6 +101,7 @@ impl Site {
             coordination: |role| Event::Claimed { role },
             claims: 0,
             backups: 0,
+            lost_tries: None,
             reports: BTreeMap::new(),
             rests: Vec::new(),
             saves: Vec::new(),
@@ -122,9 +125,13 @@ impl Site {
     }
 
     fn register(&mut self, number: u8, covered: Vec<CameraId>) {
+        self.take_up(number, Mode::Auto, covered, Vec::new());
+    }
+
+    fn take_up(&mut self, number: u8, mode: Mode, covered: Vec<CameraId>, alone: Vec<CameraId>) {
         let cameras = self.recorders[&role(number)].recorded.keys();
         let cameras = cameras.map(|camera| (*camera, Demand { bits_per_second: 4 * MEGABIT })).collect();
-        let (epoch, mode, priority) = (1, Mode::Auto, number);
+        let (epoch, priority) = (1, number);
         self.event(Event::Registered(Registration {
             role: role(number),
             epoch,
@@ -132,6 +139,7 @@ impl Site {
             priority,
             cameras,
             covered,
+            alone,
         }));
     }
 
@@ -184,6 +192,9 @@ impl Site {
                         self.reports.remove(&role);
                         self.event(Event::Missed { role, check, why: Missed::Disconnected });
                     }
+                }
+                Action::Try { .. } if self.lost_tries.is_some() => {
+                    self.lost_tries = self.lost_tries.map(|lost| lost + 1);
                 }
                 Action::Try { role, camera } => {
                     let received = !self.recorders[&role].hidden.contains(&camera);
@@ -302,6 +313,7 @@ fn a_standby_that_slept_calls_nobody_dead() {
         priority: 0,
         cameras: vec![(camera(0), Demand::default())],
         covered: Vec::new(),
+        alone: Vec::new(),
     };
     standby.handle(now, Event::Registered(registration), &mut Vec::new());
     for _ in 0..20 {
@@ -709,6 +721,75 @@ fn a_restart_of_the_standby_ends_no_failover_for_want_of_room() {
     assert_eq!((site.covered(0), site.covered(1)), (3, 1));
 }
 
+/// In Manual mode nothing else would begin it again.
+#[test]
+fn a_restart_of_the_standby_goes_on_with_single_cameras() {
+    let mut site = Site::new(1, 2);
+    site.primary(0).recorded.insert(camera(1), None);
+    site.run(20 * SECOND);
+    assert_eq!(site.view(0).covered_alone, [camera(1)]);
+    let capacity = Capacity { cameras: 10, bits_per_second: u64::MAX };
+    site.standby = Standby::new(VERSION, Setup::default(), capacity);
+    site.recording.clear();
+    site.trimmed.clear();
+    site.take_up(0, Mode::Manual, Vec::new(), vec![camera(1)]);
+    assert_eq!((site.view(0).covered_alone, site.covered(0)), (vec![camera(1)], 1), "at once");
+    site.run(20 * SECOND);
+    assert_eq!((site.covered(0), site.failover(0)), (1, None));
+    site.repair(0);
+    site.run(10 * SECOND);
+    assert_eq!(site.covered(0), 0, "the primary records it again");
+}
+
+/// What the first of them asked for was made before the second was there.
+#[test]
+fn each_camera_that_a_primary_names_for_the_first_time_asks_for_its_configuration() {
+    let mut site = Site::new(1, 1);
+    site.backups = 0;
+    for (added, number) in [camera(1), camera(2)].into_iter().zip(1..) {
+        let now = site.now;
+        site.primary(0).recorded.insert(added, Some(now));
+        site.run(2 * SECOND);
+        assert_eq!(site.backups, number);
+    }
+    // Made before the second was there, and it is not asked for with every answer.
+    let early = [camera(0), camera(1)].map(|camera| (camera, Demand::default()));
+    site.event(Event::BackedUp { role: role(0), cameras: early.to_vec() });
+    site.run(20 * SECOND);
+    assert_eq!((site.backups, site.view(0).cameras), (2, 3));
+}
+
+#[test]
+fn a_configuration_that_could_not_be_fetched_is_asked_for_soon() {
+    let mut site = Site::new(1, 1);
+    site.run(10 * SECOND);
+    site.backups = 0;
+    site.event(Event::NotBackedUp { role: role(0) });
+    site.run(31 * SECOND);
+    assert_eq!(site.backups, 1);
+    site.run(60 * SECOND);
+    assert_eq!(site.backups, 1, "it was fetched");
+    // Whoever repaired it may have changed it.
+    site.kill(0);
+    site.run(700 * SECOND);
+    assert_eq!(site.backups, 1, "nobody is there to be asked");
+    site.repair(0);
+    site.run(31 * SECOND);
+    assert_eq!(site.backups, 2);
+}
+
+#[test]
+fn a_camera_whose_attempt_is_lost_is_tried_again() {
+    let mut site = Site::new(1, 2);
+    site.lost_tries = Some(0);
+    site.primary(0).recorded.insert(camera(1), None);
+    site.run(60 * SECOND);
+    assert_eq!((site.lost_tries, site.covered(0)), (Some(1), 0));
+    site.lost_tries = None;
+    site.run(90 * SECOND);
+    assert_eq!(site.covered(0), 1);
+}
+
 /// It is repaired and has lost its configuration: what it said before it failed is no footage of now.
 #[test]
 fn a_primary_that_names_its_cameras_no_more_does_not_record_them() {
@@ -755,6 +836,7 @@ fn footage_is_settled_anew_behind_a_clock_that_was_set_back() {
         priority: 0,
         cameras: vec![(camera, Demand::default())],
         covered: Vec::new(),
+        alone: Vec::new(),
     };
     let mut out = Vec::new();
     machine.handle(site.now, Event::Registered(registration), &mut out);

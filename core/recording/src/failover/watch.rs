@@ -10,9 +10,12 @@ use super::setup::Demand;
 
 /// A camera whose footage is said to be on disk is believed no more when the end of it has not moved for so long: the slowest
 /// camera's pictures are ten seconds apart, and a record is closed and flushed in less than three.
-const STILL_MAX: Duration = Duration::from_secs(15);
+pub(crate) const STILL_MAX: Duration = Duration::from_secs(15);
 /// A camera that could not be received is tried again after so long.
 const TRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// An attempt of which nothing is heard for so long was lost: one takes less than a minute, see the shell.
+const TRY_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a primary is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +64,7 @@ impl Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
     Untried,
-    Trying,
+    Trying { since: MonoTime },
     Received,
     NotReceived { since: MonoTime },
 }
@@ -179,18 +182,19 @@ impl Camera {
         let due = match self.reach {
             Reach::Untried => true,
             Reach::NotReceived { since } => now.since(since) >= TRY_INTERVAL,
-            Reach::Trying | Reach::Received => false,
+            Reach::Trying { since } => now.since(since) >= TRY_PATIENCE,
+            Reach::Received => false,
         };
         let due = due && self.is_missing(threshold);
         if due {
-            self.reach = Reach::Trying;
+            self.reach = Reach::Trying { since: now };
         }
         due
     }
 
     /// What came of the attempt. Late news, when it is recorded again, is no news.
     pub(super) fn tried(&mut self, now: MonoTime, received: bool) {
-        if self.reach == Reach::Trying {
+        if matches!(self.reach, Reach::Trying { .. }) {
             self.reach = if received { Reach::Received } else { Reach::NotReceived { since: now } };
         }
     }
@@ -277,6 +281,8 @@ impl Watch {
         let mut named: BTreeMap<CameraId, &CameraReport> =
             reports.iter().map(|report| (report.camera, report)).collect();
         let mut differs = false;
+        // Cameras that are added one after another: each may be missing in the backup that the one before asked for.
+        let added = named.keys().any(|camera| !self.cameras.contains_key(camera));
         for (camera, known) in &mut self.cameras {
             match named.remove(camera) {
                 Some(report) => known.reported(now, report),
@@ -290,16 +296,16 @@ impl Watch {
             known.reported(now, report);
             self.cameras.insert(camera, known);
         }
-        let changed = differs && !self.differs;
+        let changed = added || (differs && !self.differs);
         self.differs = differs;
         (returns, changed)
     }
 
-    /// The cameras are those of a fresh backup. While they are covered (`covered`) none is forgotten: the primary may have lost
-    /// its configuration.
+    /// The cameras are those of a fresh backup, and those that the primary has named since it was made. While they are covered
+    /// (`covered`) none is forgotten: the primary may have lost its configuration.
     pub(super) fn backed_up(&mut self, now: MonoTime, cameras: &[(CameraId, Demand)], covered: bool) {
         let configured: BTreeMap<CameraId, Demand> = cameras.iter().copied().collect();
-        self.cameras.retain(|camera, _| covered || configured.contains_key(camera));
+        self.cameras.retain(|camera, known| covered || known.named || configured.contains_key(camera));
         for (camera, demand) in configured {
             self.cameras.entry(camera).or_insert_with(|| Camera::new(demand, now)).demand = demand;
         }

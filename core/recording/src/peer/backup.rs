@@ -180,7 +180,12 @@ pub enum Difference {
     /// Only the earlier one has it.
     Removed(CameraId),
     /// Both have it, with other settings.
-    Changed(CameraId),
+    Changed {
+        /// Which.
+        camera: CameraId,
+        /// The names of the settings that differ; a password is one of them.
+        settings: Vec<String>,
+    },
     /// Another setting, by its name.
     Setting(&'static str),
 }
@@ -226,6 +231,20 @@ impl Backup {
     }
 }
 
+impl CameraBackup {
+    /// The names of the settings that differ in `other`.
+    fn differing(&self, other: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.settings.keys().chain(other.settings.keys()).collect();
+        let mut names: Vec<String> = names
+            .into_iter()
+            .filter(|name| self.settings.get(*name) != other.settings.get(*name))
+            .cloned()
+            .collect();
+        names.extend((self.password != other.password).then(|| "password".to_owned()));
+        names
+    }
+}
+
 impl fmt::Debug for Backup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Backup({})", self.digest)
@@ -263,7 +282,8 @@ impl Contents {
             .collect::<BTreeSet<_>>()
             .into_iter()
             .filter_map(|id| match (before.get(id), after.get(id)) {
-                (Some(before), Some(after)) => (before != after).then_some(Difference::Changed(*id)),
+                (Some(before), Some(after)) => (before != after)
+                    .then(|| Difference::Changed { camera: *id, settings: before.differing(after) }),
                 (Some(_), None) => Some(Difference::Removed(*id)),
                 (None, _) => Some(Difference::Added(*id)),
             })

@@ -186,12 +186,17 @@ fn backups_are_compared_by_what_they_would_restore() {
     assert_eq!(
         earlier.differences(&later),
         [
-            Difference::Changed(camera("gate")),
+            Difference::Changed { camera: camera("gate"), settings: vec!["user".to_owned()] },
             Difference::Added(camera("yard")),
             Difference::Setting("users")
         ]
     );
     assert_eq!(later.differences(&earlier)[1], Difference::Removed(camera("yard")));
+    later.cameras[0].settings.remove("user");
+    later.cameras[0].password = None;
+    let without = earlier.cameras[0].settings.contains_key("user").then_some("user");
+    let settings = without.into_iter().chain(["password"]).map(str::to_owned).collect();
+    assert_eq!(earlier.differences(&later)[0], Difference::Changed { camera: camera("gate"), settings });
     later.cameras[1].id = camera("gate");
     assert_eq!(Backup::of(&later), Err(BackupError::Twice(camera("gate"))));
 }

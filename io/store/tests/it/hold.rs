@@ -179,6 +179,29 @@ fn the_oldest_of_a_camera_gives_way_to_the_newest_within_its_bytes() {
     assert_eq!((gate.waiting(), gate.hold.view().bytes), (6..10, 4 * one));
 }
 
+/// Bytes are freed by whole groups of pictures: the rest of one whose key frame is gone cannot be decoded.
+#[test]
+fn what_gives_way_leaves_a_picture_that_decoding_can_start_at() {
+    let site = Site::new();
+    let store = site.open(vec![site.disk("disk", 4096 * KIB)]);
+    let mut gate = Held::new(&store, "gate");
+    gate.group = 3;
+    gate.hold.keep(PLENTY);
+    gate.seconds(2);
+    let one = gate.hold.view().bytes / u64::try_from(gate.waiting().count()).unwrap();
+    gate.hold.keep(HoldLimits { bytes_max: 7 * one, ..PLENTY });
+    for _ in 0..20 {
+        gate.seconds(1);
+        let waiting = gate.waiting();
+        assert_eq!(waiting.start % 3, 0, "{waiting:?}");
+        assert!(waiting.clone().count() <= 7 && waiting.end == gate.next, "{waiting:?}");
+    }
+    // A group that is longer than the room for it leaves what there is room for.
+    gate.group = 100;
+    gate.seconds(30);
+    assert_eq!(gate.waiting().count(), 7);
+}
+
 #[test]
 fn all_holds_together_stay_within_their_memory_and_recording_has_its_own() {
     let site = Site::new();
