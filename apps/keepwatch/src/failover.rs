@@ -121,6 +121,8 @@ struct Report {
 struct ReportCamera {
     recorded_from: Option<WallTime>,
     gap_ms: Option<u64>,
+    missed_ms: Option<u64>,
+    left_ms: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -359,11 +361,27 @@ async fn reports(options: FailoverStatusOptions) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let reports: Items<Report> = serde_json::from_value(all).context("the node is of another version")?;
-    let head = ["REPORT", "FAILOVER OF", "DECIDED", "BY", "ENDED", "CAMERAS", "ON DISK", "LARGEST GAP"];
+    let head = [
+        "REPORT",
+        "FAILOVER OF",
+        "DECIDED",
+        "BY",
+        "ENDED",
+        "CAMERAS",
+        "ON DISK",
+        "LARGEST GAP",
+        "MISSED",
+        "STILL",
+    ];
     let mut rows = vec![head.map(str::to_owned)];
     for report in reports.items {
         let recorded = report.cameras.iter().filter(|camera| camera.recorded_from.is_some()).count();
         let gap = report.cameras.iter().filter_map(|camera| camera.gap_ms).max();
+        // What the primary had not recorded of all its cameras, and what it still lacks.
+        let sum = |of: fn(&ReportCamera) -> Option<u64>| {
+            report.cameras.iter().filter_map(of).reduce(u64::saturating_add)
+        };
+        let (missed, left) = (sum(|camera| camera.missed_ms), sum(|camera| camera.left_ms));
         let ended = match (report.ended, report.why) {
             (Some(at), Some(why)) => format!("{} ({})", seconds(Some(at)), printable(&why)),
             (at, _) => seconds(at),
@@ -377,6 +395,8 @@ async fn reports(options: FailoverStatusOptions) -> anyhow::Result<Outcome> {
             report.cameras.len().to_string(),
             recorded.to_string(),
             gap.map_or_else(|| "-".to_owned(), |gap| format!("{gap} ms")),
+            missed.map_or_else(|| "-".to_owned(), |missed| format!("{missed} ms")),
+            left.map_or_else(|| "-".to_owned(), |left| format!("{left} ms")),
         ]);
     }
     table(&rows).into_iter().for_each(output::say);

@@ -17,8 +17,8 @@ mod scan;
 pub use backup::camera_config;
 pub use book::{Known, Peers, Standby};
 pub use client::{
-    Introduction, Login, RegisterError, Registered, ask_hello, backup, check, deregister, hello, register,
-    restore, supersede,
+    Introduction, Login, RegisterError, Registered, ask_hello, backup, check, deregister, hello, missing,
+    register, restore, supersede,
 };
 pub(crate) use restore::superseded;
 pub use routes::routes;

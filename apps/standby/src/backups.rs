@@ -74,6 +74,11 @@ impl Keeper {
         Self { book, recorder, wall: Arc::new(wall) }
     }
 
+    /// The time.
+    pub(crate) fn wall(&self) -> WallTime {
+        (self.wall)()
+    }
+
     /// Takes up a configuration that was fetched. Nothing of one that was altered, or is of another role, is used.
     pub(crate) async fn keep(&self, role: RoleId, backup: Backup) -> Result<Fetched, String> {
         let keeper = self.clone();

@@ -3,6 +3,7 @@
 //! Nothing here waits for a primary, a disk or the database: each primary has lines of its own, the recorder is told what is
 //! wished and carries it out by itself, and what must outlive a restart is written behind.
 
+mod account;
 mod carry;
 mod drill;
 mod follow;
@@ -24,10 +25,12 @@ use keepwatch_recorder::Clock;
 use keepwatch_recording::failover::{
     Action, Capacity, Command, Event, Mode, Refusal, Registration, Setup, Standby,
 };
+use keepwatch_recording::peer::Missing;
 use keepwatch_settings::standby::{BookError, PRIMARIES_MAX, PrimaryRow};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use self::account::Account;
 use self::drill::DrillSchedule;
 pub use self::drill::{DrillRefusal, Drilled};
 use self::primary::Primary;
@@ -69,6 +72,15 @@ pub(crate) enum Input {
         role: RoleId,
         /// What it says.
         result: Result<Box<Fetched>, String>,
+    },
+    /// A primary told what it lacks of a failover, or could not be asked.
+    Accounted {
+        /// Whose.
+        role: RoleId,
+        /// The number of the report.
+        report: u64,
+        /// What it said.
+        result: Result<Missing, String>,
     },
     /// Something that the machine is told as it is.
     Happened(Event),
@@ -187,7 +199,7 @@ impl Driver {
     }
 
     fn take_up_one(&mut self, known: Known) {
-        let Known { row, last, report } = known;
+        let Known { row, last, report, open } = known;
         let now = self.tools.clock.mono();
         let registration = Registration {
             role: row.role,
@@ -201,6 +213,7 @@ impl Driver {
         let role = row.role;
         let mut primary = Primary::new(row, &self.machine.setup(), &self.tools);
         primary.report = report;
+        primary.account = open.map(|report| Account::open(report, now));
         if let Some(last) = last {
             primary.backed_up(last, &[]);
         }
@@ -219,10 +232,8 @@ impl Driver {
         loop {
             let clock = self.tools.clock;
             let deadline = self.machine.deadline().map(|(at, _)| at);
-            let at = [deadline, self.show_at, self.drill_deadline(), self.drills.look_at]
-                .into_iter()
-                .flatten()
-                .min();
+            let drills = self.drill_deadline().into_iter().chain(self.drills.look_at).min();
+            let at = [deadline, self.show_at, drills, self.account_deadline()].into_iter().flatten().min();
             let timer = async {
                 match at {
                     Some(at) => tokio::time::sleep_until(clock.instant(at).into()).await,
@@ -246,6 +257,7 @@ impl Driver {
             }
             self.end_drills(now);
             self.look_for_drills(now);
+            self.look_at_accounts(now);
             if self.show_at.is_some_and(|at| at <= now) {
                 self.show();
             }
@@ -260,6 +272,7 @@ impl Driver {
         match input {
             Input::Checked { role, check, answer } => self.checked(now, role, check, answer),
             Input::BackedUp { role, result } => self.backed_up(now, role, result),
+            Input::Accounted { role, report, result } => self.accounted(role, report, result),
             Input::Happened(event) => {
                 if let Event::Durable { role, camera, until } = event {
                     self.recorded(role, camera, until);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepwatch_model::RoleId;
+use keepwatch_model::{RoleId, Span};
 use keepwatch_recording::failover::Missed;
 use keepwatch_settings::standby::PrimaryRow;
 use tokio::sync::{mpsc, watch};
@@ -18,6 +18,9 @@ use crate::world::{Failure, Line, Lines};
 /// How long a whole configuration may take: eight megabytes over a slow line.
 const BACKUP_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long an account of what is missing may take: it reads an index.
+const ACCOUNT_PATIENCE: Duration = Duration::from_secs(20);
+
 /// What is asked of a primary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
@@ -27,11 +30,22 @@ pub(crate) struct Asked {
     pub(crate) patience: Duration,
 }
 
+/// What is wanted over the line that is not for checks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wants {
+    /// Grows with each wish for the configuration.
+    backups: u64,
+    /// Grows with each wish for an account.
+    accounts: u64,
+    /// Of which failover, by the number of its report, and of which time.
+    account: Option<(u64, Span)>,
+}
+
 /// Both lines to a primary; they end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Wire {
     asked: watch::Sender<Asked>,
-    backups: watch::Sender<u64>,
+    wants: watch::Sender<Wants>,
     _tasks: JoinSet<()>,
 }
 
@@ -44,7 +58,7 @@ impl Wire {
         inputs: &mpsc::Sender<Input>,
     ) -> Self {
         let (asked, questions) = watch::channel(Asked::default());
-        let (backups, wanted) = watch::channel(0);
+        let (wants, wanted) = watch::channel(Wants::default());
         let mut tasks = JoinSet::new();
         let (lines, inputs, row) = (Arc::clone(lines), inputs.clone(), primary.clone());
         let (more_lines, more_inputs, same) = (Arc::clone(&lines), inputs.clone(), primary.clone());
@@ -56,7 +70,7 @@ impl Wire {
             let line = more_lines.line(&same);
             back_up(line, same.role, wanted.clone(), keeper.clone(), more_inputs.clone())
         }));
-        Self { asked, backups, _tasks: tasks }
+        Self { asked, wants, _tasks: tasks }
     }
 
     /// Asks; a question before that has no answer yet is given up.
@@ -66,7 +80,15 @@ impl Wire {
 
     /// Fetches the configuration, once more if it is just being fetched.
     pub(crate) fn back_up(&self) {
-        self.backups.send_modify(|wanted| *wanted = wanted.wrapping_add(1));
+        self.wants.send_modify(|wants| wants.backups = wants.backups.wrapping_add(1));
+    }
+
+    /// Asks what the primary lacks of `window`, for the report of this number.
+    pub(crate) fn account(&self, report: u64, window: Span) {
+        self.wants.send_modify(|wants| {
+            wants.accounts = wants.accounts.wrapping_add(1);
+            wants.account = Some((report, window));
+        });
     }
 }
 
@@ -102,17 +124,32 @@ async fn newer(questions: &watch::Receiver<Asked>) {
     }
 }
 
-/// Fetches and keeps a configuration whenever it is wanted.
+/// Fetches and keeps a configuration whenever it is wanted, and asks for accounts.
 async fn back_up(
     line: Result<Box<dyn Line>, Failure>,
     role: RoleId,
-    mut wanted: watch::Receiver<u64>,
+    mut wanted: watch::Receiver<Wants>,
     keeper: Keeper,
     inputs: mpsc::Sender<Input>,
 ) {
     let mut line = line;
+    let mut done = Wants::default();
     while wanted.changed().await.is_ok() {
-        wanted.mark_unchanged();
+        let wants = *wanted.borrow_and_update();
+        let before = std::mem::replace(&mut done, wants);
+        if let Some((report, window)) = wants.account.filter(|_| wants.accounts != before.accounts) {
+            let result = match &mut line {
+                Ok(line) => line.missing(window, keeper.wall(), ACCOUNT_PATIENCE).await,
+                Err(failure) => Err(failure.clone()),
+            };
+            let result = result.map_err(|failure| failure.text);
+            if inputs.send(Input::Accounted { role, report, result }).await.is_err() {
+                return;
+            }
+        }
+        if wants.backups == before.backups {
+            continue;
+        }
         let fetched = match &mut line {
             Ok(line) => line.backup(BACKUP_PATIENCE).await.map_err(|failure| failure.text),
             Err(failure) => Err(failure.text.clone()),

@@ -12,7 +12,9 @@ use keepwatch_recorder::config::CameraConfig;
 use keepwatch_recorder::guests::{Duty, Guest};
 use keepwatch_recorder::peers::{self, Introduction, RegisterError};
 use keepwatch_recording::failover::Missed;
-use keepwatch_recording::peer::{Backup, CameraBackup, Hello, NodePublic, Restore, Restored, Superseded};
+use keepwatch_recording::peer::{
+    Backup, CameraBackup, Hello, Missing, NodePublic, Restore, Restored, Superseded,
+};
 use keepwatch_settings::standby::{FormerRow, PrimaryRow};
 use keepwatch_tls::{NodeKey, NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError};
@@ -175,6 +177,20 @@ impl Line for Kept {
 
     fn backup(&mut self, patience: Duration) -> Answer<'_, Result<Backup, Failure>> {
         Box::pin(async move { Ok(peers::backup(&mut self.client, patience).await?) })
+    }
+
+    fn missing(
+        &mut self,
+        window: Span,
+        clock: WallTime,
+        patience: Duration,
+    ) -> Answer<'_, Result<Missing, Failure>> {
+        Box::pin(async move {
+            let said = peers::missing(&mut self.client, window, clock, patience).await?;
+            let other = || Failure::unusable(format!("role {} answers in its place", said.role));
+            (said.role == self.role).then_some(()).ok_or_else(other)?;
+            Ok(said)
+        })
     }
 }
 

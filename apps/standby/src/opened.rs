@@ -10,6 +10,9 @@ use keepwatch_settings::{Key, KeyError};
 use crate::backups::{Fetched, Keeper};
 use crate::report::Report;
 
+/// Among so many reports one is sought whose account is open.
+const NEWEST_REPORTS: usize = 200;
+
 /// What the standby kept of its primaries.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
@@ -28,6 +31,8 @@ pub(crate) struct Known {
     pub(crate) last: Option<Fetched>,
     /// The report of the failover that ran.
     pub(crate) report: Option<Report>,
+    /// That of the last one that ended, if its account is open.
+    pub(crate) open: Option<Report>,
 }
 
 impl Kept {
@@ -35,6 +40,8 @@ impl Kept {
     pub(crate) fn read(book: &StandbyBook, keeper: &Keeper) -> Result<Self, BookError> {
         let found = book.primaries()?;
         let mut kept = Self { last_report: book.last_report()?, problems: found.damaged, ..Self::default() };
+        let newest = book.reports(None, NEWEST_REPORTS)?;
+        let newest: Vec<Report> = newest.iter().filter_map(|line| Report::read(&line.document)).collect();
         for row in found.rows {
             let covered: Vec<_> = row.covered.iter().chain(&row.alone).copied().collect();
             let loaded = keeper.last(row.role, &covered);
@@ -44,7 +51,9 @@ impl Kept {
                 kept.problems.push(told(error.to_string()));
                 None
             });
-            kept.primaries.push(Known { row, last: loaded.fetched, report });
+            let open = newest.iter().find(|ended| ended.role == row.role && Some(ended.number) != row.report);
+            let open = open.filter(|ended| ended.is_open(keeper.wall())).cloned();
+            kept.primaries.push(Known { row, last: loaded.fetched, report, open });
         }
         Ok(kept)
     }

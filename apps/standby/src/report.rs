@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use keepwatch_model::{CameraId, RoleId, TICKS_PER_SECOND, WallTime};
 use keepwatch_recording::failover::{Cause, Ended};
+use keepwatch_recording::peer::Missing;
 use keepwatch_settings::standby::PrimaryRow;
 use serde::{Deserialize, Serialize};
+
+/// For so long after the end of a failover its account stays open.
+const OPEN_TICKS: i64 = 86_400 * TICKS_PER_SECOND;
 
 /// What happened in one failover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,12 +30,15 @@ pub(crate) struct Report {
     pub(crate) ended: Option<WallTime>,
     /// Why: `stopped`, `failed_back`, `replaced`, `never_failed` or `left_to_other`.
     pub(crate) why: Option<String>,
+    /// When the primary's books were last asked what it lacks; `None` before the failover ended and it answered.
+    #[serde(default)]
+    pub(crate) accounted: Option<WallTime>,
     /// The cameras, by their ids at the primary.
     pub(crate) cameras: BTreeMap<CameraId, CameraReport>,
 }
 
 /// What happened to a camera.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CameraReport {
     /// Where the primary's footage on disk ended by its last answer before, in camera time.
     pub(crate) held_until: Option<WallTime>,
@@ -39,6 +46,12 @@ pub(crate) struct CameraReport {
     pub(crate) recorded_from: Option<WallTime>,
     /// Where it ends by now.
     pub(crate) recorded_until: Option<WallTime>,
+    /// Milliseconds of the time of the failover that the primary had not recorded, by its own books.
+    #[serde(default)]
+    pub(crate) missed_ms: Option<u64>,
+    /// Those that it still lacks.
+    #[serde(default)]
+    pub(crate) left_ms: Option<u64>,
 }
 
 impl CameraReport {
@@ -64,8 +77,9 @@ impl Report {
             Cause::Restart => "restart",
         };
         let (role, name) = (primary.role, primary.name.clone());
-        let (ended, why, cameras) = (None, None, BTreeMap::new());
-        Self { number, role, name, detected, decided, cause: cause.to_owned(), ended, why, cameras }
+        let (ended, why, accounted, cameras) = (None, None, None, BTreeMap::new());
+        let cause = cause.to_owned();
+        Self { number, role, name, detected, decided, cause, ended, why, accounted, cameras }
     }
 
     /// A camera is covered, of which the primary held footage until `held`. What is known of it already stays.
@@ -93,6 +107,24 @@ impl Report {
             known.recorded_from = from();
         }
         first && known.recorded_from.is_some()
+    }
+
+    /// The books of the primary say what it lacks, at `at`. Whether nothing is missing any more.
+    pub(crate) fn account(&mut self, at: WallTime, missing: &Missing) -> bool {
+        self.accounted = Some(at);
+        for told in &missing.cameras {
+            if let Some(known) = self.cameras.get_mut(&told.camera) {
+                (known.missed_ms, known.left_ms) = (Some(told.missed_ms()), Some(told.left_ms));
+            }
+        }
+        self.cameras.values().all(|camera| camera.left_ms == Some(0))
+    }
+
+    /// It ended so lately that the primary may still fetch what it lacks.
+    pub(crate) fn is_open(&self, now: WallTime) -> bool {
+        let left = self.why.as_deref() == Some("left_to_other");
+        let lately = self.ended.is_some_and(|ended| now.ticks_since(ended) < OPEN_TICKS);
+        lately && !left && self.cameras.values().any(|camera| camera.left_ms != Some(0))
     }
 
     /// The failover ended.

@@ -12,7 +12,7 @@ use keepwatch_recorder::guests::{Duty, Guest};
 use keepwatch_recorder::peers::Login;
 use keepwatch_recording::failover::{Missed, Report};
 use keepwatch_recording::peer::{
-    Backup, CameraBackup, Check, Hello, NodePublic, Restore, Restored, Superseded,
+    Backup, CameraBackup, Check, Hello, Missing, NodePublic, Restore, Restored, Superseded,
 };
 use keepwatch_settings::standby::{FormerRow, PrimaryRow};
 
@@ -53,6 +53,14 @@ pub(crate) trait Line: Send {
 
     /// Fetches its configuration.
     fn backup(&mut self, patience: Duration) -> Answer<'_, Result<Backup, Failure>>;
+
+    /// Asks what it lacks of `window`, by a clock that shows `clock`.
+    fn missing(
+        &mut self,
+        window: Span,
+        clock: WallTime,
+        patience: Duration,
+    ) -> Answer<'_, Result<Missing, Failure>>;
 }
 
 /// How to reach primaries.

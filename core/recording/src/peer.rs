@@ -9,6 +9,7 @@ mod backup;
 mod bounds;
 mod check;
 mod hello;
+mod missing;
 
 pub use backup::{
     Backup, BackupError, CameraBackup, Contents, Difference, FORMAT, LEFT_BYTES_MAX, LEFT_MAX, Restore,
@@ -16,6 +17,7 @@ pub use backup::{
 };
 pub use check::{CameraCheck, Check, CheckError, RecordedSpan};
 pub use hello::{Hello, NodeKeyError, NodePublic, Password, Register};
+pub use missing::{CameraMissing, Missing};
 
 use crate::failover::Version;
 

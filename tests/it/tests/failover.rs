@@ -188,6 +188,19 @@ fn a_killed_primary_has_its_footage_on_the_standby_and_gets_its_role_back() {
     assert_eq!((&report["cause"], &report["why"]), (&json!("threshold"), &json!("failed_back")), "{reports}");
     assert_eq!(report["cameras"].as_array().unwrap().len(), 2, "{reports}");
     assert!(report["cameras"][0]["gap_ms"].as_u64().is_some_and(|gap| gap < 4_000), "{reports}");
+    // By the primary's own books: it fetches what it missed, all but what neither has.
+    wait_until("an account of what the primary missed", 2 * PATIENCE, || {
+        let reports = south.http().get(&format!("{ROOT}/reports"))?;
+        let cameras = reports["items"][0]["cameras"].as_array().cloned().unwrap_or_default();
+        let fetched = |camera: &Value| {
+            let (missed, left) = (camera["missed_ms"].as_u64(), camera["left_ms"].as_u64());
+            missed
+                .zip(left)
+                .is_some_and(|(missed, left)| missed > 3_000 && left < 4_000 && left + 1_000 < missed)
+        };
+        Ok(cameras.iter().all(fetched).then_some(()))
+    })
+    .unwrap();
     let codes = codes(&south);
     for code in [
         "primary_registered",

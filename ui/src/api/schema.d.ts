@@ -1645,6 +1645,12 @@ export interface components {
         FailoverMode: "auto" | "manual";
         /** @description What happened in a failover. */
         FailoverReport: {
+            /**
+             * Format: date-time
+             * @description When the primary's books were last asked what it lacks: 3 s after the end and until nothing is missing, for a day at most;
+             *     `null` before its first answer.
+             */
+            accounted: string | null;
             /** @description The cameras. */
             cameras: components["schemas"]["FailoverReportCamera"][];
             /** @description Who decided: `threshold`, `operator` or `restart`. */
@@ -1690,6 +1696,17 @@ export interface components {
              * @description Where the primary's footage ended by its last answer before.
              */
             held_until: string | null;
+            /**
+             * Format: int64
+             * @description Those that it still lacks.
+             */
+            left_ms: number | null;
+            /**
+             * Format: int64
+             * @description Milliseconds of the time of the failover that the primary had not recorded, by its own books, before it fetched any of it;
+             *     `null` until it is asked.
+             */
+            missed_ms: number | null;
             /**
              * Format: date-time
              * @description Where the standby's begins; `null` before it does.

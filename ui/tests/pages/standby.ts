@@ -67,10 +67,10 @@ export class FakeStandby {
     const { name, cameras } = this.#primary(role) ?? { name: role, cameras: 0 };
     const running: Running = { role, name, since: ago(0), cause, claim: 'held', normal: false, returning: false, cameras, recorded: 0 };
     this.reports = [{
-      number: this.reports.length + 1, role, name, detected: cause === 'threshold' ? ago(40) : null, decided: ago(0), cause, ended: null, why: null,
+      number: this.reports.length + 1, role, name, detected: cause === 'threshold' ? ago(40) : null, decided: ago(0), cause, ended: null, why: null, accounted: null,
       cameras: [
-        { camera: 'gate', held_until: ago(4_100), recorded_from: ago(2_900), recorded_until: null, gap_ms: 1_200 },
-        { camera: 'dock', held_until: ago(4_000), recorded_from: ago(4_500), recorded_until: null, gap_ms: 0 },
+        { camera: 'gate', held_until: ago(4_100), recorded_from: ago(2_900), recorded_until: null, gap_ms: 1_200, missed_ms: null, left_ms: null },
+        { camera: 'dock', held_until: ago(4_000), recorded_from: ago(4_500), recorded_until: null, gap_ms: 0, missed_ms: null, left_ms: null },
       ],
     }, ...this.reports];
     this.#set({ failovers: [...this.lists.failovers, running] });

@@ -2,14 +2,28 @@
 //!
 //! A check is asked by several standbys several times a second, so it takes nothing but short locks.
 
-use keepwatch_model::GapReason;
+use keepwatch_model::{GapReason, Span, TICKS_PER_SECOND, WallTime};
 use keepwatch_recording::peer::{
-    CameraCheck, Check, Hello, NodePublic, PRODUCT, PROTOCOL, RecordedSpan, VERSION,
+    CameraCheck, CameraMissing, Check, Hello, Missing, NodePublic, PRODUCT, PROTOCOL, RecordedSpan, VERSION,
 };
 use keepwatch_recording::watermark::Standing;
 use keepwatch_web::Problem;
+use serde::Deserialize;
 
 use crate::{CameraState, Connection, Node, StreamState};
+
+/// Longest time that is asked about: a failover and the repair of its primary.
+const WINDOW_TICKS_MAX: i64 = 31 * 86_400 * TICKS_PER_SECOND;
+
+/// Of which time is told what is missing.
+#[derive(Debug, Deserialize)]
+pub(super) struct MissingQuery {
+    /// By the clock of who asks.
+    from: WallTime,
+    to: WallTime,
+    /// What that clock shows at the moment.
+    clock: WallTime,
+}
 
 impl Node {
     /// Who this node is; `key` is its own.
@@ -39,6 +53,28 @@ impl Node {
         let cameras = self.own_cameras().into_iter().filter_map(|id| self.camera(id));
         let cameras = cameras.map(|camera| check_camera(&camera)).collect();
         Check { role, epoch, version: VERSION.to_owned(), protocol: PROTOCOL, cameras }
+    }
+}
+
+impl Node {
+    /// What its own cameras lack of a time. Reads the index, so it blocks.
+    pub(super) fn missing(&self, asked: &MissingQuery) -> Result<Missing, Problem> {
+        let now = self.clock().wall();
+        // The window is by the clock of who asks, labels are by this recorder's.
+        let ahead = now.ticks_since(asked.clock);
+        let window = Span::new(asked.from.plus(ahead), asked.to.plus(ahead));
+        let window = window.filter(|window| window.ticks() <= WINDOW_TICKS_MAX).ok_or_else(|| {
+            Problem::bad_request("window_invalid", "from must be before to, by at most 31 days")
+        })?;
+        let mut cameras = Vec::new();
+        for camera in self.own_cameras().into_iter().filter_map(|id| self.camera(id)) {
+            let main = camera.main();
+            let absent = self.absent(main.camera, main.id, window);
+            let absent = absent.map_err(|error| Problem::unavailable("index_failed", error.to_string()))?;
+            let items = main.ledger().items(window, now, &absent);
+            cameras.push(CameraMissing::of(camera.id, &items));
+        }
+        Ok(Missing { role: self.peers().role().0, cameras })
     }
 }
 

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use keepwatch_model::RoleId;
+use keepwatch_model::{RoleId, Span, WallTime};
 use keepwatch_recording::peer::{
-    Backup, Check, Hello, NodePublic, PRODUCT, PROTOCOL, Password, Register, Restore, Restored, Superseded,
-    VERSION, own_version,
+    Backup, Check, Hello, Missing, NodePublic, PRODUCT, PROTOCOL, Password, Register, Restore, Restored,
+    Superseded, VERSION, own_version,
 };
 use keepwatch_tls::{IdentityError, NodeKey, NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError};
@@ -220,6 +220,20 @@ pub async fn check(client: &mut NodeClient, patience: Duration) -> Result<Check,
 /// See [`NodeError`].
 pub async fn backup(client: &mut NodeClient, patience: Duration) -> Result<Backup, NodeError> {
     client.get("/peer/backup", patience).await
+}
+
+/// Asks a primary what it lacks of `window`, by the clock of this node, which shows `clock`.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn missing(
+    client: &mut NodeClient,
+    window: Span,
+    clock: WallTime,
+    patience: Duration,
+) -> Result<Missing, NodeError> {
+    let Span { from, to } = window;
+    client.get(&format!("/peer/missing?from={from}&to={to}&clock={clock}"), patience).await
 }
 
 /// Has the recorder take the role of the one that made the backup, in an epoch that is later than every earlier one. It may be

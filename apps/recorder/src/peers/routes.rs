@@ -1,12 +1,16 @@
 //! The routes of other nodes. Each says itself who may ask: whoever has a key, or who is registered.
 
-use axum::extract::{Extension, FromRef, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, FromRef, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use keepwatch_recording::peer::{Backup, Check, Hello, NodePublic, Register, Restore, Restored, Superseded};
+use keepwatch_recording::peer::{
+    Backup, Check, Hello, Missing, NodePublic, Register, Restore, Restored, Superseded,
+};
 use keepwatch_web::{Auth, Node as Asking, Peer, Problem, Small};
 
+use super::answers::MissingQuery;
 use super::book::Known;
 use super::public;
 use super::register::{Asker, blocking};
@@ -41,6 +45,7 @@ pub fn routes(node: Node, auth: Auth) -> Router {
         .route("/peer/register", post(register).delete(deregister))
         .route("/peer/check", get(check))
         .route("/peer/backup", get(backup))
+        .route("/peer/missing", get(missing))
         .route("/peer/restore", post(restore))
         .route("/peer/superseded", post(superseded))
         .with_state(Door { node: node.clone(), auth })
@@ -95,6 +100,19 @@ async fn backup(
     door.node.heard(public(key), &peer)?;
     let Door { node, auth } = door;
     Ok(Json(blocking(move || node.backup(&auth)).await??))
+}
+
+/// What it lacks of a time.
+async fn missing(
+    State(node): State<Node>,
+    Extension(Asking(key)): Extension<Asking>,
+    Extension(peer): Extension<Peer>,
+    query: Result<Query<MissingQuery>, QueryRejection>,
+) -> Result<Json<Missing>, Problem> {
+    node.heard(public(key), &peer)?;
+    let Query(query) = query.map_err(|error| Problem::bad_request("query_malformed", error.body_text()))?;
+    // The index says which footage is on disks that are away.
+    Ok(Json(blocking(move || node.missing(&query)).await??))
 }
 
 /// Takes the role of another recorder.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepwatch_model::{EventCode, GapReason, RoleId, State, TICKS_PER_SECOND, UnknownReason, WallTime};
+use keepwatch_model::{EventCode, GapReason, RoleId, Span, State, TICKS_PER_SECOND, UnknownReason, WallTime};
 use keepwatch_recording::peer::{
     Backup, Hello, NodePublic, Password, RecordedSpan, Restore, Restored, Superseded,
 };
@@ -134,6 +134,12 @@ pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, NodeError>) -> String {
     }
 }
 
+/// The last minute, by the clock of a recorder.
+fn minute(recorder: &Recorder) -> Span {
+    let to = recorder.node.clock().wall();
+    Span { from: to.plus(-60 * TICKS_PER_SECOND), to }
+}
+
 #[tokio::test]
 async fn a_standby_is_let_in_with_the_login_of_an_administrator_and_told_all() {
     let north = Recorder::start("north").await;
@@ -142,6 +148,7 @@ async fn a_standby_is_let_in_with_the_login_of_an_administrator_and_told_all() {
     for refused in [
         code(check(&mut client, PATIENCE).await),
         code(backup(&mut client, PATIENCE).await.map(|_| ())),
+        code(missing(&mut client, minute(&north), north.node.clock().wall(), PATIENCE).await),
         code(deregister(&mut client, PATIENCE).await),
     ] {
         assert_eq!(refused, "not_registered");
@@ -176,6 +183,19 @@ async fn a_standby_is_let_in_with_the_login_of_an_administrator_and_told_all() {
     let expected = CameraConfig { id: config.id, name: config.name.clone(), ..in_force.cameras[0].clone() };
     assert_eq!(config, expected);
     assert!(contents.users["users"][0]["hash"].as_str().is_some_and(|hash| hash.starts_with("$argon2id$")));
+
+    // No camera ever gave a picture, and the standby's clock is an hour ahead.
+    let hour = 3_600 * TICKS_PER_SECOND;
+    let last = minute(&north);
+    let theirs = Span { from: last.from.plus(hour), to: last.to.plus(hour) };
+    let clock = || north.node.clock().wall().plus(hour);
+    let said = missing(&mut client, theirs, clock(), PATIENCE).await.unwrap();
+    assert_eq!((said.role, said.cameras.len()), (north.node.store().role(), 2));
+    assert!(said.cameras.iter().all(|camera| camera.filled_ms == 0 && camera.left_ms < 60_000), "{said:?}");
+    let years = Span { from: last.from.plus(-100 * 24 * hour), to: last.to };
+    assert_eq!(code(missing(&mut client, years, last.to, PATIENCE).await), "window_invalid");
+    let path = "/peer/missing?from=yesterday";
+    assert_eq!(code(client.get::<serde_json::Value>(path, PATIENCE).await), "query_malformed");
 
     // It is known after a restart, and asks no more once it is out.
     let data = north.end().await;

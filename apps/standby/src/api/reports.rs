@@ -56,6 +56,10 @@ struct FailoverReport {
     ended: Option<WallTime>,
     /// Why: `stopped`, `failed_back`, `replaced`, `never_failed` or `left_to_other`; `null` while it runs.
     why: Option<String>,
+    /// When the primary's books were last asked what it lacks: 3 s after the end and until nothing is missing, for a day at most;
+    /// `null` before its first answer.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    accounted: Option<WallTime>,
     /// The cameras.
     cameras: Vec<FailoverReportCamera>,
 }
@@ -78,6 +82,11 @@ struct FailoverReportCamera {
     recorded_until: Option<WallTime>,
     /// Milliseconds between the two that neither is known to hold; `null` while one of the two is not known.
     gap_ms: Option<u64>,
+    /// Milliseconds of the time of the failover that the primary had not recorded, by its own books, before it fetched any of it;
+    /// `null` until it is asked.
+    missed_ms: Option<u64>,
+    /// Those that it still lacks.
+    left_ms: Option<u64>,
 }
 
 /// The reports of failovers, the newest first.
@@ -95,12 +104,21 @@ pub(super) async fn list(
 
 impl From<Report> for FailoverReport {
     fn from(report: Report) -> Self {
-        let Report { number, role, name, detected, decided, cause, ended, why, cameras } = report;
+        let Report { number, role, name, detected, decided, cause, ended, why, accounted, cameras } = report;
         let cameras = cameras.into_iter().map(|(camera, known)| {
             let gap_ms = known.gap_ms();
-            let CameraReport { held_until, recorded_from, recorded_until } = known;
-            FailoverReportCamera { camera, held_until, recorded_from, recorded_until, gap_ms }
+            let CameraReport { held_until, recorded_from, recorded_until, missed_ms, left_ms } = known;
+            FailoverReportCamera {
+                camera,
+                held_until,
+                recorded_from,
+                recorded_until,
+                gap_ms,
+                missed_ms,
+                left_ms,
+            }
         });
-        Self { number, role, name, detected, decided, cause, ended, why, cameras: cameras.collect() }
+        let cameras = cameras.collect();
+        Self { number, role, name, detected, decided, cause, ended, why, accounted, cameras }
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Tools;
+use super::account::Account;
 use super::drill::{Drill, Drilled};
 use super::follow::bring_about;
 use crate::backups::{Camera, Fetched};
@@ -54,6 +55,8 @@ pub(super) struct Primary {
     tasks: JoinSet<()>,
     /// The report of the failover that runs.
     pub(super) report: Option<Report>,
+    /// The account of the last one, while it is open.
+    pub(super) account: Option<Account>,
     /// The drill that runs.
     pub(super) drill: Option<Drill>,
     /// What came of the last one.
@@ -115,6 +118,7 @@ impl Primary {
             followed,
             tasks,
             report: None,
+            account: None,
             drill: None,
             drilled,
             failed: None,

@@ -11,8 +11,8 @@ use keepwatch_recorder::config::CameraConfig;
 use keepwatch_recorder::guests::{Duty, Guest};
 use keepwatch_recording::failover::{CameraReport, Demand, Health, Missed, Report};
 use keepwatch_recording::peer::{
-    Backup, CameraBackup, Contents, Hello, NodePublic, PROTOCOL, Restore, Restored, Superseded, VERSION,
-    own_version,
+    Backup, CameraBackup, CameraMissing, Contents, Hello, Missing, NodePublic, PROTOCOL, Restore, Restored,
+    Superseded, VERSION, own_version,
 };
 use keepwatch_settings::Key;
 use keepwatch_settings::standby::{FormerRow, StandbyBook};
@@ -45,6 +45,13 @@ enum Conduct {
     Confused,
 }
 
+/// What a camera lacks by the books of its primary.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lack {
+    filled_ms: u64,
+    left_ms: u64,
+}
+
 /// The world, as far as the driver sees it.
 #[derive(Debug, Default)]
 struct World {
@@ -67,6 +74,10 @@ struct World {
     hangs: bool,
     /// The next time that it is told who is watched, the driver panics.
     driver_panics: bool,
+    /// What each camera of a primary lacks by its books.
+    lacks: Lack,
+    /// Of which times that was asked.
+    accounts: Vec<Span>,
     /// Cameras that no primary records.
     missing: BTreeSet<CameraId>,
     /// What each camera sends.
@@ -128,6 +139,12 @@ impl Line for Wire {
         })
     }
 
+    fn missing(&mut self, window: Span, _: WallTime, _: Duration) -> Answer<'_, Result<Missing, Failure>> {
+        self.world.lock().accounts.push(window);
+        let account = self.account();
+        Box::pin(async { Ok(account) })
+    }
+
     fn backup(&mut self, _: Duration) -> Answer<'_, Result<Backup, Failure>> {
         Box::pin(async move {
             let world = self.world.lock();
@@ -163,6 +180,18 @@ fn backup(role: RoleId, cameras: usize) -> Backup {
         rtsp_users: Vec::new(),
     };
     Backup::of(&contents).unwrap()
+}
+
+impl Wire {
+    fn account(&self) -> Missing {
+        let world = self.world.lock();
+        let cameras = (1..=world.cameras.get(&self.role).copied().unwrap_or(0)).map(|number| CameraMissing {
+            camera: camera(number),
+            filled_ms: world.lacks.filled_ms,
+            left_ms: world.lacks.left_ms,
+        });
+        Missing { role: self.role, cameras: cameras.collect() }
+    }
 }
 
 impl Lines for Shared {
@@ -805,5 +834,48 @@ async fn a_drill_by_the_schedule_tests_what_was_tested_longest_ago_and_gives_way
     schedule(Duration::ZERO).await;
     let lists = bench.wait("end of the drill", |lists| drills(lists).is_empty()).await;
     assert_eq!(primary(&lists, NORTH).drilled, tested, "it says nothing");
+    bench.end().await;
+}
+
+/// What the primary lacks is in its own books; it fetches that later, and the standby may be restarted meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_says_what_the_primary_missed_and_what_is_left_of_it_until_nothing_is() {
+    let bench = bench().await;
+    bench.register(NORTH, 1).await;
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    bench.wait_duty(NORTH, Duty::Record).await;
+    {
+        let mut world = bench.world.lock();
+        world.conduct.insert(NORTH, Conduct::Answers);
+        world.since.insert(NORTH, Clock::new().wall().plus(-2 * TICKS_PER_SECOND));
+        world.lacks = Lack { filled_ms: 0, left_ms: 9_000 };
+    }
+    bench.wait("repair", |lists| primary(lists, NORTH).cover.is_some_and(|cover| cover.view.normal)).await;
+    let until = Clock::new().wall().plus(TICKS_PER_SECOND);
+    let event = Event::Durable { role: NORTH, camera: camera(1), until };
+    bench.inputs.send(Input::Happened(event)).await.unwrap();
+    bench.command(Command::Failback(NORTH)).await.unwrap();
+    bench.wait("end", |lists| primary(lists, NORTH).cover.is_none()).await;
+    let told = async |bench: &Bench, missed: u64, left: u64| {
+        let read = || {
+            let line = bench.book.reports(None, 1).unwrap().pop()?;
+            let camera = *crate::report::Report::read(&line.document)?.cameras.get(&camera(1))?;
+            Some((camera.missed_ms?, camera.left_ms?))
+        };
+        let waited = async {
+            while read() != Some((missed, left)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "{:?}", read());
+    };
+    told(&bench, 9_000, 9_000).await;
+    let window = bench.world.lock().accounts[0];
+    let ended = Clock::new().wall();
+    assert!(window.to <= ended && window.from < ended.plus(-15 * TICKS_PER_SECOND), "{window:?}");
+    let (world, data) = bench.end().await;
+    world.lock().lacks = Lack { filled_ms: 9_000, left_ms: 0 };
+    let bench = Bench::start(world, data).await;
+    told(&bench, 9_000, 0).await;
     bench.end().await;
 }

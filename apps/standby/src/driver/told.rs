@@ -4,12 +4,13 @@ use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject};
 use keepwatch_recording::failover::{Cause, Claim, Ended, Missed, Mode, Told};
 
 use super::Driver;
+use super::account::Account;
 use crate::report::Report;
 
 impl Driver {
     /// Tells operators what the machine tells.
     pub(super) fn told(&mut self, now: MonoTime, role: RoleId, told: Told) {
-        self.enter_in_report(role, &told);
+        self.enter_in_report(now, role, &told);
         let Some(primary) = self.primaries.get(&role) else { return };
         let name = format!("primary {:?}", primary.row.name);
         let subject = |camera: CameraId| primary.local(camera).map_or(Subject::Node, Subject::Camera);
@@ -132,7 +133,7 @@ impl Driver {
     }
 
     /// Keeps the report of a failover up to date.
-    fn enter_in_report(&mut self, role: RoleId, told: &Told) {
+    fn enter_in_report(&mut self, now: MonoTime, role: RoleId, told: &Told) {
         let wall = self.tools.clock.wall();
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         match told {
@@ -162,6 +163,7 @@ impl Driver {
                 if let Some(mut report) = primary.report.take() {
                     report.end(wall, *why);
                     self.writing.report(&report);
+                    primary.account = Some(Account::open(report, now));
                 }
                 self.writing.primary(Some(&primary.row), role);
             }
