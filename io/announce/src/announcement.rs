@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// Most answers to single askers in a second, by one interface: a flood of questions is not made a flood of answers.
 const ALONE_PER_SECOND_MAX: u32 = 50;
+/// Most questions that are repeated in an answer to who asked alone: it must not be longer than what was asked.
+const REPEATED_MAX: usize = 4;
 /// How long it may take to say that it goes.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
 /// Longest name of an instance in bytes, with a space and eight digits behind it.
@@ -86,8 +88,7 @@ async fn run(own: Arc<Own>, names: Vec<String>, port: u16, mut stopped: watch::R
             tasks.shutdown().await;
             for interface in &found {
                 for group in interface.listeners(port) {
-                    let addresses = own.addresses(interface);
-                    tasks.spawn(speak(group, Arc::clone(&own), addresses, port, stopped.clone()));
+                    tasks.spawn(speak(group, Arc::clone(&own), interface.clone(), port, stopped.clone()));
                 }
             }
             known = found;
@@ -100,11 +101,12 @@ async fn run(own: Arc<Own>, names: Vec<String>, port: u16, mut stopped: watch::R
 async fn speak(
     group: Group,
     own: Arc<Own>,
-    addresses: Vec<Record>,
+    interface: Interface,
     port: u16,
     mut stopped: watch::Receiver<bool>,
 ) {
     let Group { socket, group } = group;
+    let addresses = own.addresses(&interface);
     // What cannot be sent is asked for again.
     let announce = async |records: Vec<Record>| {
         let said = Message { answers: true, records, ..Message::default() };
@@ -135,6 +137,9 @@ async fn speak(
             sleep(Duration::from_millis(100)).await;
             continue;
         };
+        if !interface.is_on_link(from.ip()) {
+            continue;
+        }
         let Ok(query) = Message::read(buffer.get(..length).unwrap_or_default()) else { continue };
         match own.answer(&query, &addresses, asks_alone(from, port)) {
             Some(Answer::Alone(answer)) => {
@@ -237,7 +242,12 @@ impl Own {
         }
         let records = self.records(addresses, if alone { ALONE_TTL_SECONDS } else { TTL_SECONDS });
         let asked = |question: &&Question| records.iter().any(|record| question.is_answered_by(record));
-        let questions: Vec<Question> = query.questions.iter().filter(asked).cloned().collect();
+        let mut questions: Vec<Question> = Vec::new();
+        for question in query.questions.iter().filter(asked) {
+            if questions.len() < REPEATED_MAX && !questions.contains(question) {
+                questions.push(question.clone());
+            }
+        }
         let first = questions.first()?;
         if alone {
             let records = records.into_iter().map(|record| Record { unique: false, ..record }).collect();
@@ -276,6 +286,19 @@ mod tests {
         assert_eq!((answer.id, answer.questions.len(), answer.records.len()), (9, 1, 3));
         assert!(answer.records.iter().all(|record| record.ttl_seconds == 10 && !record.unique));
         assert_eq!(Message::read(&answer.write()), Ok(answer));
+    }
+
+    #[test]
+    fn a_question_that_is_repeated_makes_no_longer_answer() {
+        let mut often = question();
+        let once = own().answer(&often, &[], true);
+        often.questions = vec![often.questions[0].clone(); 200];
+        assert_eq!(own().answer(&often, &[], true), once);
+        let names = [own().service, own().instance, own().host];
+        let kinds = names.iter().flat_map(|name| [1, 12, 16, 28, 33, 255].map(|kind| (name.clone(), kind)));
+        often.questions = kinds.map(|(name, kind)| Question { name, kind, alone: true }).collect();
+        let Some(Answer::Alone(answer)) = own().answer(&often, &[], true) else { panic!("no answer") };
+        assert_eq!(answer.questions.len(), REPEATED_MAX);
     }
 
     #[test]

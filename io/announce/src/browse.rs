@@ -1,6 +1,6 @@
 //! Who looks for recorders: questions by every interface, and of the answers nothing but addresses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -19,6 +19,10 @@ const ROUNDS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Durat
 const AGAIN: Duration = Duration::from_secs(5);
 /// Most addresses of a search: a site has some tens of recorders, and a stranger can make up any number.
 const ADDRESSES_MAX: usize = 1024;
+/// Most of them that one sender told, and most at one host: nobody fills a search alone.
+const SENDER_ADDRESSES_MAX: usize = 32;
+/// See [`SENDER_ADDRESSES_MAX`].
+const HOST_ADDRESSES_MAX: usize = 8;
 /// Most addresses that are taken from one answer.
 const ANSWER_ADDRESSES_MAX: usize = 16;
 /// Answers that wait to be looked at.
@@ -56,17 +60,43 @@ pub async fn browse(options: &BrowseOptions, mut found: impl FnMut(SocketAddr)) 
         let what = "there is no network interface to look for recorders by; name their addresses";
         return Err(io::Error::new(io::ErrorKind::NetworkUnreachable, what));
     }
-    let mut known = BTreeSet::new();
-    while let Some(address) = queue.recv().await {
-        if known.len() < ADDRESSES_MAX && known.insert(address) {
+    let mut known = Known::default();
+    while let Some((sender, address)) = queue.recv().await {
+        if known.is_new(sender, address) {
             found(address);
         }
     }
     Ok(())
 }
 
+/// What was found, within its bounds.
+#[derive(Default)]
+struct Known {
+    addresses: BTreeSet<SocketAddr>,
+    by_sender: BTreeMap<IpAddr, usize>,
+    by_host: BTreeMap<IpAddr, usize>,
+}
+
+impl Known {
+    /// Whether an address that `sender` told is a new one that is to be told.
+    fn is_new(&mut self, sender: IpAddr, address: SocketAddr) -> bool {
+        if self.addresses.len() >= ADDRESSES_MAX || self.addresses.contains(&address) {
+            return false;
+        }
+        // No more senders and hosts are counted than there are addresses.
+        let told = self.by_sender.get(&sender).copied().unwrap_or(0);
+        let there = self.by_host.get(&address.ip()).copied().unwrap_or(0);
+        if told >= SENDER_ADDRESSES_MAX || there >= HOST_ADDRESSES_MAX {
+            return false;
+        }
+        self.by_sender.insert(sender, told + 1);
+        self.by_host.insert(address.ip(), there + 1);
+        self.addresses.insert(address)
+    }
+}
+
 /// Asks by one interface and hears the answers.
-async fn ask(group: Group, heard: mpsc::Sender<SocketAddr>) {
+async fn ask(group: Group, heard: mpsc::Sender<(IpAddr, SocketAddr)>) {
     let Group { socket, group } = group;
     let service = Name::new(SERVICE);
     let question = Question::instances(service.clone(), true);
@@ -91,7 +121,7 @@ async fn ask(group: Group, heard: mpsc::Sender<SocketAddr>) {
             };
             let Ok(answer) = Message::read(buffer.get(..length).unwrap_or_default()) else { continue };
             for address in addresses(&answer, &service, from) {
-                if heard.send(address).await.is_err() {
+                if heard.send((from.ip(), address)).await.is_err() {
                     return;
                 }
             }
@@ -119,17 +149,11 @@ fn addresses(answer: &Message, service: &Name, from: SocketAddr) -> BTreeSet<Soc
         addresses.insert(sender);
         for record in answer.records.iter().filter(|record| record.name == *host) {
             let ip = match record.data {
-                RecordData::Ipv4(ip) if !ip.is_broadcast() && !ip.is_link_local() => IpAddr::from(ip),
-                // That of a link means something on it alone, and is the sender's if it is one.
-                RecordData::Ipv6(ip) if !ip.is_unicast_link_local() => IpAddr::from(ip),
-                RecordData::Ipv4(_)
-                | RecordData::Ipv6(_)
-                | RecordData::Instance(_)
-                | RecordData::Place { .. }
-                | RecordData::NoText => continue,
+                RecordData::Ipv4(ip) => IpAddr::from(ip),
+                RecordData::Ipv6(ip) => IpAddr::from(ip).to_canonical(),
+                RecordData::Instance(_) | RecordData::Place { .. } | RecordData::NoText => continue,
             };
-            // Nobody may send a search to the services of this machine itself, or to a group.
-            if !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast() {
+            if may_be_asked(ip) {
                 addresses.insert(SocketAddr::new(ip, *port));
             }
         }
@@ -138,6 +162,16 @@ fn addresses(answer: &Message, service: &Name, from: SocketAddr) -> BTreeSet<Soc
         }
     }
     addresses.into_iter().take(ANSWER_ADDRESSES_MAX).collect()
+}
+
+/// Whether somebody else may name `ip`, which is canonical: nobody may send a search to the services of this machine itself, or
+/// to a group. An address of a link means something on it alone, and is the sender's if it is one.
+fn may_be_asked(ip: IpAddr) -> bool {
+    let of_link = match ip {
+        IpAddr::V4(ip) => ip.is_broadcast() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !of_link && !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast()
 }
 
 #[cfg(test)]
@@ -162,7 +196,7 @@ mod tests {
         for ip in ["192.0.2.7", "127.0.0.1", "224.0.0.1", "169.254.1.1", "255.255.255.255"] {
             records.push(record(&host, RecordData::Ipv4(ip.parse().unwrap())));
         }
-        for ip in ["2001:db8::7", "::1", "fe80::1", "ff02::1"] {
+        for ip in ["2001:db8::7", "::1", "fe80::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.1.1"] {
             records.push(record(&host, RecordData::Ipv6(ip.parse().unwrap())));
         }
         let answer = Message { answers: true, records, ..Message::default() };
@@ -177,5 +211,17 @@ mod tests {
             ..Message::default()
         };
         assert!(addresses(&gone, &service, from).is_empty());
+    }
+
+    #[test]
+    fn nobody_fills_a_search_alone() {
+        let ip = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let mut known = Known::default();
+        let ports = (1..=100).filter(|port| known.is_new(ip(1), SocketAddr::new(ip(1), *port))).count();
+        assert_eq!(ports, HOST_ADDRESSES_MAX);
+        let others = (2..=200).filter(|last| known.is_new(ip(1), SocketAddr::new(ip(*last), 8443))).count();
+        assert_eq!(others, SENDER_ADDRESSES_MAX - HOST_ADDRESSES_MAX);
+        assert!(known.is_new(ip(250), SocketAddr::new(ip(250), 8443)), "and another one is heard");
+        assert!(!known.is_new(ip(250), SocketAddr::new(ip(250), 8443)));
     }
 }

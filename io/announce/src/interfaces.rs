@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use if_addrs::IfAddr;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
@@ -23,6 +23,8 @@ pub(crate) struct Interface {
     index: u32,
     pub(crate) ipv4: Vec<Ipv4Addr>,
     pub(crate) ipv6: Vec<Ipv6Addr>,
+    /// Addresses with the masks of their networks.
+    networks: Vec<(IpAddr, IpAddr)>,
     loopback: bool,
 }
 
@@ -42,8 +44,14 @@ pub(crate) fn chosen(names: &[String]) -> io::Result<Vec<Interface>> {
         interface.loopback = loopback;
         interface.index = found.index.unwrap_or(interface.index);
         match found.addr {
-            IfAddr::V4(address) => interface.ipv4.push(address.ip),
-            IfAddr::V6(address) => interface.ipv6.push(address.ip),
+            IfAddr::V4(address) => {
+                interface.ipv4.push(address.ip);
+                interface.networks.push((address.ip.into(), address.netmask.into()));
+            }
+            IfAddr::V6(address) => {
+                interface.ipv6.push(address.ip);
+                interface.networks.push((address.ip.into(), address.netmask.into()));
+            }
         }
     }
     let wanted = |name: &String, interface: &Interface| {
@@ -54,6 +62,18 @@ pub(crate) fn chosen(names: &[String]) -> io::Result<Vec<Interface>> {
 }
 
 impl Interface {
+    /// Whether `ip` is of a network of this interface (RFC 6762 §11): who is behind a router is not spoken to, and a sender that
+    /// is made up can have nobody flooded but a neighbour.
+    pub(crate) fn is_on_link(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let linked = |(own, mask): &(IpAddr, IpAddr)| match (ip, *own, *mask) {
+            (IpAddr::V4(ip), IpAddr::V4(own), IpAddr::V4(mask)) => ip & mask == own & mask,
+            (IpAddr::V6(ip), IpAddr::V6(own), IpAddr::V6(mask)) => ip & mask == own & mask,
+            (_, _, _) => false,
+        };
+        self.networks.iter().any(linked)
+    }
+
     /// Sockets that hear the group at `port` and answer from there. One that cannot be had costs only its own family.
     pub(crate) fn listeners(&self, port: u16) -> Vec<Group> {
         self.groups(|first| self.listener_ipv4(first, port), || self.listener_ipv6(port))
@@ -130,4 +150,26 @@ impl Interface {
 fn ready(socket: Socket, group: SocketAddr) -> io::Result<Group> {
     socket.set_nonblocking(true)?;
     Ok(Group { socket: UdpSocket::from_std(socket.into())?, group })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_neighbours_are_on_the_link() {
+        let network = |ip: &str, mask: &str| (ip.parse().unwrap(), mask.parse().unwrap());
+        let networks = vec![
+            network("192.0.2.7", "255.255.255.0"),
+            network("fe80::1", "ffff:ffff:ffff:ffff::"),
+            network("2001:db8::7", "ffff:ffff:ffff:ffff::"),
+        ];
+        let interface = Interface { networks, ..Interface::default() };
+        for near in ["192.0.2.200", "::ffff:192.0.2.9", "fe80::beef", "2001:db8::1"] {
+            assert!(interface.is_on_link(near.parse().unwrap()), "{near}");
+        }
+        for far in ["192.0.3.7", "203.0.113.1", "::ffff:203.0.113.1", "2001:db8:1::1", "::1"] {
+            assert!(!interface.is_on_link(far.parse().unwrap()), "{far}");
+        }
+    }
 }

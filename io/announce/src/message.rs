@@ -14,6 +14,8 @@ const ENTRIES_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 255;
 /// Longest label.
 const LABEL_BYTES_MAX: usize = 63;
+/// Most pointers of one name: writers need one, some two.
+const POINTERS_MAX: usize = 16;
 /// The two bits that make a label a pointer (RFC 1035 §4.1.4).
 const POINTER: u8 = 0xc0;
 /// This message answers, and with authority (RFC 6762 §18.2, §18.4).
@@ -280,7 +282,7 @@ impl Reader<'_> {
     /// A name; what a pointer leads to lies before it.
     fn name(&mut self) -> Result<Name, MessageError> {
         let (mut labels, mut length) = (Vec::new(), 0_usize);
-        let (mut at, mut behind, mut before) = (self.at, None, self.at);
+        let (mut at, mut behind, mut before, mut pointers) = (self.at, None, self.at, 0_usize);
         loop {
             let first = *self.bytes.get(at).ok_or(MessageError::CutOff)?;
             let next = at.saturating_add(1);
@@ -303,8 +305,9 @@ impl Reader<'_> {
                     let low = *self.bytes.get(next).ok_or(MessageError::CutOff)?;
                     let to = usize::from(u16::from_be_bytes([first & !POINTER, low]));
                     behind = behind.or(Some(next.saturating_add(1)));
-                    // Each leads further back than all before it, so there is an end.
-                    if to >= before {
+                    // Each leads further back than all before it, so there is an end; that may be thousands away.
+                    pointers += 1;
+                    if to >= before || pointers > POINTERS_MAX {
                         return Err(MessageError::Name);
                     }
                     (at, before) = (to, to);

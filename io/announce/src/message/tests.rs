@@ -79,3 +79,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_chain_of_pointers_ends_soon() {
+    let chain = |count: usize| {
+        // The type and the data of a record hold pointers, each to the one before, and a question begins at the last.
+        let mut bytes = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        bytes.extend([0, 0, 12, 0, 1]);
+        let mut to = 12_u16;
+        for _ in 0..count {
+            let at = u16::try_from(bytes.len()).unwrap();
+            bytes.extend((0xc000 | to).to_be_bytes());
+            to = at;
+        }
+        let mut reader = Reader { bytes: &bytes, at: usize::from(to) };
+        reader.name()
+    };
+    assert_eq!(chain(POINTERS_MAX), Ok(Name::default()));
+    assert_eq!(chain(POINTERS_MAX + 1), Err(MessageError::Name));
+}
