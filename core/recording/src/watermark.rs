@@ -81,6 +81,14 @@ impl Watermark {
         Self { held: None, ahead: None, bytes: 0, ticks: 0 }
     }
 
+    /// The newest footage from before the recorder started: by it the camera's time is known until the camera tells it again.
+    /// What has been told since is not touched.
+    pub fn remember(&mut self, label: Span, camera: Span) {
+        if self.ahead.is_none() {
+            self.ahead = Some((camera.from.ticks_since(label.from), 0));
+        }
+    }
+
     /// A piece is on disk.
     pub fn durable(&mut self, piece: Piece) {
         let camera = self.camera_time(&piece);
@@ -154,6 +162,25 @@ mod tests {
 
     fn piece(label: Span, camera: Option<Span>) -> Piece {
         Piece { label, camera, bytes: 500_000 }
+    }
+
+    /// Right after a start no camera has told its time: what is called by labels would be camera time of an hour ago, or ahead.
+    #[test]
+    fn after_a_restart_the_cameras_time_goes_on_from_the_newest_footage_on_disk() {
+        let mut watermark = Watermark::new();
+        watermark.remember(span(8, 10), span(3_608, 3_610));
+        watermark.durable(piece(span(60, 62), None));
+        assert_eq!(watermark.held(), Some(span(3_660, 3_662)));
+        // The camera's own word counts, and what is remembered late does not.
+        watermark.durable(piece(span(62, 64), Some(span(3_662, 3_664))));
+        watermark.remember(span(8, 10), span(8, 10));
+        watermark.durable(piece(span(64, 66), None));
+        assert_eq!(watermark.held(), Some(span(3_660, 3_666)));
+        // A camera that tells it no more is believed for a while only.
+        for second in (66..110).step_by(2) {
+            watermark.durable(piece(span(second, second + 2), None));
+        }
+        assert_eq!(watermark.held().map(|held| held.to), Some(span(0, 110).to));
     }
 
     #[test]

@@ -346,6 +346,11 @@ impl StreamState {
         self.progress.notified().await;
     }
 
+    /// What the newest footage is from before the start, by its label and by the camera's time.
+    pub(crate) fn remember(&self, label: Span, camera: Span) {
+        self.watermark().remember(label, camera);
+    }
+
     fn watermark(&self) -> MutexGuard<'_, Watermark> {
         self.watermark.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,7 +3,7 @@
 
 use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
 use keepwatch_recording::ledger::Ahead;
-use keepwatch_store::{ReadError, Store, StoreError};
+use keepwatch_store::{ReadError, Store, StoreError, TimeQuality};
 
 use super::hub::Tracks;
 use super::reader::{LOOK_UP_TICKS, STEPS_MAX};
@@ -21,7 +21,7 @@ pub(super) enum LearnError {
     Away,
 }
 
-/// Learns from the newest footage of each stream what its tracks are.
+/// Learns from the newest footage of each stream what its tracks are, and how far the camera's clock is from the labels.
 pub(crate) fn learn(store: &Store, cameras: &Registry) {
     for stream in cameras.streams() {
         if stream.hub().tracks().is_none()
@@ -37,6 +37,9 @@ fn learn_stream(store: &Store, stream: &StreamState) -> Result<(), LearnError> {
     let window = Span { from: until.plus(-TICKS_PER_SECOND), to: until };
     let records = store.records(stream.camera, stream.id, window)?;
     let Some(newest) = records.last() else { return Ok(()) };
+    if let Some(time) = newest.info.camera_time.filter(|time| time.quality == TimeQuality::SenderReport) {
+        stream.remember(newest.info.label, time.span);
+    }
     let index = store.read_index(newest)?;
     stream.hub().describe_at_first(index.tracks.into_iter().map(|track| track.config).collect());
     Ok(())
