@@ -322,18 +322,23 @@ impl Store {
         StreamWriter::behind(self.shared_handle(), hold)
     }
 
-    /// Queues all that waits in `hold`, the oldest first, except what ends before `oldest`, which is let go; later records pass.
+    /// Queues all that waits in `hold`, the oldest first, except what is older than `age_max`, which is let go; later records pass.
     /// `queued` hears of each before it is queued. Returns those that no disk takes.
+    ///
+    /// A record is as old as the newest one has waited, and as much older as it ended before that: no clock that is set tells it.
     pub fn release_held(
         &self,
         hold: &Hold,
-        oldest: WallTime,
+        age_max: Duration,
         queued: &mut dyn FnMut(&RecordInfo),
     ) -> Vec<Loss> {
         hold.0.keeps.store(false, Ordering::Release);
         hold.queue(self.shared(), queued, |kept| {
             kept.limits = None;
-            let count = kept.jobs.iter().take_while(|job| job.header.info.label.to <= oldest).count();
+            let newest = kept.jobs.back().map(|job| (job.header.info.label.to, job.queued_at.elapsed()));
+            let oldest = newest
+                .map(|(newest, waited)| newest.plus(-ticks_from_duration(age_max.saturating_sub(waited))));
+            let count = kept.jobs.iter().take_while(|job| Some(job.header.info.label.to) <= oldest).count();
             let gone = kept.take(if count == kept.jobs.len() { count } else { kept.spare(count) });
             Chosen { needed: kept.take(usize::MAX), _gone: gone }
         })

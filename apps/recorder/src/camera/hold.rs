@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use keepwatch_model::{MonoTime, Span, WallTime, ticks_from_duration};
+use keepwatch_model::{MonoTime, Span, WallTime};
 use keepwatch_store::{Hold, HoldLimits, HoldView, Loss, Store, StreamWriter};
 
 use super::stream::StreamState;
@@ -46,11 +46,11 @@ impl StreamState {
     /// Its footage goes to the disk, first what of it waits and is not older than `age_max`. Returns how much that is.
     pub(crate) fn let_through(&self, store: &Store, age_max: Duration, now: WallTime) -> Option<Span> {
         let hold = self.hold().filter(|_| self.is_buffered())?;
-        let oldest = now.plus(-ticks_from_duration(age_max.saturating_add(SPARE)));
+        let age_max = age_max.saturating_add(SPARE);
         let mut queued: Option<Span> = None;
         // Locked until the ledger knows: a record is on the disk sooner than one thinks.
         let mut books = self.books();
-        let lost = store.release_held(hold, oldest, &mut |info| {
+        let lost = store.release_held(hold, age_max, &mut |info| {
             self.queue_one();
             queued = Some(Span { from: queued.map_or(info.label.from, |span| span.from), to: info.label.to });
         });

@@ -93,6 +93,10 @@ impl Keeping {
         loop {
             let wish = wished.borrow_and_update().clone();
             if let Some(ending) = wish.end {
+                // An order to record that came just before is carried out as far as it can be.
+                if wish.duty == Duty::Record {
+                    self.let_through(&wish);
+                }
                 return self.end(ending).await;
             }
             self.carry_out(&wish).await;

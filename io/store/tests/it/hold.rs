@@ -76,11 +76,14 @@ impl Held {
     }
 }
 
-/// Queues all that is no older than `oldest`; returns the seconds that were queued.
-fn release(store: &Store, held: &Held, oldest: i64) -> Vec<i64> {
+/// However old.
+const EVERYTHING: Duration = Duration::MAX;
+
+/// Queues all that is not older than `age_max`; returns the seconds that were queued.
+fn release(store: &Store, held: &Held, age_max: Duration) -> Vec<i64> {
     let mut queued = Vec::new();
     let lost =
-        store.release_held(&held.hold, at(oldest), &mut |info| queued.push(info.label.from.ticks() / SECOND));
+        store.release_held(&held.hold, age_max, &mut |info| queued.push(info.label.from.ticks() / SECOND));
     assert!(lost.is_empty());
     queued
 }
@@ -119,7 +122,7 @@ fn what_waits_is_written_in_order_when_it_is_needed_and_what_comes_later_goes_st
 
     // One is open while it is released.
     gate.push().unwrap();
-    assert_eq!(release(&store, &gate, 0), all(3..8));
+    assert_eq!(release(&store, &gate, EVERYTHING), all(3..8));
     assert_eq!(gate.commit(), Committed::Queued);
     assert_eq!(gate.seconds(2), Committed::Queued);
     site.ear.wait(|heard| heard.durable.len() == 11);
@@ -161,7 +164,7 @@ fn what_waits_begins_with_a_picture_that_decoding_can_start_at() {
     gate.hold.trim(at(11 + AHEAD));
     assert_eq!(gate.waiting(), 8..12);
     gate.seconds(2);
-    assert_eq!(release(&store, &gate, 13), all(12..14));
+    assert_eq!(release(&store, &gate, Duration::from_secs(1)), all(12..14));
     site.ear.wait(|heard| heard.durable.len() == 2);
     assert_eq!(on_disk(&store, "gate"), all(12..14));
 }
@@ -227,7 +230,7 @@ fn all_holds_together_stay_within_their_memory_and_recording_has_its_own() {
     assert!(matches!(holds[0].push(), Err(PushError::Backlog(_))));
     assert_eq!(holds.iter().map(|held| held.hold.view().records).sum::<usize>(), 0);
     let first = &mut holds[0];
-    assert!(release(&store, first, 0).is_empty());
+    assert!(release(&store, first, EVERYTHING).is_empty());
     first.writer.discard();
     assert_eq!(first.seconds(3), Committed::Queued);
     site.ear.wait(|heard| heard.durable.len() == 3);
@@ -253,7 +256,7 @@ fn a_hole_that_somebody_else_has_is_saved_and_the_rest_waits_on() {
     assert_eq!(queued, all(3..7), "with one before and one behind");
     site.ear.wait(|heard| heard.durable.len() == 4);
     assert_eq!((gate.waiting(), gate.seconds(1)), (7..12, Committed::Held));
-    assert_eq!(release(&store, &gate, 0), all(7..13));
+    assert_eq!(release(&store, &gate, EVERYTHING), all(7..13));
     site.ear.wait(|heard| heard.durable.len() == 10);
     assert_eq!(on_disk(&store, "gate"), all(3..13));
 }
