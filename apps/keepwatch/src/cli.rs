@@ -1,5 +1,7 @@
 //! The command line. Contracts of the first release: names and meanings stay.
 
+mod failover;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,6 +11,10 @@ use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 use keepwatch_onvif::discovery::AddressRange;
 use keepwatch_recorder::config::Fingerprint;
 
+pub(crate) use self::failover::{
+    FailoverBackupsOptions, FailoverCommand, FailoverPrimaryOptions, FailoverRegisterOptions,
+    FailoverReplaceOptions, FailoverSetOptions, FailoverStatusOptions, Login,
+};
 use crate::fetch::FetchOptions;
 use crate::standbys::StandbyCommand;
 
@@ -158,113 +164,6 @@ pub(crate) struct AuditVerifyOptions {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// What to do with the recorders that are watched.
-#[derive(Debug, Subcommand)]
-pub(crate) enum FailoverCommand {
-    /// Show the Monitoring and the Failover list
-    Status(FailoverStatusOptions),
-    /// Put recorders on the Monitoring list
-    Register(FailoverRegisterOptions),
-    /// Change the mode, the priority or the pre-buffer of a primary
-    Set(FailoverSetOptions),
-    /// Start the failover of a primary that does not record
-    Start(FailoverPrimaryOptions),
-    /// End a failover at once; the mode becomes manual
-    Stop(FailoverPrimaryOptions),
-    /// Give the role back to the repaired primary
-    Failback(FailoverPrimaryOptions),
-    /// Test a failover without stopping the primary
-    Drill(FailoverPrimaryOptions),
-    /// Take a primary off the Monitoring list
-    Deregister(FailoverPrimaryOptions),
-    /// List the backups of a primary's configuration
-    Backups(FailoverBackupsOptions),
-    /// List what happened in each failover
-    Reports(FailoverStatusOptions),
-}
-
-/// Options of `failover status` and `failover reports`.
-#[derive(Debug, Args)]
-pub(crate) struct FailoverStatusOptions {
-    /// Which node
-    #[command(flatten)]
-    pub(crate) node: NodeOptions,
-    /// Print JSON instead of tables
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Options of `failover register`.
-#[derive(Debug, Args)]
-pub(crate) struct FailoverRegisterOptions {
-    /// Which node
-    #[command(flatten)]
-    pub(crate) node: NodeOptions,
-    /// Addresses of the recorders, with a port unless that is 8443
-    #[arg(required = true)]
-    pub(crate) addresses: Vec<String>,
-    /// Name of an administrator of the recorders
-    #[arg(long, requires = "password_file", required_unless_present = "token_file")]
-    pub(crate) user: Option<String>,
-    /// File with that user's password on one line; it is not kept
-    #[arg(long, requires = "user")]
-    pub(crate) password_file: Option<PathBuf>,
-    /// File with a token of the recorder on one line
-    #[arg(long, conflicts_with_all = ["user", "password_file"])]
-    pub(crate) token_file: Option<PathBuf>,
-    /// On purpose beside the standby that watches them already
-    #[arg(long)]
-    pub(crate) beside: bool,
-}
-
-/// Options of `failover backups`.
-#[derive(Debug, Args)]
-pub(crate) struct FailoverBackupsOptions {
-    /// Which primary
-    #[command(flatten)]
-    pub(crate) primary: FailoverPrimaryOptions,
-    /// Say what differs in the second of two backups, by their numbers
-    #[arg(long, num_args = 2, value_names = ["EARLIER", "LATER"])]
-    pub(crate) compare: Option<Vec<u64>>,
-}
-
-/// Options of `failover set`.
-#[derive(Debug, Args)]
-pub(crate) struct FailoverSetOptions {
-    /// Which primary
-    #[command(flatten)]
-    pub(crate) primary: FailoverPrimaryOptions,
-    /// Who starts its failover
-    #[arg(long)]
-    pub(crate) mode: Option<FailoverMode>,
-    /// The lowest is covered first
-    #[arg(long)]
-    pub(crate) priority: Option<u8>,
-    /// Whether its cameras are received ahead of a failover
-    #[arg(long, value_name = "BOOL")]
-    pub(crate) prebuffer: Option<bool>,
-}
-
-/// Who starts a failover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FailoverMode {
-    /// This node, after the threshold
-    Auto,
-    /// An operator only
-    Manual,
-}
-
-/// Which primary is meant.
-#[derive(Debug, Args)]
-pub(crate) struct FailoverPrimaryOptions {
-    /// Which node
-    #[command(flatten)]
-    pub(crate) node: NodeOptions,
-    /// Its name, or its role
-    pub(crate) primary: String,
 }
 
 /// Options of `check`.
@@ -626,6 +525,8 @@ mod tests {
             "keepwatch failover register 192.0.2.7 [2001:db8::7]:8443 --user admin --password-file F --beside",
             "keepwatch failover register 192.0.2.7 --token-file F",
             "keepwatch failover set north --mode manual --priority 3 --prebuffer true",
+            "keepwatch failover replace north 192.0.2.9 --token-file F --backup 4",
+            "keepwatch failover replace north 192.0.2.9 --user admin --password-file F --key 5f0c1b2a99d04e31",
             "keepwatch failover start north --data D",
             "keepwatch failover stop north",
             "keepwatch failover failback north",
@@ -642,6 +543,8 @@ mod tests {
             "keepwatch export --camera c1 -o F",
             "keepwatch failover backups north --compare 3",
             "keepwatch failover register 192.0.2.7",
+            "keepwatch failover replace north",
+            "keepwatch failover replace north 192.0.2.9",
             "keepwatch failover register 192.0.2.7 --user admin",
             "keepwatch failover register 192.0.2.7 --user admin --password-file F --token-file F",
         ] {

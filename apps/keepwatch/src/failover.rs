@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     FailoverBackupsOptions, FailoverCommand, FailoverPrimaryOptions, FailoverRegisterOptions,
-    FailoverSetOptions, FailoverStatusOptions, NodeOptions,
+    FailoverReplaceOptions, FailoverSetOptions, FailoverStatusOptions, Login, NodeOptions,
 };
 use crate::client::{data_of, printable, seconds, table};
 use crate::{Outcome, config, output};
@@ -107,6 +107,13 @@ struct Registered {
 }
 
 #[derive(Debug, Deserialize)]
+struct Replaced {
+    epoch: u64,
+    cameras: usize,
+    left: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Report {
     number: u64,
     name: String,
@@ -134,6 +141,7 @@ struct Items<T> {
 pub(crate) async fn run(command: FailoverCommand) -> anyhow::Result<Outcome> {
     match command {
         FailoverCommand::Status(options) => status(options).await,
+        FailoverCommand::Replace(options) => replace(options).await,
         FailoverCommand::Register(options) => register(options).await,
         FailoverCommand::Set(options) => set(options).await,
         FailoverCommand::Start(options) => order(options, "failover", "its cameras are recorded here").await,
@@ -272,8 +280,8 @@ fn notes(primary: &Primary) -> String {
     notes.join("; ")
 }
 
-async fn register(options: FailoverRegisterOptions) -> anyhow::Result<Outcome> {
-    let client = client(&options.node)?;
+/// What lets this node in, as it is asked for.
+fn login(login: &Login) -> anyhow::Result<Value> {
     let read = |file: &Path| -> anyhow::Result<String> {
         let text = config::read_text(file)?;
         let line = text.trim_end_matches(['\r', '\n']);
@@ -282,9 +290,33 @@ async fn register(options: FailoverRegisterOptions) -> anyhow::Result<Outcome> {
         }
         Ok(line.to_owned())
     };
-    let password = options.password_file.as_deref().map(read).transpose()?;
-    let token = options.token_file.as_deref().map(read).transpose()?;
-    let item = |address: &String| json!({"address": address, "user": options.user, "password": password, "token": token, "beside": options.beside});
+    let password = login.password_file.as_deref().map(read).transpose()?;
+    let token = login.token_file.as_deref().map(read).transpose()?;
+    Ok(json!({"user": login.user, "password": password, "token": token, "key": login.key}))
+}
+
+async fn replace(options: FailoverReplaceOptions) -> anyhow::Result<Outcome> {
+    let mut asked = login(&options.login)?;
+    asked["address"] = json!(options.address);
+    asked["backup"] = json!(options.backup);
+    let (client, primary) = find(&options.primary).await?;
+    let path = format!("{ROOT}/primaries/{}/replace", primary.role);
+    let Replaced { epoch, cameras, left } = client.post(&path, &asked).await?;
+    let (name, address) = (printable(&primary.name), printable(&options.address));
+    output::say(format_args!("{name}: {address} plays its role in epoch {epoch}, with {cameras} cameras"));
+    left.iter().for_each(|sentence| output::complain(printable(sentence)));
+    Ok(if left.is_empty() { Outcome::Done } else { Outcome::FaultsFound })
+}
+
+async fn register(options: FailoverRegisterOptions) -> anyhow::Result<Outcome> {
+    let client = client(&options.node)?;
+    let login = login(&options.login)?;
+    let item = |address: &String| {
+        let mut item = login.clone();
+        item["address"] = json!(address);
+        item["beside"] = json!(options.beside);
+        item
+    };
     let items: Vec<Value> = options.addresses.iter().map(item).collect();
     let answer: Items<Registered> =
         client.post(&format!("{ROOT}/primaries"), &json!({"items": items})).await?;

@@ -17,10 +17,11 @@ mod scan;
 pub use backup::camera_config;
 pub use book::{Known, Peers, Standby};
 pub use client::{
-    Introduction, Login, RegisterError, Registered, ask_hello, backup, check, deregister, hello, missing,
-    register, restore, supersede,
+    Approach, Introduction, Login, RegisterError, Registered, ask_hello, backup, check, deregister, hello,
+    missing, register, restore, supersede,
 };
 pub(crate) use restore::superseded;
+pub(crate) use routes::own_key;
 pub use routes::routes;
 pub use scan::{FoundNode, Scan, ScanProgress, ScanWish};
 

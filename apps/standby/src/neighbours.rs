@@ -104,8 +104,8 @@ impl Neighbours {
         }
         let (role, _) = self.node.peers().role();
         let own = Introduction { name: self.node.name(), role, port };
-        let RegisterWish { address, login, beside } = wish;
-        let registered = peers::register(&self.key, &own, address, &login, beside).await;
+        let RegisterWish { address, approach } = wish;
+        let registered = peers::register(&self.key, &own, address, &approach).await;
         registered.map(|registered| registered.hello).map_err(|error| told(&error, address))
     }
 }
@@ -122,6 +122,7 @@ fn told(error: &RegisterError, address: SocketAddr) -> RegisterRefusal {
         | RegisterError::Itself
         | RegisterError::Refused { .. }
         | RegisterError::Forged
+        | RegisterError::OtherKey { .. }
         | RegisterError::OwnKey(_) => error.to_string(),
     };
     RegisterRefusal { code, detail }

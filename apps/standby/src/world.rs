@@ -9,7 +9,7 @@ use std::time::Duration;
 use keepwatch_model::{CameraId, EventCode, RoleId, Span, Subject, WallTime};
 use keepwatch_recorder::config::CameraConfig;
 use keepwatch_recorder::guests::{Duty, Guest};
-use keepwatch_recorder::peers::Login;
+use keepwatch_recorder::peers::Approach;
 use keepwatch_recording::failover::{Missed, Report};
 use keepwatch_recording::peer::{
     Backup, CameraBackup, Check, Hello, Missing, NodePublic, Restore, Restored, Superseded,
@@ -93,10 +93,8 @@ pub(crate) trait Lines: Send + Sync {
 pub(crate) struct RegisterWish {
     /// Where it is.
     pub(crate) address: SocketAddr,
-    /// How to log in there.
-    pub(crate) login: Login,
-    /// On purpose beside another standby.
-    pub(crate) beside: bool,
+    /// How to log in there, and who is meant.
+    pub(crate) approach: Approach,
 }
 
 /// Why a recorder is not watched.

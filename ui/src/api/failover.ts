@@ -24,7 +24,7 @@ export type PrimaryBody = Partial<Pick<Primary, 'mode' | 'priority' | 'prebuffer
 /** A login at a recorder: of an administrator, or with a token that works once. */
 export type Login = { user: string; password: string } | { token: string };
 /** A recorder that is to be watched, or to replace one. */
-export type RegisterItem = { address: string; beside?: boolean } & Login;
+export type RegisterItem = { address: string; beside?: boolean; key?: string } & Login;
 /** What became of a recorder that was to be watched. */
 export type Registration = Schemas['Registration'];
 /** What happened in a failover. */

@@ -1789,6 +1789,8 @@ export interface components {
         FoundRecorder: {
             /** @description Where it answers nodes. */
             address: string;
+            /** @description Its key, which it has proven: 64 hexadecimal digits. */
+            key: string;
             /** @description The hardware address of its network interface, as it says. */
             mac: string | null;
             /** @description Its name. */
@@ -2499,6 +2501,12 @@ export interface components {
             address: string;
             /** @description On purpose beside the standby that it is registered at already. */
             beside: boolean;
+            /**
+             * @description The key that it must have, or the first 16 digits of it or more: nothing is sent to anybody else. A token says by itself who made
+             *     it.
+             * @example 5f0c1b2a99d04e31
+             */
+            key: string | null;
             /** @description That user's password, which is not kept. */
             password: string | null;
             /** @description A token that it gave out (`keepwatch standby token`). */
@@ -2549,6 +2557,8 @@ export interface components {
              * @description The number of the backup that it gets; the newest when left out.
              */
             backup?: number | null;
+            /** @description The key that it must have, or the first 16 digits of it or more. */
+            key?: string | null;
             /** @description That user's password; it is not kept. */
             password?: string | null;
             /** @description A token that was made there and works once. */

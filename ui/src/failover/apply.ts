@@ -68,7 +68,7 @@ async function join(draft: Draft, before: Draft, results: Result[], api: Asked, 
   if (draft.added.length === 0) return before;
   let left = before;
   try {
-    const items = draft.added.map(({ address, login, beside }) => ({ address, ...login, beside }));
+    const items = draft.added.map(({ address, login, beside, key }) => ({ address, ...login, beside, ...(key === undefined ? {} : { key }) }));
     const answers = await api.register(items);
     for (const { address, registered, name, code, detail } of answers) {
       const asked = draft.added.find((added) => added.address === address);

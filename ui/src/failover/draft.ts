@@ -13,6 +13,8 @@ export interface Chosen {
   name: string;
   mac: string | null;
   login: Login;
+  /** Its key, as a scan has seen it proven: the login goes to nobody else. Left out when it was entered by hand. */
+  key?: string;
 }
 
 /** A recorder that is to be put on the Monitoring list. */

@@ -92,6 +92,18 @@ describe('Apply', () => {
     expect(results.map(({ text }) => text)).toEqual(['setup', '-B', '~A', '+Nx', '+Ny']);
   });
 
+  it('shows a login to nobody but the recorder that a scan found', async () => {
+    const { api } = asked(() => null);
+    const sent: RegisterItem[] = [];
+    const register = (items: RegisterItem[]): Promise<Registration[]> => {
+      sent.push(...items);
+      return api.register(items);
+    };
+    const found = { ...added('x'), key: '5f'.repeat(32) };
+    await apply({ ...NOTHING, added: [found, added('y')] }, is, { ...api, register }, words);
+    expect(sent.map(({ address, key }) => [address, key])).toEqual([['x', '5f'.repeat(32)], ['y', undefined]]);
+  });
+
   it('keeps what was refused, with the reason, and carries out the rest', async () => {
     const { api } = asked((what) => (['-b', '+x'].includes(what) ? 'why not' : null));
     const { left, results } = await apply(draft, is, api, words);

@@ -465,6 +465,7 @@ export const en = {
     isStandby: 'a standby',
     isRegistered: 'on the Monitoring list',
     isChosen: 'joins with Apply',
+    keyDigits: (digits: string) => `key ${digits}…`,
     watchedBy: (names: string) => `watched by ${names}`,
     otherVersion: (version: string) => `version ${version}: bring it to that of this standby`,
     addChosen: (n: number) => `Add ${n === 0 ? 'the selected' : n}`,

@@ -22,7 +22,7 @@ export function primary(role: string, name: string, host: number, part: Partial<
 /** A recorder that a scan finds. */
 export function found(name: string, host: number, part: Partial<FoundRecorder> = {}): FoundRecorder {
   return {
-    address: `192.0.2.${host}:8443`, name, version: '0.1.0', mac: null, role: `role-${host}`, standby: false, watched_by: [], registered: false,
+    address: `192.0.2.${host}:8443`, name, version: '0.1.0', mac: null, role: `role-${host}`, key: '5f'.repeat(32), standby: false, watched_by: [], registered: false,
     version_differs: false, ...part,
   };
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::query::blocking;
 use crate::Node;
-use crate::peers::Standby;
+use crate::peers::{Standby, own_key};
 
 /// A standby that watches this recorder.
 #[derive(Serialize, ToSchema)]
@@ -72,10 +72,10 @@ pub(super) async fn make_token(
     caller: Caller,
 ) -> Result<(StatusCode, Json<Made>), Problem> {
     caller.require_audit()?;
-    let now = node.clock().wall();
+    let (own, now) = (own_key(&node).await?, node.clock().wall());
     let (token, expires) = blocking({
         let node = node.clone();
-        move || node.peers().make_token(now)
+        move || node.peers().make_token(own, now)
     })
     .await??;
     let detail = format!("until {expires}");

@@ -27,6 +27,10 @@ const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 /// What a token begins with, so that it is known where it does not belong.
 const TOKEN_PREFIX: &str = "kwp_";
 
+/// Digits of the recorder's key that stand in a token, so that it is shown to no other: 128 bits, too many to be met by chance
+/// or by trying.
+const TOKEN_KEY_DIGITS: usize = 32;
+
 /// Random bytes of a token: too many to be guessed, so that its hash needs no salt.
 const TOKEN_BYTES: usize = 32;
 
@@ -213,12 +217,14 @@ impl Peers {
         self.state().is_ok_and(|state| state.tokens.iter().any(is_it))
     }
 
-    /// Makes a token with which one standby can register until an hour from `now`; returns it, with its end. Blocks.
-    pub fn make_token(&self, now: WallTime) -> Result<(String, WallTime), Problem> {
+    /// Makes a token with which one standby can register until an hour from `now`, at this recorder, whose key is `own`; returns
+    /// it, with its end. Blocks.
+    pub fn make_token(&self, own: NodePublic, now: WallTime) -> Result<(String, WallTime), Problem> {
         let mut random = [0; TOKEN_BYTES];
         getrandom::fill(&mut random)
             .map_err(|error| Problem::internal(format!("the system gives no random numbers: {error}")))?;
-        let text = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+        let digits: String = own.to_string().chars().take(TOKEN_KEY_DIGITS).collect();
+        let text = format!("{TOKEN_PREFIX}{digits}_{}", URL_SAFE_NO_PAD.encode(random));
         let expires = now.plus(ticks_from_duration(TOKEN_LIFE));
         let token = Token { hash: hash(&text), expires };
         self.change(|state| {
@@ -354,6 +360,12 @@ impl Peers {
     fn state(&self) -> Result<Arc<State>, String> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Whether the recorder of this key made the token, as far as that can be seen.
+pub(super) fn is_of(token: &str, key: NodePublic) -> bool {
+    let digits = token.strip_prefix(TOKEN_PREFIX).and_then(|rest| rest.get(..TOKEN_KEY_DIGITS));
+    digits.is_some_and(|digits| key.to_string().starts_with(digits))
 }
 
 fn taken(by: NodePublic, asked: &Restore) -> Taken {

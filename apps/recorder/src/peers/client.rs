@@ -11,6 +11,7 @@ use keepwatch_recording::peer::{
 use keepwatch_tls::{IdentityError, NodeKey, NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError};
 
+use super::book::is_of;
 use super::register::versions_differ;
 
 /// How long a node may take to say who it is, and to let another one in: the check of a password waits for those before it.
@@ -85,6 +86,15 @@ pub enum RegisterError {
     /// What it says of its key is not what it has proven.
     #[error("it says it has another key than it has shown; look who answers at that address")]
     Forged,
+    /// It is not the one that was meant: it has another key. Neither password nor token was sent.
+    #[error(
+        "who answers there has the key {shown:.16}.., and not that of the recorder which was meant; nothing was sent: look who has \
+         that address, and who gave out the token or the key"
+    )]
+    OtherKey {
+        /// The key that it has shown.
+        shown: String,
+    },
     /// This node's own key cannot be used.
     #[error(transparent)]
     OwnKey(#[from] IdentityError),
@@ -104,6 +114,7 @@ impl RegisterError {
             Self::Itself => "registers_itself",
             Self::Refused { code, .. } => code,
             Self::Forged => "forged",
+            Self::OtherKey { .. } => "other_key",
             Self::OwnKey(_) => "internal",
         }
     }
@@ -152,8 +163,29 @@ pub async fn ask_hello(
     }
 }
 
-/// Registers this node, which introduces itself with `own`, at the recorder at `address`: only with one of the same version,
-/// and with `beside` also where another standby watches it.
+/// How a recorder is approached that is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approach {
+    /// What lets this node in.
+    pub login: Login,
+    /// On purpose also where another standby watches it.
+    pub beside: bool,
+    /// The first digits of the key that it must have, as many as are known; `None` takes whoever answers at the address.
+    pub key: Option<String>,
+}
+
+impl Approach {
+    /// Whether the recorder of this key is meant: a token says which one made it.
+    fn means(&self, key: NodePublic) -> bool {
+        let made = match &self.login {
+            Login::Token(token) => is_of(token.expose(), key),
+            Login::Administrator { .. } => true,
+        };
+        made && self.key.as_ref().is_none_or(|digits| key.to_string().starts_with(digits.as_str()))
+    }
+}
+
+/// Registers this node, which introduces itself with `own`, at the recorder at `address`: only with one of the same version.
 ///
 /// # Errors
 /// See [`RegisterError`]; nothing is registered then.
@@ -161,8 +193,7 @@ pub async fn register(
     key: &NodeKey,
     own: &Introduction,
     address: SocketAddr,
-    login: &Login,
-    beside: bool,
+    approach: &Approach,
 ) -> Result<Registered, RegisterError> {
     let said = ask_hello(key, address, ACQUAINTANCE_PATIENCE).await?;
     if said.key.0 == key.public()?.bytes() {
@@ -176,7 +207,11 @@ pub async fn register(
         }
         None => return Err(RegisterError::OtherProduct),
     }
-    let (user, password, token) = match login {
+    // Whoever has the address may be anybody: the login is for one recorder.
+    if !approach.means(said.key) {
+        return Err(RegisterError::OtherKey { shown: said.key.to_string() });
+    }
+    let (user, password, token) = match &approach.login {
         Login::Administrator { user, password } => (Some(user.clone()), Some(password.clone()), None),
         Login::Token(token) => (None, None, Some(token.clone())),
     };
@@ -189,7 +224,7 @@ pub async fn register(
         user,
         password,
         token,
-        beside,
+        beside: approach.beside,
     };
     // The login goes to the node that introduced itself, and to no other that may have its address by now.
     let pinned = NodePublicKey::new(said.key.0);

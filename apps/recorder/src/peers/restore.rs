@@ -120,7 +120,7 @@ pub(crate) fn superseded(by: &Superseded) -> String {
 }
 
 /// What was not taken over, as it is answered: so many sentences, and each no longer, as whoever asked reads.
-fn told(mut left: Vec<String>, contents: &Contents) -> Vec<String> {
+pub(super) fn told(mut left: Vec<String>, contents: &Contents) -> Vec<String> {
     left.truncate(LEFT_MAX - 1);
     if !contents.rtsp_users.is_empty() {
         let names: Vec<&str> = contents.rtsp_users.iter().map(|user| user.user.as_str()).collect();

@@ -166,7 +166,7 @@ impl Node {
 }
 
 /// The key of this node.
-async fn own_key(node: &Node) -> Result<NodePublic, Problem> {
+pub(crate) async fn own_key(node: &Node) -> Result<NodePublic, Problem> {
     let unusable = |error| Problem::internal(format!("the key of this node cannot be used: {error}"));
     let key = node.node_key().await.map_err(unusable)?;
     Ok(public(key.public().map_err(unusable)?))

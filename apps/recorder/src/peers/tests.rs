@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keepwatch_model::{EventCode, GapReason, RoleId, Span, State, TICKS_PER_SECOND, UnknownReason, WallTime};
 use keepwatch_recording::peer::{
-    Backup, Hello, NodePublic, Password, RecordedSpan, Restore, Restored, Superseded,
+    Backup, Hello, NodePublic, Password, RecordedSpan, Restore, Restored, RtspUserBackup, Superseded,
 };
 use keepwatch_store::EventQuery;
 use keepwatch_tls::{NodeKey, peer};
@@ -37,6 +37,16 @@ impl Recorder {
     }
 
     pub(crate) async fn start_in(name: &str, data: TempDir, cameras: &[&str]) -> Self {
+        Self::start_with(name, data, cameras, routes).await
+    }
+
+    /// One that answers other nodes by these routes.
+    pub(crate) async fn start_with(
+        name: &str,
+        data: TempDir,
+        cameras: &[&str],
+        routes: impl FnOnce(Node, Auth) -> axum::Router,
+    ) -> Self {
         std::fs::create_dir_all(data.path().join("disk")).unwrap();
         let camera = |id: &&str| {
             let url = "rtsp://127.0.0.1:9/1".parse().unwrap();
@@ -86,6 +96,12 @@ impl Recorder {
         self.web.addresses()[0]
     }
 
+    /// A token that lets one standby in, with its end.
+    async fn token(&self) -> (String, WallTime) {
+        let own = own_key(&self.node).await.unwrap();
+        self.node.peers().make_token(own, self.node.clock().wall()).unwrap()
+    }
+
     pub(crate) async fn end(self) -> TempDir {
         self.web.shutdown().await;
         self.node.stop().await;
@@ -115,12 +131,16 @@ impl Asker {
     }
 
     async fn register(&self, at: &Recorder, login: &Login) -> Result<Registered, RegisterError> {
-        register(&self.key, &self.own, at.address(), login, false).await
+        register(&self.key, &self.own, at.address(), &approach(login, false)).await
     }
 }
 
 pub(crate) fn login(user: &str, password: &str) -> Login {
     Login::Administrator { user: user.to_owned(), password: Password::new(password.to_owned()) }
+}
+
+pub(crate) fn approach(login: &Login, beside: bool) -> Approach {
+    Approach { login: login.clone(), beside, key: None }
 }
 
 fn token(text: &str) -> Login {
@@ -213,8 +233,24 @@ async fn each_refusal_has_its_own_sentence_and_lets_nobody_in() {
     let south = Asker::new("south");
     let refused = south.register(&north, &login("admin", "wrong horse battery")).await.unwrap_err();
     assert!(matches!(refused, RegisterError::LoginRefused(_)), "{refused:?}");
-    let refused = south.register(&north, &token("kwp_x")).await.unwrap_err();
-    assert!(refused.to_string().contains("token"), "{refused}");
+    let own = own_key(&north.node).await.unwrap().to_string();
+    let made_up = format!("kwp_{}_AAAA", own.chars().take(32).collect::<String>());
+    let refused = south.register(&north, &token(&made_up)).await.unwrap_err();
+    assert!(
+        matches!(&refused, RegisterError::LoginRefused(detail) if detail.contains("token")),
+        "{refused:?}"
+    );
+    // What belongs to another recorder is not even shown to this one.
+    for text in ["kwp_x", "kwp_0123456789abcdef0123456789abcdef_AAAA", "made up"] {
+        let refused = south.register(&north, &token(text)).await.unwrap_err();
+        assert_eq!(refused.code(), "other_key", "{refused}");
+    }
+    for (digits, expected) in [(own.chars().take(16).collect(), None), ("0".repeat(16), Some("other_key"))] {
+        let approach =
+            Approach { key: Some(digits), ..approach(&login("admin", "wrong horse battery"), false) };
+        let refused = register(&south.key, &south.own, north.address(), &approach).await.unwrap_err();
+        assert_eq!(refused.code(), expected.unwrap_or("login_refused"));
+    }
     assert_eq!(north.node.peers().standbys(), []);
 
     south.register(&north, &login("admin", PASSWORD)).await.unwrap();
@@ -224,20 +260,25 @@ async fn each_refusal_has_its_own_sentence_and_lets_nobody_in() {
         matches!(&refused, RegisterError::RegisteredElsewhere(detail) if detail.contains("south")),
         "{refused:?}"
     );
-    register(&east.key, &east.own, north.address(), &login("admin", PASSWORD), true).await.unwrap();
+    register(&east.key, &east.own, north.address(), &approach(&login("admin", PASSWORD), true))
+        .await
+        .unwrap();
     // One that is in already is let in anew, under another name.
     let south = Asker { own: Introduction { name: "south 2".to_owned(), ..south.own }, ..south };
-    register(&south.key, &south.own, north.address(), &login("admin", PASSWORD), true).await.unwrap();
+    register(&south.key, &south.own, north.address(), &approach(&login("admin", PASSWORD), true))
+        .await
+        .unwrap();
     let names: Vec<String> = north.node.peers().standbys().into_iter().map(|standby| standby.name).collect();
     assert_eq!(names, ["east", "south 2"]);
 
     let own = north.node.node_key().await.unwrap();
-    let refused = register(&own, &south.own, north.address(), &login("admin", PASSWORD), true).await;
+    let refused =
+        register(&own, &south.own, north.address(), &approach(&login("admin", PASSWORD), true)).await;
     assert!(matches!(refused, Err(RegisterError::Itself)), "{refused:?}");
     north.end().await;
 
-    let (nowhere, login) = ("127.0.0.1:9".parse().unwrap(), token("kwp_x"));
-    let nobody = register(&south.key, &south.own, nowhere, &login, false);
+    let (nowhere, login) = ("127.0.0.1:9".parse().unwrap(), approach(&token("kwp_x"), false));
+    let nobody = register(&south.key, &south.own, nowhere, &login);
     assert_eq!(nobody.await.unwrap_err().code(), "unreachable");
 }
 
@@ -263,20 +304,21 @@ async fn another_version_is_refused_at_registration() {
 #[tokio::test]
 async fn a_token_lets_one_standby_in_and_only_once() {
     let north = Recorder::start("north").await;
-    let (text, _) = north.node.peers().make_token(north.node.clock().wall()).unwrap();
+    let (text, _) = north.token().await;
     let kept = std::fs::read_to_string(north.data.path().join("nodes.json")).unwrap();
     assert!(!kept.contains(&text), "only its hash is kept");
     Asker::new("south").register(&north, &token(&text)).await.unwrap();
     let east = Asker::new("east");
-    let again = register(&east.key, &east.own, north.address(), &token(&text), true).await.unwrap_err();
+    let again =
+        register(&east.key, &east.own, north.address(), &approach(&token(&text), true)).await.unwrap_err();
     assert!(matches!(again, RegisterError::LoginRefused(_)), "{again:?}");
     // A refusal for another reason does not use it up; its end does.
-    let (text, expires) = north.node.peers().make_token(north.node.clock().wall()).unwrap();
+    let (text, expires) = north.token().await;
     let refused = east.register(&north, &token(&text)).await.unwrap_err();
     assert!(matches!(refused, RegisterError::RegisteredElsewhere(_)), "{refused:?}");
     assert!(north.node.peers().takes(&text, north.node.clock().wall()));
     assert!(!north.node.peers().takes(&text, expires));
-    register(&east.key, &east.own, north.address(), &token(&text), true).await.unwrap();
+    register(&east.key, &east.own, north.address(), &approach(&token(&text), true)).await.unwrap();
     north.end().await;
 }
 
@@ -351,6 +393,66 @@ async fn a_scan_finds_recorders_by_their_addresses_and_by_what_they_announce() {
     let brief =
         ScanWish { announced: Some(vec!["lo".to_owned()]), time_max: Duration::from_millis(300), ..wish };
     assert_eq!(Scan::begin(own, brief).next().await, None);
+    north.end().await;
+}
+
+/// Somebody who announces himself as a recorder, and is none.
+async fn impostor(
+    says: &'static [u8],
+    port: u16,
+) -> (keepwatch_announce::Announcement, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let service = keepwatch_announce::Service {
+        name: "north".to_owned(),
+        digits: "0".repeat(16),
+        port: listener.local_addr().unwrap().port(),
+    };
+    let announced = keepwatch_announce::Announcement::start_at(&service, vec!["lo".to_owned()], port);
+    let serving = tokio::spawn(async move {
+        // Those who ask are kept waiting.
+        let mut asking = Vec::new();
+        while let Ok((mut asker, _)) = listener.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut asker, says).await;
+            asking.push(asker);
+        }
+    });
+    (announced, serving)
+}
+
+#[tokio::test]
+async fn who_announces_himself_and_proves_no_key_is_not_found_and_hides_nobody() {
+    let north = Recorder::start("north").await;
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let announced_port = free.local_addr().unwrap().port();
+    drop(free);
+    let silent = impostor(b"", announced_port).await;
+    let talks = impostor(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", announced_port).await;
+    let own = own_key(&north.node).await.unwrap();
+    let service = keepwatch_announce::Service {
+        name: "north".to_owned(),
+        digits: own.to_string(),
+        port: north.address().port(),
+    };
+    let announced =
+        keepwatch_announce::Announcement::start_at(&service, vec!["lo".to_owned()], announced_port);
+    let wish = ScanWish {
+        announced: Some(vec!["lo".to_owned()]),
+        announced_port,
+        ranges: Vec::new(),
+        port: 1,
+        time_max: Duration::from_secs(4),
+    };
+    let mut scan = Scan::begin(Arc::new(Asker::new("south").key), wish);
+    let mut found = Vec::new();
+    while let Some(node) = scan.next().await {
+        found.push((node.address, node.hello.key));
+    }
+    assert_eq!(found, [(north.address(), own)]);
+    announced.end().await;
+    for (announced, serving) in [silent, talks] {
+        announced.end().await;
+        serving.abort();
+    }
     north.end().await;
 }
 
@@ -456,7 +558,7 @@ async fn a_role_in_force_is_taken_again_only_by_the_very_request_that_moved_it()
     let west = blank(&south).await;
     let asked = Restore { epoch: 2, backup: kept.clone(), missed_ms: 0 };
     restore(&mut south.client(&west), &asked, PATIENCE).await.unwrap();
-    register(&east.key, &east.own, west.address(), &login("admin", PASSWORD), true).await.unwrap();
+    register(&east.key, &east.own, west.address(), &approach(&login("admin", PASSWORD), true)).await.unwrap();
     assert_eq!(code(restore(&mut east.client(&west), &asked, PATIENCE).await), "epoch_stale");
     let later = Restore { epoch: 3, ..asked.clone() };
     assert_eq!(code(restore(&mut east.client(&west), &later, PATIENCE).await), "registered_elsewhere");
@@ -469,6 +571,27 @@ async fn a_role_in_force_is_taken_again_only_by_the_very_request_that_moved_it()
     assert_eq!(restore(&mut south.client(&west), &asked, PATIENCE).await.unwrap().epoch, 2);
     assert_eq!(code(restore(&mut east.client(&west), &asked, PATIENCE).await), "epoch_stale");
     west.end().await;
+}
+
+/// However much could not be taken over, the answer is one that the standby reads, and what an operator must do stands in it.
+#[tokio::test]
+async fn what_is_left_is_told_within_what_is_read() {
+    let north = Recorder::start("north").await;
+    let mut contents = north.node.backup(&north.auth).unwrap().open().unwrap();
+    let password = Password::new("x".to_owned());
+    let user = "ü".repeat(60);
+    let user = |number| RtspUserBackup {
+        user: format!("{user}{number}"),
+        password: password.clone(),
+        cameras: None,
+    };
+    contents.rtsp_users = (0..100).map(user).collect();
+    let left = restore::told(vec!["ü".repeat(3_000); 200], &contents);
+    let restored = Restored { role: contents.role, epoch: 2, cameras: 0, left };
+    let read: Restored = serde_json::from_slice(&serde_json::to_vec(&restored).unwrap()).unwrap();
+    assert_eq!((read.left.len(), &read), (100, &restored));
+    assert!(read.left[99].contains("RTSP"), "{}", read.left[99]);
+    north.end().await;
 }
 
 #[tokio::test]

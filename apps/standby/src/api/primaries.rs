@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::RoleId;
-use keepwatch_recorder::peers::Login;
+use keepwatch_recorder::peers::{Approach, Login};
 use keepwatch_recording::failover::Command;
 use keepwatch_recording::peer::{Password, Restored};
 use keepwatch_web::{Action, Caller, FieldError, Problem};
@@ -22,6 +22,8 @@ use crate::{Standby, StandbyError};
 
 /// Most recorders that are registered in one request: as many as are watched.
 const ITEMS_MAX: usize = keepwatch_settings::standby::PRIMARIES_MAX;
+/// Fewest digits of a key that say who is meant: 64 bits.
+const KEY_DIGITS_MIN: usize = 16;
 /// The port of a node unless an address has one.
 pub(super) const PORT: u16 = 8443;
 
@@ -54,6 +56,11 @@ pub(super) struct RegisterItem {
     /// On purpose beside the standby that it is registered at already.
     #[serde(default)]
     beside: bool,
+    /// The key that it must have, or the first 16 digits of it or more: nothing is sent to anybody else. A token says by itself who made
+    /// it.
+    #[serde(default)]
+    #[schema(example = "5f0c1b2a99d04e31")]
+    key: Option<String>,
 }
 
 /// What became of each, in the order of the request.
@@ -115,6 +122,9 @@ pub(super) struct ReplaceBody {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     token: Option<Password>,
+    /// The key that it must have, or the first 16 digits of it or more.
+    #[serde(default)]
+    key: Option<String>,
     /// The number of the backup that it gets; the newest when left out.
     #[serde(default)]
     backup: Option<u64>,
@@ -194,14 +204,25 @@ impl Registration {
 
 /// What is asked for, or the field that is wrong and why.
 async fn read(item: RegisterItem) -> Result<(String, RegisterWish), (&'static str, String)> {
-    let RegisterItem { address: text, user, password, token, beside } = item;
+    let RegisterItem { address: text, user, password, token, beside, key } = item;
     let login = match (user, password, token) {
         (Some(user), Some(password), None) => Login::Administrator { user, password },
         (None, None, Some(token)) => Login::Token(token),
         (_, _, _) => return Err(("user", "give user and password, or token alone".to_owned())),
     };
+    let key = key.map(|digits| key_digits(&digits)).transpose().map_err(|why| ("key", why))?;
     let address = resolve(text.clone()).await.map_err(|why| ("address", why))?;
-    Ok((text, RegisterWish { address, login, beside }))
+    Ok((text, RegisterWish { address, approach: Approach { login, beside, key } }))
+}
+
+/// The first digits of a key as somebody wrote them.
+fn key_digits(text: &str) -> Result<String, String> {
+    let digits = text.trim().to_ascii_lowercase();
+    if (KEY_DIGITS_MIN..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(digits)
+    } else {
+        Err(format!("a key has 64 hexadecimal digits; give the first {KEY_DIGITS_MIN} or more of them"))
+    }
 }
 
 /// The address that a text names; a name is looked up once, and what was found is kept.
@@ -278,8 +299,8 @@ pub(super) async fn replace(
     let role = role_of(&role)?;
     let invalid =
         |(field, detail): (&'static str, String)| Problem::invalid(vec![FieldError::new(field, detail)]);
-    let ReplaceBody { address, user, password, token, backup } = body;
-    let by = RegisterItem { address, user, password, token, beside: false };
+    let ReplaceBody { address, user, password, token, key, backup } = body;
+    let by = RegisterItem { address, user, password, token, beside: false, key };
     let (address, wish) = read(by).await.map_err(invalid)?;
     let restored = standby.replace(role, wish, backup).await.map_err(|error| match error {
         ReplaceError::Standby(error) => problem(role, error),

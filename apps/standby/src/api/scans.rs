@@ -84,6 +84,8 @@ struct FoundRecorder {
     /// The role that it plays.
     #[schema(value_type = String)]
     role: RoleId,
+    /// Its key, which it has proven: 64 hexadecimal digits.
+    key: String,
     /// It records in the place of others.
     standby: bool,
     /// The names of the standbys that watch it.
@@ -165,6 +167,7 @@ pub(super) async fn one(
             version: hello.version,
             mac: hello.mac,
             role: hello.role,
+            key: hello.key.to_string(),
             standby: hello.standby,
             watched_by: hello.watched_by,
         }

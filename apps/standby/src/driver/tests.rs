@@ -11,8 +11,8 @@ use keepwatch_recorder::config::CameraConfig;
 use keepwatch_recorder::guests::{Duty, Guest};
 use keepwatch_recording::failover::{CameraReport, Demand, Health, Missed, Report};
 use keepwatch_recording::peer::{
-    Backup, CameraBackup, CameraMissing, Contents, Hello, Missing, NodePublic, PROTOCOL, Restore, Restored,
-    Superseded, VERSION, own_version,
+    Backup, CameraBackup, CameraCheck, CameraMissing, Check, Contents, Hello, Missing, NodePublic, PROTOCOL,
+    RecordedSpan, Restore, Restored, Superseded, VERSION, own_version,
 };
 use keepwatch_settings::Key;
 use keepwatch_settings::standby::{FormerRow, StandbyBook};
@@ -43,6 +43,8 @@ enum Conduct {
     Gone,
     /// It answers with the configuration of another recorder.
     Confused,
+    /// What it answers was altered on its way.
+    Forged,
 }
 
 /// What a camera lacks by the books of its primary.
@@ -116,6 +118,14 @@ impl Line for Wire {
                     Err(Failure { missed: Missed::Late, text: "it did not answer in time".to_owned() })
                 }
                 Conduct::Gone => Err(gone()),
+                Conduct::Forged => {
+                    let recorded = RecordedSpan::NotWanted;
+                    let twice = CameraCheck { camera: camera(1), bits_per_second: 0, recorded };
+                    let version = VERSION.to_owned();
+                    let cameras = vec![twice, twice];
+                    let check = Check { role: self.role, epoch: 1, version, protocol: PROTOCOL, cameras };
+                    Checked::of(self.role, &check)
+                }
                 Conduct::Answers | Conduct::Confused => {
                     let until = Clock::new().wall();
                     let world = self.world.lock();
@@ -153,6 +163,12 @@ impl Line for Wire {
             match conduct {
                 Conduct::Answers => Ok(backup(self.role, cameras)),
                 Conduct::Confused => Ok(backup(EAST, cameras)),
+                Conduct::Forged => {
+                    let mut forged = serde_json::to_value(backup(self.role, cameras)).unwrap();
+                    let contents = forged["contents"].as_str().unwrap().replace("north", "forge");
+                    forged["contents"] = contents.into();
+                    Ok(serde_json::from_value(forged).unwrap())
+                }
                 Conduct::Silent | Conduct::Gone => Err(gone()),
             }
         })
@@ -523,6 +539,38 @@ async fn a_configuration_of_another_recorder_is_not_used() {
     assert_eq!(bench.world.lock().guests[&NORTH].len(), 1);
     assert!(bench.codes().contains(&EventCode::SetupBackupFailed));
     bench.end().await;
+}
+
+/// What was altered is not used, the primary is covered as if it had said nothing, and the others are watched as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_answers_count_as_none_and_disturb_no_other_primary() {
+    let bench = bench().await;
+    bench.register(NORTH, 2).await;
+    bench.register(EAST, 1).await;
+    bench.world.lock().conduct.insert(NORTH, Conduct::Forged);
+    bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
+    let lists = bench.lists.borrow().clone();
+    assert!(matches!(primary(&lists, NORTH).view.health, Health::Failed { why: Missed::Unusable, .. }));
+    assert_eq!(primary(&lists, NORTH).name, "north");
+    assert_eq!((primary(&lists, EAST).view.health, primary(&lists, EAST).cover), (Health::Normal, None));
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_was_altered_is_not_kept() {
+    let bench = bench().await;
+    bench.register(NORTH, 1).await;
+    bench.world.lock().conduct.insert(NORTH, Conduct::Forged);
+    let (_, data) = {
+        let keeper = Keeper::new(bench.book.clone(), Arc::new(bench.world.clone()), || Clock::new().wall());
+        let mut forged = serde_json::to_value(backup(NORTH, 1)).unwrap();
+        forged["contents"] = forged["contents"].as_str().unwrap().replace("north", "forge").into();
+        let refused = keeper.keep(NORTH, serde_json::from_value(forged).unwrap()).await.unwrap_err();
+        assert!(refused.contains("digest"), "{refused}");
+        bench.end().await
+    };
+    let book = StandbyBook::open(data.path(), Key::new([1; 32])).unwrap();
+    assert_eq!(book.backups(NORTH).unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
