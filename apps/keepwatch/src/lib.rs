@@ -76,6 +76,11 @@ pub fn decode_untrusted_archive(bytes: &[u8]) {
     keepwatch_recorder::evidence::list_untrusted(bytes);
 }
 
+/// Takes `bytes` as footage that another recorder sends, for the fuzz target: whatever they are, this returns.
+pub fn decode_untrusted_records(bytes: &[u8]) {
+    keepwatch_recorder::decode_untrusted_records(bytes);
+}
+
 /// Reads the cameras of a backup of another node as a standby does, for the fuzz target: whatever they are, this returns.
 pub fn decode_untrusted_backup(contents: &keepwatch_recording::peer::Contents) {
     for camera in &contents.cameras {

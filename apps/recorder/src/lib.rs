@@ -29,5 +29,5 @@ mod watch;
 pub use camera::{CameraState, Connection, Counters, Learned, LedgerGuard, Listening, StreamState};
 pub use clock::Clock;
 pub use node::{Applied, Node, NodeError};
-pub use replenish::{ReplenishSettings, Replenishing};
+pub use replenish::{ReplenishSettings, Replenishing, decode_untrusted_records};
 pub use serve::Serving;

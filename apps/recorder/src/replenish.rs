@@ -13,9 +13,11 @@ mod run;
 mod send;
 #[cfg(test)]
 mod tests;
+mod untrusted;
 mod wire;
 
 pub(crate) use intake::Intake;
 pub(crate) use run::run;
 pub use run::{ReplenishSettings, Replenishing};
 pub(crate) use send::routes;
+pub use untrusted::decode_untrusted_records;

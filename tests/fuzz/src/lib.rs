@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("export_archive", export::archive),
     ("fetch", replay::fetch),
     ("h264_sample", media::h264_sample),
+    ("node_records", nodes::records),
     ("node_said", nodes::said),
     ("onvif_device", onvif::device),
     ("onvif_discovery", onvif::discovery),

@@ -1,7 +1,7 @@
 //! What other nodes say, and what anybody in the network can announce.
 
 use keepwatch_announce::Message;
-use keepwatch_recording::peer::{Backup, Check, Contents, Hello, Register, Restore};
+use keepwatch_recording::peer::{Backup, Check, Contents, Hello, Register, Restore, Restored, Superseded};
 
 /// The bytes as each thing that a node says to another.
 pub(crate) fn said(data: &[u8]) {
@@ -18,6 +18,11 @@ pub(crate) fn said(data: &[u8]) {
         }
     }
     let _ = serde_json::from_slice::<Register>(data);
+    let _ = serde_json::from_slice::<Superseded>(data);
+    if let Ok(restored) = serde_json::from_slice::<Restored>(data) {
+        let again = serde_json::to_vec(&restored).expect("what was said can be said again");
+        assert_eq!(serde_json::from_slice::<Restored>(&again).expect("it is understood"), restored);
+    }
     for backup in [
         serde_json::from_slice::<Backup>(data).ok(),
         serde_json::from_slice::<Restore>(data).ok().map(|restore| restore.backup),
@@ -32,6 +37,11 @@ pub(crate) fn said(data: &[u8]) {
         assert_eq!(opened.differences(&opened), []);
         keepwatch_app::decode_untrusted_backup(&opened);
     }
+}
+
+/// The bytes as footage that another recorder sends.
+pub(crate) fn records(data: &[u8]) {
+    keepwatch_app::decode_untrusted_records(data);
 }
 
 /// The bytes as a datagram of multicast DNS.
