@@ -8,7 +8,9 @@ mod aside;
 
 use std::collections::BTreeMap;
 
-use keepwatch_model::{Backfill, CoverageItem, GapReason, Span, SpanSet, State, UnknownReason, WallTime};
+use keepwatch_model::{
+    Backfill, CoverageItem, GapReason, Span, SpanSet, State, TICKS_PER_SECOND, UnknownReason, WallTime,
+};
 
 use crate::schedule::Schedule;
 
@@ -24,6 +26,9 @@ pub struct Ledger {
     grown_from: Option<WallTime>,
     /// End of the latest held span.
     held_until: Option<WallTime>,
+    /// The recorder was down up to here by its labels, which were ahead of the clock when it died; `None` when they were not,
+    /// and once footage is recorded again.
+    down_until: Option<WallTime>,
 }
 
 /// What is known from a label on.
@@ -84,6 +89,9 @@ pub enum Ahead {
 }
 
 const NOT_CONFIGURED: State = State::Unknown { reason: UnknownReason::NotConfigured };
+/// Longest time that a recorder counts as down where its labels are ahead of the clock: they are by a moment, when a camera's
+/// first pictures came late. By more they are only after the clock was set, and then it says nothing of how long that was.
+const DOWN_AHEAD_TICKS_MAX: i64 = 2 * TICKS_PER_SECOND;
 const BEFORE_ALL: Step = Step { state: NOT_CONFIGURED, backfill: None };
 const NOT_YET: State = State::Unknown { reason: UnknownReason::NotYet };
 
@@ -130,7 +138,11 @@ impl Ledger {
             ledger.set(span, down);
         }
         let died = alive.unwrap_or(tail).max(tail).max(ledger.held_until.unwrap_or(tail)).min(now.max(tail));
-        if let Some(dead) = Span::new(died, now) {
+        // Labels that were ahead of the clock leave no time between them and now, in which it was down all the same.
+        let silent_ticks = alive.map_or(0, |alive| now.ticks_since(alive)).clamp(0, DOWN_AHEAD_TICKS_MAX);
+        let ahead = silent_ticks > 0 && ledger.held_until > Some(now);
+        let risen = if ahead { died.plus(silent_ticks) } else { now };
+        if let Some(dead) = Span::new(died, risen) {
             for span in schedule.within(dead).spans() {
                 ledger.set(*span, down);
             }
@@ -138,7 +150,8 @@ impl Ledger {
                 ledger.set(*span, State::Unscheduled);
             }
         }
-        ledger.tail(now, if schedule.is_open(now) { down } else { State::Unscheduled });
+        ledger.tail(risen, if schedule.is_open(risen) { down } else { State::Unscheduled });
+        ledger.down_until = ahead.then_some(risen);
         ledger.changed_from = ledger.steps.keys().next().copied();
         ledger
     }
@@ -146,6 +159,7 @@ impl Ledger {
     /// From `at` on, until told otherwise, footage is missing for `reason`. An `at` inside what is already settled
     /// counts from its end.
     pub fn missing_from(&mut self, at: WallTime, reason: GapReason) {
+        let at = self.down_until.map_or(at, |until| at.max(until));
         self.tail(at, State::Gap { reason });
     }
 
@@ -179,6 +193,7 @@ impl Ledger {
 
     /// From `at` on, frames are on their way to the disk.
     pub fn recording_from(&mut self, at: WallTime) {
+        self.down_until = None;
         self.tail(at, NOT_YET);
     }
 

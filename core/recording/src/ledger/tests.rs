@@ -1,5 +1,5 @@
 use super::*;
-use keepwatch_model::{Origin, RoleId, TICKS_PER_SECOND};
+use keepwatch_model::{Origin, RoleId};
 use proptest::prelude::*;
 
 const HELD: State = State::Held { origin: Origin::Primary, recorder: RoleId([1; 16]), replaces: None };
@@ -431,4 +431,45 @@ fn a_role_that_was_taken_is_missed_since_its_recorder_failed() {
     let mut never = Ledger::new();
     never.missed_since(at(100), at(160), &Schedule::never());
     assert_eq!(never.gaps(span(0, 1_000)), []);
+}
+
+/// Its first pictures came late, so that those behind them have labels ahead of the clock, and it was killed before they were steered
+/// back: the recorder is up again at an instant that its footage seems to cover.
+#[test]
+fn a_recorder_that_died_with_labels_ahead_of_the_clock_was_down_all_the_same() {
+    let tenth = |tenths: i64| WallTime::from_ticks(tenths * TICKS_PER_SECOND / 10);
+    let rows =
+        [Row { from: tenth(0), state: State::Unknown { reason: UnknownReason::NotYet }, backfill: None }];
+    // Heard last at 100.0 s, up again at 100.6 s, with footage up to 101.0 s.
+    let held = [(Span { from: tenth(0), to: tenth(1_010) }, HELD)];
+    let mut ledger = Ledger::restore(rows, held, Some(tenth(1_000)), tenth(1_006), &Schedule::new([]));
+    ledger.missing_from(tenth(1_007), GapReason::ConnectionLost);
+    ledger.recording_from(tenth(1_019));
+    ledger.held(Span { from: tenth(1_019), to: tenth(1_030) }, HELD);
+    let gap = |reason| State::Gap { reason };
+    let expected = [
+        (tenth(0), HELD),
+        (tenth(1_010), gap(GapReason::RecorderDown)),
+        (tenth(1_016), gap(GapReason::ConnectionLost)),
+        (tenth(1_019), HELD),
+    ];
+    let window = Span { from: tenth(0), to: tenth(1_030) };
+    let items = ledger.items(window, tenth(2_000), &SpanSet::new());
+    assert_eq!(items.iter().map(|item| (item.span.from, item.state)).collect::<Vec<_>>(), expected);
+    // From there on labels count as they come.
+    ledger.missing_from(tenth(1_030), GapReason::CameraSilent);
+    assert_eq!(ledger.state_at(tenth(1_030)), gap(GapReason::CameraSilent));
+}
+
+/// The clock was a day ahead and was set right: nothing says how long it was down.
+#[test]
+fn a_clock_that_was_set_back_makes_no_long_failure() {
+    let day = 86_400;
+    let rows =
+        [Row { from: at(day), state: State::Unknown { reason: UnknownReason::NotYet }, backfill: None }];
+    let held = [(span(day, day + 10), HELD)];
+    let mut ledger = Ledger::restore(rows, held, Some(at(100)), at(1_000), &Schedule::new([]));
+    ledger.missing_from(at(1_001), GapReason::ConnectionLost);
+    assert_eq!(ledger.state_at(at(day + 11)), State::Gap { reason: GapReason::RecorderDown });
+    assert_eq!(ledger.state_at(at(day + 12)), State::Gap { reason: GapReason::ConnectionLost });
 }
