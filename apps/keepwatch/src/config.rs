@@ -21,6 +21,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keepwatch_recorder::ReplenishSettings;
+use keepwatch_recorder::config::BACKFILL_RATE_MIN;
 use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted, retention};
 use keepwatch_recorder::config::units;
 pub(crate) use keepwatch_recorder::config::units::{bytes as read_bytes, show_bytes};
@@ -120,11 +122,13 @@ pub(crate) struct RecorderTable {
     pub(crate) retention: Option<Duration>,
     /// Most bytes of footage in memory.
     pub(crate) buffer_bytes_max: u64,
+    /// How gaps are filled from elsewhere.
+    pub(crate) replenish: ReplenishSettings,
 }
 
 impl Default for RecorderTable {
     fn default() -> Self {
-        Self { retention: None, buffer_bytes_max: 256 << 20 }
+        Self { retention: None, buffer_bytes_max: 256 << 20, replenish: ReplenishSettings::default() }
     }
 }
 
@@ -133,6 +137,8 @@ impl Default for RecorderTable {
 pub(crate) struct NodeConfig {
     /// The recorder's part.
     pub(crate) recorder: RecorderConfig,
+    /// How the recorder's gaps are filled from elsewhere.
+    pub(crate) replenish: ReplenishSettings,
     /// The standby's part.
     pub(crate) standby: StandbyConfig,
     /// Addresses of the HTTP server.
@@ -296,7 +302,12 @@ impl ConfigFile {
             cameras: self.cameras.iter().map(|camera| camera.resolve(report)).collect(),
             rtsp,
         };
-        NodeConfig { recorder, standby: self.standby.0.clone(), listen: bare(&self.node.listen) }
+        NodeConfig {
+            recorder,
+            replenish: self.recorder.replenish,
+            standby: self.standby.0.clone(),
+            listen: bare(&self.node.listen),
+        }
     }
 }
 
@@ -370,10 +381,19 @@ impl RecorderTable {
         let buffer = table.parsed(report, "buffer", |text| {
             at_least(units::bytes(text)?, BUFFER_BYTES_MIN, text, "write at least \"16 MiB\"")
         });
+        let rate = table.parsed(report, "backfill_rate", |text| {
+            at_least(units::bits_per_second(text)?, BACKFILL_RATE_MIN, text, "write at least \"1 Mbit/s\"")
+        });
+        let cards = table.boolean(report, "backfill_cards");
         table.finish(report);
         Self {
             retention: retention.map(Spanned::into_inner),
             buffer_bytes_max: buffer.map_or(default.buffer_bytes_max, Spanned::into_inner),
+            replenish: ReplenishSettings {
+                paused: false,
+                bits_per_second_max: rate.map(Spanned::into_inner),
+                cards: cards.unwrap_or(default.replenish.cards),
+            },
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use keepwatch_announce::{Announcement, Service};
 use keepwatch_model::{EventCode, Subject};
-use keepwatch_recorder::{Applied, Node};
+use keepwatch_recorder::{Applied, Node, ReplenishSettings};
 use keepwatch_standby::Standby;
 use keepwatch_tls::peer;
 use keepwatch_web::{Application, Audit, Web, WebConfig, serve};
@@ -33,6 +33,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     // Listened for from the start: a signal that comes early must not be lost.
     let mut signals = Signals::listen()?;
     let node = Node::start(config.recorder.clone()).await.context("the recorder cannot start")?;
+    node.replenishing().set(config.replenish);
     let standby = start_standby(&node, &config).await;
     let opened = match users::open(&node, standby.as_ref(), &config.recorder.data) {
         Ok(opened) => serve_socket(&config.recorder.data, &opened.application).await.map(|web| (opened, web)),
@@ -209,6 +210,11 @@ async fn reload(node: &Node, standby: Option<&Standby>, file: &Path, running: No
     }
     match node.apply(loaded.node.recorder.clone()).await {
         Ok(mut applied) => {
+            // What was changed meanwhile stays, unless the file says something else than before.
+            if loaded.node.replenish != running.replenish {
+                let paused = node.replenishing().settings().paused;
+                node.replenishing().set(ReplenishSettings { paused, ..loaded.node.replenish });
+            }
             if loaded.node.listen != running.listen {
                 applied.needs_restart.push("listen");
             }

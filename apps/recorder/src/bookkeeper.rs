@@ -98,7 +98,7 @@ impl StoreEvents for Bookkeeper {
         if loss.lane == Lane::Backfill {
             // The gap is still there, and its reason.
             if let Some(stream) = self.cameras.stream(loss.camera, loss.stream) {
-                stream.intake().lost(loss.reason);
+                stream.intake().lost(loss.reason, loss.info.label.to);
             }
             return;
         }

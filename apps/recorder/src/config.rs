@@ -20,6 +20,10 @@ use url::Url;
 
 pub(crate) use schedule::show as show_schedule;
 
+/// Least bits in a second that the filling of gaps can be limited to: below, a large key frame would take so long that it could
+/// not be told from silence.
+pub const BACKFILL_RATE_MIN: u64 = 1_000_000;
+
 /// Everything one recorder needs to run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecorderConfig {

@@ -29,5 +29,8 @@ mod watch;
 pub use camera::{CameraState, Connection, Counters, Learned, LedgerGuard, Listening, StreamState};
 pub use clock::Clock;
 pub use node::{Applied, Node, NodeError};
-pub use replenish::{ReplenishSettings, Replenishing, decode_untrusted_records};
+pub use replenish::{
+    EndedJob, ReplenishSettings, Replenishing, RunningJob, SourceStanding, StreamStanding,
+    decode_untrusted_records,
+};
 pub use serve::Serving;

@@ -1,16 +1,23 @@
 //! Filling gaps: footage that this recorder misses comes from who has it, into the backfill lane of the store.
 //!
 //! `core/recording::replenish` decides which gap is asked for next, of whom, and when again; its `splice` which frames fill
-//! a gap. This carries it out: it asks other recorders for their records ([`receive`]), and writes what fits ([`import`]). The other side of the first is [`send`].
+//! a gap. This carries it out: it asks other recorders for their records ([`receive`]) or the camera for what is on its card
+//! ([`card`]), and writes what fits ([`import`]). The other side of the first is [`send`].
 
+mod card;
+mod conduct;
+mod course;
 mod edges;
 mod import;
 mod intake;
+mod job;
 mod limit;
+mod missing;
 mod piece;
 mod receive;
 mod run;
 mod send;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod untrusted;
@@ -20,4 +27,5 @@ pub(crate) use intake::Intake;
 pub(crate) use run::run;
 pub use run::{ReplenishSettings, Replenishing};
 pub(crate) use send::routes;
+pub use standing::{EndedJob, RunningJob, SourceStanding, StreamStanding};
 pub use untrusted::decode_untrusted_records;

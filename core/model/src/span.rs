@@ -92,16 +92,25 @@ impl SpanSet {
 
     /// The labels of this set that are inside `window`.
     pub fn within(&self, window: Span) -> Self {
-        Self(self.0.iter().filter_map(|span| span.intersection(window)).collect())
+        Self(self.touching(window).iter().filter_map(|span| span.intersection(window)).collect())
     }
 
     /// The labels inside `window` that are not in this set.
     pub fn missing(&self, window: Span) -> Self {
-        let mut rest = Self(vec![window]);
-        for span in &self.0 {
-            rest.remove(*span);
+        let (mut rest, mut from) = (Vec::new(), window.from);
+        for span in self.touching(window) {
+            rest.extend(Span::new(from, span.from.min(window.to)));
+            from = from.max(span.to);
         }
-        rest
+        rest.extend(Span::new(from, window.to));
+        Self(rest)
+    }
+
+    /// The spans that share labels with `window`.
+    fn touching(&self, window: Span) -> &[Span] {
+        let first = self.0.partition_point(|span| span.to <= window.from);
+        let end = self.0.partition_point(|span| span.from < window.to);
+        self.0.get(first..end).unwrap_or_default()
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use keepwatch_model::{
-    Backfill, CameraId, Machine, MonoTime, RoleId, Span, SpanSet, StreamId, TICKS_PER_SECOND,
+    Backfill, CameraId, Machine, MonoTime, RoleId, Span, SpanSet, StreamId, TICKS_PER_SECOND, WallTime,
 };
 
 /// Most footage that is asked for at a time: what is lost when a source breaks off, and how long others wait.
@@ -25,6 +25,8 @@ const REST_MIN: Duration = Duration::from_secs(5);
 const REST_MAX: Duration = Duration::from_secs(600);
 /// After so many failures in a row the next source is asked meanwhile.
 const FAILURES_PATIENT: u32 = 3;
+/// How long all is left alone after the disks took nothing: they are looked for every few seconds.
+const NO_ROOM_REST: Duration = Duration::from_secs(60);
 /// What a source did not have it may still have on its way to its disk, so that it is asked again after these.
 const ASK_AGAIN: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(600)];
 
@@ -47,10 +49,13 @@ pub struct JobId(pub u64);
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// All that a stream misses at the moment, in order, and who may have it, the likeliest first.
+    /// What a stream misses at the moment, in order, and who may have it, the likeliest first. What is
+    /// [`settled`](Replenish::settled) may be left out.
     Missing {
         /// Which stream.
         stream: StreamKey,
+        /// From when on footage is worth having; what was said of earlier labels is forgotten.
+        since: WallTime,
         /// What is missing.
         gaps: Vec<Span>,
         /// Who may have it.
@@ -78,8 +83,14 @@ pub enum JobEnd {
     Unreachable,
     /// The source refused.
     Refused,
-    /// This recorder's disks took nothing more.
+    /// This recorder's disks took nothing.
     NoRoom,
+    /// They had no place for this footage, as all that they hold is newer, or a record was refused: so it is with all before
+    /// `until`, whoever has it.
+    NotTaken {
+        /// First label that may be taken.
+        until: WallTime,
+    },
     /// It was told to end.
     Cancelled,
 }
@@ -144,13 +155,15 @@ pub struct Replenish {
 struct Stream {
     gaps: Vec<Span>,
     sources: Vec<Source>,
-    /// What each source did not have.
+    /// What each source did not have, and is asked for again.
     without: BTreeMap<Source, Vec<Without>>,
+    /// What is asked of each source no more.
+    never: BTreeMap<Source, SpanSet>,
     /// What was last entered into the ledger.
     marked: Vec<(Span, Backfill)>,
 }
 
-/// Footage that a source did not have.
+/// Footage that a source did not have and may get.
 #[derive(Clone, Copy, Debug)]
 struct Without {
     span: Span,
@@ -166,7 +179,6 @@ enum Again {
     At(MonoTime),
     /// As soon as it is its turn.
     Now,
-    Never,
 }
 
 /// A source that failed.
@@ -196,12 +208,32 @@ impl Replenish {
         progress
     }
 
-    fn missing(&mut self, key: StreamKey, gaps: Vec<Span>, sources: Vec<Source>) {
+    /// Until when `source` is left alone because it could not be reached or refused; `None` when it may be asked.
+    pub fn rests_until(&self, source: Source) -> Option<MonoTime> {
+        self.resting.get(&source)?.until
+    }
+
+    /// What is missing of a stream and is asked for no more, since none of its sources has it.
+    pub fn settled(&self, key: StreamKey) -> SpanSet {
+        let Some(stream) = self.streams.get(&key) else { return SpanSet::new() };
+        let mut of_each = stream.sources.iter().map(|source| stream.never.get(source));
+        let Some(first) = of_each.next() else { return SpanSet::new() };
+        of_each.fold(first.cloned().unwrap_or_default(), |common, never| {
+            let Some(never) = never else { return SpanSet::new() };
+            common.spans().iter().flat_map(|span| never.within(*span).spans().to_vec()).collect()
+        })
+    }
+
+    fn missing(&mut self, key: StreamKey, since: WallTime, gaps: Vec<Span>, sources: Vec<Source>) {
         let stream = self.streams.entry(key).or_default();
         stream.gaps = gaps;
         stream.sources = sources;
-        let Stream { gaps, without, sources, .. } = stream;
+        let Stream { gaps, without, never, sources, .. } = stream;
         without.retain(|source, _| sources.contains(source));
+        never.retain(|source, _| sources.contains(source));
+        if let Some(gone) = Span::new(WallTime::MIN, since) {
+            never.values_mut().for_each(|never| never.remove(gone));
+        }
         for asked in without.values_mut() {
             // What was filled meanwhile, or expired, need not be remembered.
             asked.retain(|without| gaps.iter().any(|gap| gap.intersection(without.span).is_some()));
@@ -223,21 +255,31 @@ impl Replenish {
                 let until = now + longest.min(REST_MAX);
                 self.resting.insert(job.source, Rest { failures, until: Some(until) });
             }
-            JobEnd::NoRoom => self.no_room_until = Some(now + REST_MAX),
+            JobEnd::NoRoom => self.no_room_until = Some(now + NO_ROOM_REST),
+            JobEnd::NotTaken { until } => {
+                if let Some(stream) = self.streams.get_mut(&job.stream) {
+                    stream.give_up(Span::new(job.span.from, until.min(job.span.to)).unwrap_or(job.span));
+                }
+            }
             JobEnd::Cancelled => {}
         }
     }
 
-    /// Begins what can be begun, and notes how far each gap is.
-    fn go_on(&mut self, out: &mut Vec<Action>) {
+    /// Begins what can be begun, and notes how far the gaps of the streams are for which something changed, `touched` among
+    /// them.
+    fn go_on(&mut self, touched: Option<StreamKey>, out: &mut Vec<Action>) {
+        let mut touched: BTreeSet<StreamKey> = touched.into_iter().collect();
         while !self.paused && self.running.len() < JOBS_MAX && self.no_room_until.is_none() {
             let Some((stream, source, span)) = self.next() else { break };
             self.last_id += 1;
             let job = Job { id: JobId(self.last_id), source, stream, span };
             self.running.insert(job.id, job);
+            touched.insert(stream);
             out.push(Action::Fetch(job));
         }
-        self.mark(out);
+        for key in touched {
+            self.mark(key, out);
+        }
     }
 
     /// The oldest gap that can be asked for, and of whom.
@@ -252,34 +294,32 @@ impl Replenish {
         .min_by_key(|(_, _, span)| span.from)
     }
 
-    fn mark(&mut self, out: &mut Vec<Action>) {
-        for (key, stream) in &mut self.streams {
-            let running: SpanSet =
-                self.running.values().filter(|job| job.stream == *key).map(|job| job.span).collect();
-            let open: SpanSet =
-                stream.sources.iter().flat_map(|source| stream.open(*source).spans().to_vec()).collect();
-            let mut marks = Vec::new();
-            for gap in &stream.gaps {
-                let being_filled = running.within(*gap);
-                marks.extend(being_filled.spans().iter().map(|span| (*span, Backfill::Running)));
-                for rest in being_filled.missing(*gap).spans() {
-                    let pending = open.within(*rest);
-                    marks.extend(pending.spans().iter().map(|span| (*span, Backfill::Pending)));
-                    // Where nobody can be asked nothing is said.
-                    if !stream.sources.is_empty() {
-                        marks.extend(
-                            pending.missing(*rest).spans().iter().map(|span| (*span, Backfill::Done)),
-                        );
-                    }
+    fn mark(&mut self, key: StreamKey, out: &mut Vec<Action>) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let running: SpanSet =
+            self.running.values().filter(|job| job.stream == key).map(|job| job.span).collect();
+        let open: SpanSet =
+            stream.sources.iter().flat_map(|source| stream.open(*source).spans().to_vec()).collect();
+        let mut marks = Vec::new();
+        for gap in &stream.gaps {
+            let being_filled = running.within(*gap);
+            marks.extend(being_filled.spans().iter().map(|span| (*span, Backfill::Running)));
+            for rest in being_filled.missing(*gap).spans() {
+                let pending = open.within(*rest);
+                marks.extend(pending.spans().iter().map(|span| (*span, Backfill::Pending)));
+                // Where nobody can be asked nothing is said.
+                if !stream.sources.is_empty() {
+                    marks.extend(pending.missing(*rest).spans().iter().map(|span| (*span, Backfill::Done)));
                 }
             }
-            marks.sort_by_key(|(span, _)| *span);
-            if marks != stream.marked {
-                out.extend(marks.iter().filter(|mark| !stream.marked.contains(mark)).map(
-                    |(span, backfill)| Action::Mark { stream: *key, span: *span, backfill: Some(*backfill) },
-                ));
-                stream.marked = marks;
-            }
+        }
+        marks.sort_by_key(|(span, _)| *span);
+        if marks != stream.marked {
+            let before: BTreeMap<Span, Backfill> = stream.marked.iter().copied().collect();
+            out.extend(marks.iter().filter(|(span, backfill)| before.get(span) != Some(backfill)).map(
+                |(span, backfill)| Action::Mark { stream: key, span: *span, backfill: Some(*backfill) },
+            ));
+            stream.marked = marks;
         }
     }
 }
@@ -287,7 +327,7 @@ impl Replenish {
 impl Stream {
     /// What is missing and `source` may have, now or when it is asked again.
     fn open(&self, source: Source) -> SpanSet {
-        self.open_if(source, |without| without.again != Again::Never)
+        self.open_if(source, |_| true)
     }
 
     /// What is missing and `source` may be asked for.
@@ -297,6 +337,10 @@ impl Stream {
 
     fn open_if(&self, source: Source, may: impl Fn(&Without) -> bool) -> SpanSet {
         let mut open: SpanSet = self.gaps.iter().copied().collect();
+        if let Some(never) = self.never.get(&source) {
+            let gone = self.gaps.iter().flat_map(|gap| never.within(*gap).spans().to_vec());
+            gone.for_each(|span| open.remove(span));
+        }
         for without in self.without.get(&source).into_iter().flatten().filter(|without| !may(without)) {
             open.remove(without.span);
         }
@@ -315,7 +359,11 @@ impl Stream {
                 && !busy.contains(source)
                 && let Some(first) = open.spans().first()
             {
-                let to = first.to.min(first.from.plus(CHUNK_TICKS));
+                // What was asked for before is asked for apart from what was not, or was less often.
+                let asked = self.without.get(source).into_iter().flatten();
+                let edges = asked.flat_map(|without| [without.span.from, without.span.to]);
+                let edge = edges.filter(|edge| *edge > first.from).min().unwrap_or(first.to);
+                let to = first.to.min(first.from.plus(CHUNK_TICKS)).min(edge);
                 return Some((*source, Span { from: first.from, to }));
             }
             // It is waited for, unless it has been away for long.
@@ -341,8 +389,20 @@ impl Stream {
             // A card is written as it is recorded.
             Source::Card(_) => ASK_AGAIN.get(times),
         };
-        let again = wait.map_or(Again::Never, |wait| Again::At(now + *wait));
-        asked.push(Without { span, asked: times, again });
+        match wait {
+            Some(wait) => asked.push(Without { span, asked: times, again: Again::At(now + *wait) }),
+            None => self.never.entry(source).or_default().insert(span),
+        }
+    }
+
+    /// `span` is asked of nobody any more.
+    fn give_up(&mut self, span: Span) {
+        for source in &self.sources {
+            self.never.entry(*source).or_default().insert(span);
+        }
+        for asked in self.without.values_mut() {
+            asked.retain(|without| without.span.from < span.from || without.span.to > span.to);
+        }
     }
 }
 
@@ -351,27 +411,34 @@ impl Machine for Replenish {
     type Action = Action;
 
     fn handle(&mut self, now: MonoTime, event: Event, out: &mut Vec<Action>) {
-        match event {
-            Event::Missing { stream, gaps, sources } => self.missing(stream, gaps, sources),
+        let touched = match event {
+            Event::Missing { stream, since, gaps, sources } => {
+                self.missing(stream, since, gaps, sources);
+                Some(stream)
+            }
             Event::Gone(key) => {
                 self.streams.remove(&key);
                 let of_it = self.running.values().filter(|job| job.stream == key);
                 out.extend(of_it.map(|job| Action::Cancel(job.id)));
+                None
             }
             Event::Ended { job, end } => {
                 // A job that is not known is none of this machine's.
-                if let Some(job) = self.running.remove(&job) {
+                let job = self.running.remove(&job);
+                job.map(|job| {
                     self.ended(now, job, end);
-                }
+                    job.stream
+                })
             }
             Event::Paused(paused) => {
                 if paused && !self.paused {
                     out.extend(self.running.keys().map(|job| Action::Cancel(*job)));
                 }
                 self.paused = paused;
+                None
             }
-        }
-        self.go_on(out);
+        };
+        self.go_on(touched, out);
     }
 
     fn deadline(&self) -> Option<(MonoTime, &'static str)> {
@@ -383,7 +450,7 @@ impl Machine for Replenish {
         let again = self.streams.values().flat_map(|stream| stream.without.values().flatten()).filter_map(
             |without| match without.again {
                 Again::At(at) => Some((at, "a source may have it by then")),
-                Again::Now | Again::Never => None,
+                Again::Now => None,
             },
         );
         rests.chain(room).chain(again).min_by_key(|(at, _)| *at)
@@ -399,7 +466,7 @@ impl Machine for Replenish {
                 without.again = Again::Now;
             }
         }
-        self.go_on(out);
+        self.go_on(None, out);
     }
 }
 

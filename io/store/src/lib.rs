@@ -40,4 +40,4 @@ pub use types::{
     RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents, TRACKS_MAX, TimeQuality,
 };
 pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};
-pub use writer::{Committed, OpenSample, StreamWriter};
+pub use writer::{Committed, OpenSample, SAMPLES_MAX, StreamWriter};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use keepwatch_model::{CameraId, Origin, RoleId, Span, State, StreamId, WallTime};
 
-use crate::disk::{Disk, Mounted, Unusable, WrapDevice, mount_read_only, run};
+use crate::disk::{Disk, Mounted, Takes, Unusable, WrapDevice, mount_read_only, run};
 use crate::format::Entry;
 use crate::index::{INDEX_FILE, Index, Protections, identity, is_damage, known_identity, remove_database};
 use crate::shared::Shared;
@@ -309,6 +309,20 @@ impl Store {
     pub fn disks(&self) -> Vec<DiskStatus> {
         let protected = self.shared().protected();
         self.shared().disks.iter().map(|disk| disk.status(&protected)).collect()
+    }
+
+    /// The first label that footage must have which is fetched for a gap, so that a disk takes it: where all are full, it gives
+    /// up nothing that is newer. `None` when there is room for any.
+    pub fn backfill_from(&self) -> Option<WallTime> {
+        let protected = self.shared().protected();
+        let taking = self.shared().disks.iter().filter(|disk| disk.takes() == Takes::Records);
+        let from = |disk: &Disk| {
+            let mounted = disk.mounted()?;
+            let volume = mounted.volume()?;
+            volume.room_from(&protected)
+        };
+        // A disk with room for any is before all others.
+        taking.map(from).min().flatten()
     }
 
     /// Bytes of footage in memory.

@@ -18,8 +18,8 @@ use crate::volume::Job;
 use crate::{CommitError, Lane, PushError, ROW_TICKS_MAX, RecordInfo, RecordMeta, TRACKS_MAX};
 use keepwatch_model::GapReason;
 
-/// Most samples in one record: bounds its table.
-const SAMPLES_MAX: usize = 16_384;
+/// Most samples in one record: bounds its table. The store makes none with more.
+pub const SAMPLES_MAX: usize = 16_384;
 /// Bytes set aside for the configurations while samples come: parameter sets of real cameras take less than 200.
 const CONFIGS_BYTES_USUAL: usize = 1_024;
 /// Most bytes of configuration of one track: as long as an SDP may make it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, HOST};
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -168,7 +168,8 @@ impl NodeClient {
             let (code, detail) = document_of(status, &body.map_err(NodeError::Broken)?.to_bytes());
             return Err(NodeError::Refused { status, code, detail });
         }
-        Ok(NodeStream { body: response.into_body(), _sender: sender })
+        let (head, body) = response.into_parts();
+        Ok(NodeStream { headers: head.headers, body, _sender: sender })
     }
 
     async fn converse(
@@ -242,12 +243,18 @@ impl NodeClient {
 
 /// An answer that comes piece by piece. Nothing is read ahead of it: who takes nothing lets the other node wait.
 pub struct NodeStream {
+    headers: HeaderMap,
     body: Incoming,
     /// The connection ends with it.
     _sender: SendRequest<Body>,
 }
 
 impl NodeStream {
+    /// What the answer says under `name`; `None` when nothing, or nothing that is a text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// The next piece, which must come within `patience`; `None` at the end.
     ///
     /// # Errors

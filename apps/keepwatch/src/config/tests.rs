@@ -60,7 +60,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 43, "{keys:?}");
+    assert_eq!(keys.len(), 45, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -90,6 +90,8 @@ path = "b"
 [recorder]
 retention = "30 days"
 buffer = "64 MiB"
+backfill_rate = "50 Mbit/s"
+backfill_cards = true
 [standby]
 check_interval = "500 ms"
 setup_backup_interval = "1 h"
@@ -131,9 +133,11 @@ cameras = "*"
 "#;
     let loaded = parse(text, directory.path());
     let shown = loaded.report.show(Path::new("F")).to_string();
-    assert!(shown.starts_with("F:40:7: warning: the url holds a password"), "{shown}");
+    assert!(shown.starts_with("F:42:7: warning: the url holds a password"), "{shown}");
     assert_eq!(shown.lines().count(), 1, "{shown}");
-    let NodeConfig { recorder, standby, listen } = loaded.node;
+    let NodeConfig { recorder, replenish, standby, listen } = loaded.node;
+    let filled = ReplenishSettings { paused: false, bits_per_second_max: Some(50_000_000), cards: true };
+    assert_eq!(replenish, filled);
     assert_eq!(listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:8081".parse().unwrap()]);
     assert_eq!(recorder.name, "north");
     assert_eq!(recorder.data, directory.path().join("data dir"));

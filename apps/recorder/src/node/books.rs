@@ -26,6 +26,8 @@ pub(crate) async fn settle(streams: &[Arc<StreamState>]) {
             while stream.pending() > 0 {
                 stream.progressed().await;
             }
+            // Nobody fetches any more: what was fetched is on its way as well.
+            stream.intake().settle().await;
         }
     };
     if tokio::time::timeout(SETTLE_MAX, settled).await.is_err() {

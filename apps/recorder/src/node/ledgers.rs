@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use keepwatch_model::{
-    CameraId, GapReason, Span, SpanSet, State, StreamId, UnknownReason, WallTime, ticks_from_duration,
+    Backfill, CameraId, GapReason, Span, SpanSet, State, StreamId, UnknownReason, WallTime,
+    ticks_from_duration,
 };
-use keepwatch_recording::ledger::{Ledger, Row};
+use keepwatch_recording::ledger::{Gap, Ledger, Row};
 use keepwatch_recording::schedule::Schedule;
 use keepwatch_store::{DiskState, HeldSpan, StoreError};
 
@@ -101,6 +102,15 @@ fn take_up(
         }
     }
     let store = &inner.context.store;
+    // Of what was being filled when the recorder ended, the last may be on disk and not entered.
+    let open = |gap: &Gap| gap.backfill.is_some_and(|backfill| backfill != Backfill::Done);
+    let being_filled: Vec<Span> = ledger.gaps(EVER).into_iter().filter(open).map(|gap| gap.span).collect();
+    if let (Some(first), Some(last)) = (being_filled.first(), being_filled.last()) {
+        let hull = Span { from: first.from, to: last.to };
+        for stretch in store.held(camera.id, stream, hull)? {
+            ledger.filled(stretch.span, stretch.state());
+        }
+    }
     let all_there =
         store.disks().iter().all(|disk| matches!(disk.state, DiskState::Online | DiskState::Full));
     if !inner.recovery.clean {

@@ -48,6 +48,12 @@ impl Edges {
     pub(super) fn splice(self) -> Splice {
         Splice::new(self.gap, self.half_frame_ticks, self.before, self.after)
     }
+
+    /// How far this recorder's labels are ahead of the camera's clock, beside the gap; `None` when the camera does not tell.
+    pub(super) fn ahead_of_camera_ticks(&self) -> Option<i64> {
+        let mut near = self.before.iter().rev().chain(&self.after);
+        near.find_map(|near| Some(near.label.ticks_since(near.camera_time?)))
+    }
 }
 
 /// Half of the usual time from one picture to the next.

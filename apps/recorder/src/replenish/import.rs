@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use keepwatch_model::{Span, TICKS_PER_SECOND, TrackConfig, WallTime};
+use keepwatch_model::{GapReason, Span, TICKS_PER_SECOND, TrackConfig, WallTime};
+use keepwatch_recording::replenish::JobEnd;
 use keepwatch_recording::replenish::splice::{Splice, Verdict};
 use keepwatch_store::{
     CameraTime, CommitError, PushError, RecordMeta, RunId, Store, StreamWriter, TRACKS_MAX,
 };
 
+use tokio::sync::watch;
+
 use super::edges::Edges;
+use super::intake::Settled;
 use super::piece::{Piece, PieceSample};
 use crate::camera::StreamState;
 
@@ -24,16 +29,61 @@ pub(super) struct Import {
     splice: Splice,
     gap: Span,
     half_frame_ticks: i64,
+    ahead_of_camera_ticks: Option<i64>,
     /// Where what was written ends.
     reach: WallTime,
     /// The run of the source, where its last piece ended, and the run that it is here.
     run: Option<(RunId, WallTime, RunId)>,
+    /// The run of the piece that was judged last.
+    source_run: Option<RunId>,
+    /// Fetched records that had been refused when this began.
+    refused_before: u64,
     /// Ticks and records that were written.
     pub(super) ticks: i64,
     pub(super) records: u64,
 }
 
+impl NotWritten {
+    /// How that ends a job.
+    pub(super) const fn end(self) -> JobEnd {
+        match self {
+            Self::Full | Self::NoDisk => JobEnd::NoRoom,
+            // Up to where is found in what became of its records.
+            Self::Refused => JobEnd::NotTaken { until: WallTime::MIN },
+        }
+    }
+}
+
+/// Longest wait until fetched records reach the disk.
+pub(super) const SETTLE_MAX: Duration = Duration::from_secs(60);
+/// How soon a full buffer is looked at again: records of other streams fill it as well, and none of this one may be on its way.
+const ROOM_LOOK: Duration = Duration::from_millis(100);
+
+/// Waits for room in the buffer of what is fetched.
+pub(super) struct Room {
+    settled: watch::Receiver<Settled>,
+    until: Instant,
+}
+
+impl Room {
+    /// For a record of `stream`.
+    pub(super) fn of(stream: &StreamState) -> Self {
+        Self { settled: stream.intake().follow(), until: Instant::now() + SETTLE_MAX }
+    }
+
+    /// Returns when there may be some.
+    ///
+    /// # Errors
+    /// When there was none for so long that the disks must have stopped.
+    pub(super) async fn wait(&mut self) -> Result<(), NotWritten> {
+        // Which of the two it was does not matter.
+        drop(tokio::time::timeout(ROOM_LOOK, self.settled.changed()).await);
+        if Instant::now() > self.until { Err(NotWritten::NoDisk) } else { Ok(()) }
+    }
+}
+
 /// What of a piece fills the gap.
+#[derive(Debug)]
 pub(super) struct Judged {
     taken: BTreeSet<usize>,
     label: Span,
@@ -48,26 +98,52 @@ pub(super) enum NotWritten {
     Full,
     /// No disk takes anything.
     NoDisk,
+    /// The disks have no place for this footage, or this record: all of the gap up to it is given up.
+    Refused,
+}
+
+impl Judged {
+    /// Whether any of it fills the gap.
+    pub(super) fn takes_any(&self) -> bool {
+        !self.taken.is_empty()
+    }
 }
 
 impl Import {
     pub(super) fn new(store: &Store, stream: Arc<StreamState>, edges: Edges) -> Self {
+        let refused_before = stream.intake().settled().refused;
         Self {
             store: store.clone(),
             writer: store.backfill_writer(stream.camera, stream.id),
             stream,
             gap: edges.gap,
+            ahead_of_camera_ticks: edges.ahead_of_camera_ticks(),
             half_frame_ticks: edges.half_frame_ticks,
             reach: edges.gap.from,
             splice: edges.splice(),
             run: None,
+            source_run: None,
+            refused_before,
             ticks: 0,
             records: 0,
         }
     }
 
+    /// How far this recorder's labels are ahead of the camera's clock, beside the gap; `None` when the camera does not tell.
+    pub(super) const fn ahead_of_camera_ticks(&self) -> Option<i64> {
+        self.ahead_of_camera_ticks
+    }
+
+    /// This recorder's clock shows so many ticks more than the one by which pieces are labelled.
+    pub(super) const fn compare_clocks(&mut self, ticks: i64) {
+        self.splice.compare_clocks(ticks);
+    }
+
     /// Judges the next piece. Each is judged once, in order.
     pub(super) fn judge(&mut self, piece: &Piece<'_>) -> Judged {
+        if self.source_run.replace(piece.run).is_some_and(|before| before != piece.run) {
+            self.splice.other_run();
+        }
         let frames = piece.frames();
         let mut taken = BTreeSet::new();
         let mut is_last = false;
@@ -84,7 +160,7 @@ impl Import {
 
     /// The labels of what is taken of `piece`.
     fn place(&self, piece: &Piece<'_>, taken: &BTreeSet<usize>, is_last: bool) -> Span {
-        let own = |label| self.splice.own_label(label).unwrap_or(label);
+        let own = |label| self.splice.own_label(label);
         let samples = piece.video().and_then(|video| piece.samples.get(video));
         let labels = samples.into_iter().flatten().enumerate();
         let shown = labels.filter(|(place, _)| taken.contains(place)).map(|(_, sample)| sample.label);
@@ -112,6 +188,10 @@ impl Import {
 
     /// Writes what was judged to fill the gap; what has no room is left as if it had not come.
     pub(super) fn write(&mut self, piece: &Piece<'_>, judged: &Judged) -> Result<(), NotWritten> {
+        // The disk tells of an earlier record that it has no place for such.
+        if self.stream.intake().settled().refused > self.refused_before {
+            return Err(NotWritten::Refused);
+        }
         let Some(video) =
             piece.video().filter(|_| !judged.taken.is_empty() && judged.label.from < judged.label.to)
         else {
@@ -126,7 +206,8 @@ impl Import {
                 PushError::RecordFull => {
                     // A disk of smaller extents than the source's.
                     tracing::warn!(camera = %self.stream.camera, "a fetched record is too large for the disks");
-                    Ok(())
+                    self.stream.intake().refuse(judged.label.to);
+                    Err(NotWritten::Refused)
                 }
             };
         }
@@ -139,14 +220,18 @@ impl Import {
                 self.records += 1;
                 Ok(())
             }
-            Err(CommitError::NoDisk(reason)) => {
-                self.stream.intake().lost(reason);
+            Err(CommitError::NoDisk(_)) => {
+                self.stream.intake().lost(GapReason::DiskGone, judged.label.to);
                 Err(NotWritten::NoDisk)
             }
-            Err(error @ (CommitError::Empty | CommitError::Meta | CommitError::Closed)) => {
-                self.stream.intake().lost(keepwatch_model::GapReason::StreamUnusable);
+            Err(CommitError::Closed) => {
+                self.stream.intake().lost(GapReason::RecorderDown, judged.label.to);
+                Err(NotWritten::NoDisk)
+            }
+            Err(error @ (CommitError::Empty | CommitError::Meta)) => {
+                self.stream.intake().lost(GapReason::StreamUnusable, judged.label.to);
                 tracing::warn!(camera = %self.stream.camera, %error, "a fetched record was refused");
-                if error == CommitError::Closed { Err(NotWritten::NoDisk) } else { Ok(()) }
+                Err(NotWritten::Refused)
             }
         }
     }
@@ -162,7 +247,7 @@ impl Import {
         pushed.is_whole = all;
         for (number, samples) in piece.samples.iter().enumerate().take(TRACKS_MAX) {
             for (place, sample) in samples.iter().enumerate() {
-                let own = self.splice.own_label(sample.label).unwrap_or(sample.label);
+                let own = self.splice.own_label(sample.label);
                 let fits = match number == video {
                     true => judged.taken.contains(&place),
                     // What is beside the pictures goes with them.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use keepwatch_model::GapReason;
+use keepwatch_model::{GapReason, WallTime};
 use tokio::sync::watch;
 
 /// Follows the fetched records of one stream.
@@ -17,14 +17,18 @@ pub(crate) struct Intake {
 pub(crate) struct Settled {
     /// Records that are on disk.
     pub(crate) durable: u64,
-    /// Records that no disk took.
+    /// Records that were lost on the way, as a disk failed or does not keep up.
     pub(crate) lost: u64,
+    /// Records for which there was no place, as all that the disks hold is newer, or that cannot be written at all.
+    pub(crate) refused: u64,
+    /// Where the last of those ended.
+    pub(crate) refused_until: Option<WallTime>,
 }
 
 impl Settled {
     /// Records that are not on their way any more.
     const fn all(&self) -> u64 {
-        self.durable.saturating_add(self.lost)
+        self.durable.saturating_add(self.lost).saturating_add(self.refused)
     }
 }
 
@@ -39,10 +43,29 @@ impl Intake {
         self.settled.send_modify(|settled| settled.durable = settled.durable.saturating_add(1));
     }
 
-    /// No disk took a record.
-    pub(crate) fn lost(&self, reason: GapReason) {
+    /// No disk took a record that ended at `until`.
+    pub(crate) fn lost(&self, reason: GapReason, until: WallTime) {
         tracing::debug!(?reason, "a fetched record was not written");
-        self.settled.send_modify(|settled| settled.lost = settled.lost.saturating_add(1));
+        self.settled.send_modify(|settled| {
+            // Fetched footage finds a disk full where all is newer; another disk, or another try, changes nothing.
+            if matches!(reason, GapReason::DiskFull | GapReason::StreamUnusable) {
+                settled.refused = settled.refused.saturating_add(1);
+                settled.refused_until = Some(until);
+            } else {
+                settled.lost = settled.lost.saturating_add(1);
+            }
+        });
+    }
+
+    /// A record that ends at `until` is too large for the disks and was never queued.
+    pub(crate) fn refuse(&self, until: WallTime) {
+        self.queued();
+        self.lost(GapReason::StreamUnusable, until);
+    }
+
+    /// What became of those that are not on their way any more.
+    pub(crate) fn settled(&self) -> Settled {
+        *self.settled.borrow()
     }
 
     /// Follows what becomes of them.

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Longest wait at a time: the other side takes a reader for gone that reads nothing for half a minute.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Longest wait at a time: the other side takes a reader for gone that reads nothing for half a minute. What is not paid for
+/// by then is paid for with the next piece.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+/// What was not used may be used up to so much later: who looks five times a second gets all that is allowed.
+const CREDIT: Duration = Duration::from_millis(300);
 
 /// Lets so many bits pass in a second.
 #[derive(Debug)]
@@ -25,13 +28,20 @@ impl Limit {
         Self { bits_per_second: AtomicU64::new(bits_per_second.unwrap_or(0)), free_at: Mutex::new(None) }
     }
 
-    /// Waits until the `bytes` that came are paid for.
-    pub(crate) async fn pass(&self, bytes: usize) {
-        let Some(free_at) = self.book(bytes, Instant::now()) else { return };
-        tokio::time::sleep_until(free_at).await;
+    /// Lets `bits_per_second` pass from now on; all when `None`.
+    pub(crate) fn set(&self, bits_per_second: Option<u64>) {
+        self.bits_per_second.store(bits_per_second.unwrap_or(0), Ordering::Relaxed);
+        // What came at the old rate is not paid for at the new one.
+        *self.free_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn book(&self, bytes: usize, now: Instant) -> Option<Instant> {
+    /// What may pass in a second; `None` for all.
+    pub(crate) fn bits_per_second(&self) -> Option<u64> {
+        Some(self.bits_per_second.load(Ordering::Relaxed)).filter(|bits| *bits > 0)
+    }
+
+    /// Notes that `bytes` came; returns when the next may be read, `None` for at once.
+    pub(crate) fn book(&self, bytes: usize, now: Instant) -> Option<Instant> {
         let bits_per_second = self.bits_per_second.load(Ordering::Relaxed);
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         if bits_per_second == 0 {
@@ -42,9 +52,9 @@ impl Limit {
         let cost = Duration::from_nanos(
             u64::try_from(nanos / u128::from(bits_per_second)).unwrap_or(u64::MAX).min(1_000_000_000_000),
         );
-        let next = free_at.map_or(now, |at| at.max(now)) + cost;
+        let next = free_at.map_or(now, |at| at.max(now.checked_sub(CREDIT).unwrap_or(now))) + cost;
         *free_at = Some(next);
-        Some(next.min(now + WAIT_MAX))
+        Some(next.min(now + WAIT_MAX)).filter(|next| *next > now)
     }
 }
 
@@ -60,5 +70,21 @@ mod tests {
         assert_eq!(limit.book(500_000, now), Some(now + Duration::from_millis(500)));
         assert_eq!(limit.book(500_000, now), Some(now + Duration::from_secs(1)));
         assert_eq!(limit.book(usize::MAX, now), Some(now + WAIT_MAX), "it looks up all the same");
+        limit.set(None);
+        assert_eq!(limit.book(1 << 30, now), None);
+    }
+
+    /// A record of half a megabyte takes four seconds at the lowest rate.
+    #[test]
+    fn a_low_rate_is_kept_by_large_pieces() {
+        let limit = Limit::new(Some(1_000_000));
+        let began = Instant::now();
+        let mut now = began;
+        for _ in 0..20 {
+            // Who waits comes a moment late.
+            now = limit.book(500_000, now).unwrap_or(now) + Duration::from_millis(150);
+        }
+        let seconds = now.duration_since(began).as_secs_f64();
+        assert!((78.0..82.0).contains(&seconds), "{seconds} s for 80 Mbit at 1 Mbit/s");
     }
 }

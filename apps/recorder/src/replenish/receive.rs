@@ -1,18 +1,18 @@
 //! Footage from another recorder: asked for, received record by record, and written.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{Span, TICKS_PER_SECOND};
 use keepwatch_recording::replenish::JobEnd;
-use keepwatch_store::{Record, RunId};
+use keepwatch_store::Record;
 use keepwatch_tls::{NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError, NodeStream};
 
-use super::import::{Import, NotWritten};
-use super::limit::Limit;
+use super::conduct::{Behind, Conduct};
+use super::course::Passage;
+use super::import::{Import, Judged, NotWritten, Room};
 use super::piece::Piece;
-use super::wire::{Found, Incoming};
+use super::wire::{CLOCK_AHEAD, Found, Incoming};
 use crate::Node;
 use crate::camera::StreamState;
 use crate::peers::Standby;
@@ -24,45 +24,51 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AROUND_TICKS: i64 = 15 * TICKS_PER_SECOND;
 /// How often a transfer goes on behind the last record before it counts as broken off.
 const RESUMES_MAX: u32 = 3;
-/// Longest wait until fetched records reach the disk.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
 
-/// A record that came last, behind which the other recorder goes on.
-type Behind = Option<(WallTime, RunId)>;
-
-/// Fetches what `standby` has for the gap that `import` fills.
+/// Fetches what `standby` has for `gap`, which `import` fills.
 pub(super) async fn receive(
     node: &Node,
     standby: &Standby,
-    stream: &Arc<StreamState>,
-    (gap, mut import): (Span, Import),
-    limit: &Limit,
-) -> (JobEnd, Import) {
+    stream: &StreamState,
+    (gap, import): (Span, &mut Import),
+    passage: &Passage,
+) -> JobEnd {
     let mut behind = None;
     let mut resumes = 0;
-    let end = loop {
+    loop {
         let before = behind;
-        let end = transfer(node, standby, stream, (gap, &mut import), limit, &mut behind).await;
+        let end = transfer(node, standby, stream, (gap, import), passage, &mut behind).await;
         // What broke off goes on behind the last record, as long as that brings more.
         resumes += 1;
         if end != JobEnd::Unreachable || behind == before || resumes > RESUMES_MAX {
-            break end;
+            return end;
         }
-    };
-    (end, import)
+    }
 }
 
 async fn transfer(
     node: &Node,
     standby: &Standby,
-    stream: &Arc<StreamState>,
+    stream: &StreamState,
     (gap, import): (Span, &mut Import),
-    limit: &Limit,
+    passage: &Passage,
     behind: &mut Behind,
 ) -> JobEnd {
-    let mut answer = match ask(node, standby, stream, gap, *behind).await {
+    let window = Span { from: gap.from.plus(-AROUND_TICKS), to: gap.to.plus(AROUND_TICKS) };
+    let mut answer = match ask(node, standby, stream, window, *behind, passage).await {
         Ok(answer) => answer,
         Err(end) => return end,
+    };
+    let ahead: Option<i64> = answer.header(CLOCK_AHEAD).and_then(|ticks| ticks.parse().ok());
+    if let Some(ahead) = ahead {
+        import.compare_clocks(ahead.saturating_neg());
+    }
+    let by_its_clock = |ahead| Span { from: window.from.plus(ahead), to: window.to.plus(ahead) };
+    let mut conduct = Conduct::new(ahead.map(by_its_clock));
+    let broken = |why: &dyn std::fmt::Display| {
+        tracing::warn!(standby = %standby.name, %why, "footage does not come as it should");
+        passage.course.trouble(why);
+        JobEnd::Unreachable
     };
     let mut incoming = Incoming::default();
     loop {
@@ -71,29 +77,35 @@ async fn transfer(
             Ok(Found::End) => return JobEnd::Over,
             Ok(Found::Record(record)) => {
                 let info = record.index().info;
+                if let Err(error) = conduct.record(&info, *behind) {
+                    return broken(&error);
+                }
                 *behind = Some((info.label.from, info.run));
-                match put(stream, import, &record).await {
-                    Ok(true) => continue,
-                    Ok(false) => return JobEnd::Over,
+                let judged = match put(stream, import, &record).await {
+                    Ok(judged) if judged.is_last => return JobEnd::Over,
+                    Ok(judged) => judged,
                     Err(end) => return end,
+                };
+                match conduct.judged(judged.takes_any(), record.as_bytes().len()) {
+                    Ok(()) => continue,
+                    Err(error) => return broken(&error),
                 }
             }
-            Err(error) => {
-                tracing::warn!(standby = %standby.name, %error, "footage came that is none");
-                return JobEnd::Unreachable;
-            }
+            Err(error) => return broken(&error),
         }
-        match answer.piece(PATIENCE).await {
+        let asked = Instant::now();
+        let piece = answer.piece(PATIENCE).await;
+        if let Err(error) = conduct.waited(asked.elapsed()) {
+            return broken(&error);
+        }
+        match piece {
             Ok(Some(piece)) => {
-                limit.pass(piece.len()).await;
+                passage.pass(piece.len()).await;
                 incoming.push(&piece);
             }
             // Without the mark of the end it is not all.
-            Ok(None) => return JobEnd::Unreachable,
-            Err(error) => {
-                tracing::debug!(standby = %standby.name, %error, "footage broke off");
-                return JobEnd::Unreachable;
-            }
+            Ok(None) => return broken(&"the connection ended in the middle"),
+            Err(error) => return broken(&error),
         }
     }
 }
@@ -102,11 +114,13 @@ async fn ask(
     node: &Node,
     standby: &Standby,
     stream: &StreamState,
-    gap: Span,
+    window: Span,
     behind: Behind,
+    passage: &Passage,
 ) -> Result<NodeStream, JobEnd> {
     let unusable = |error: keepwatch_tls::IdentityError| {
         tracing::error!(%error, "the key of this node cannot be used");
+        passage.course.trouble(error);
         JobEnd::Refused
     };
     let key = node.node_key().await.map_err(unusable)?;
@@ -115,8 +129,8 @@ async fn ask(
         "/peer/records?camera={}&stream={}&from={}&to={}&clock={}",
         stream.camera,
         stream.id.0,
-        gap.from.plus(-AROUND_TICKS),
-        gap.to.plus(AROUND_TICKS),
+        window.from,
+        window.to,
         node.clock().wall(),
     );
     if let Some((label, run)) = behind {
@@ -125,6 +139,7 @@ async fn ask(
     let mut client = NodeClient::new(standby.address, tls);
     client.stream(&target, PATIENCE).await.map_err(|error| {
         tracing::debug!(standby = %standby.name, %error, "no footage is given");
+        passage.course.trouble(&error);
         match error {
             NodeError::Refused { code, .. } if code == "camera_unknown" => JobEnd::Over,
             NodeError::Refused { .. }
@@ -136,21 +151,16 @@ async fn ask(
     })
 }
 
-/// Writes what of `record` fills the gap; whether more is wanted.
-async fn put(stream: &StreamState, import: &mut Import, record: &Record) -> Result<bool, JobEnd> {
+/// Writes what of `record` fills the gap.
+async fn put(stream: &StreamState, import: &mut Import, record: &Record) -> Result<Judged, JobEnd> {
     let piece = Piece::of(record);
     let judged = import.judge(&piece);
-    let mut settled = stream.intake().follow();
+    let mut room = Room::of(stream);
     loop {
         match import.write(&piece, &judged) {
-            Ok(()) => return Ok(!judged.is_last),
-            Err(NotWritten::NoDisk) => return Err(JobEnd::NoRoom),
-            Err(NotWritten::Full) => {
-                // The buffer holds what is on its way; it is never held by anything else for long.
-                if tokio::time::timeout(SETTLE_MAX, settled.changed()).await.is_err() {
-                    return Err(JobEnd::NoRoom);
-                }
-            }
+            Ok(()) => return Ok(judged),
+            Err(NotWritten::Full) => room.wait().await.map_err(|_| JobEnd::NoRoom)?,
+            Err(not_written) => return Err(not_written.end()),
         }
     }
 }

@@ -2,36 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use keepwatch_model::{
-    EventCode, Machine as _, MonoTime, Span, TICKS_PER_SECOND, WallTime, ticks_from_duration,
-};
-use keepwatch_recording::replenish::{
-    Action, Event, Job, JobEnd, JobId, Progress, Replenish, Source, StreamKey,
-};
+use keepwatch_model::{Backfill, Machine as _, MonoTime, Span, StreamId, WallTime, ticks_from_duration};
+use keepwatch_recording::replenish::{Action, Event, Job, JobEnd, Progress, Replenish, Source, StreamKey};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::edges::Edges;
-use super::import::Import;
+use super::course::{Course, Passage};
+use super::job::{self, Brought};
 use super::limit::Limit;
-use super::receive::receive;
+use super::missing::{Missing, missing};
+use super::standing::{EndedJob, RunningJob, SourceStanding, StreamStanding};
 use crate::Node;
-use crate::camera::StreamState;
+use crate::camera::{CameraState, StreamState};
+use crate::config::CameraSource;
 
 /// Time between two looks at the ledgers.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// A gap that ended less than this ago may not be entered to its end.
-const SETTLED_TICKS: i64 = 2 * TICKS_PER_SECOND;
-/// A gap that goes on is filled up to a whole minute, one ago, so that it is not asked for second by second.
-const MINUTE_TICKS: i64 = 60 * TICKS_PER_SECOND;
-/// Shorter gaps hold no picture.
-const GAP_TICKS_MIN: i64 = TICKS_PER_SECOND / 50;
-/// Most gaps of a stream that are looked at, the oldest first: the others come after them.
-const GAPS_MAX: usize = 256;
-/// Longest wait for records to reach the disk at the end of a fetch.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
 
 /// How gaps are filled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +28,8 @@ pub struct ReplenishSettings {
     pub paused: bool,
     /// Most bits in a second, of all that is fetched together; `None` is as fast as it comes.
     pub bits_per_second_max: Option<u64>,
+    /// Cameras given by their ONVIF address are asked for what their own card holds, after all recorders.
+    pub cards: bool,
 }
 
 /// Steers how gaps are filled, and shows how far it is.
@@ -47,12 +37,25 @@ pub struct ReplenishSettings {
 pub struct Replenishing {
     settings: watch::Sender<ReplenishSettings>,
     progress: Mutex<Progress>,
+    standing: Mutex<BTreeMap<StreamKey, StreamStanding>>,
 }
 
 impl Replenishing {
-    /// How gaps are filled from now on. What is being fetched goes on under the old limit.
+    /// How gaps are filled from now on.
     pub fn set(&self, settings: ReplenishSettings) {
-        self.settings.send_if_modified(|old| std::mem::replace(old, settings) != settings);
+        self.change(|old| *old = settings);
+    }
+
+    /// Changes how gaps are filled; returns how that is from now on.
+    pub fn change(&self, change: impl FnOnce(&mut ReplenishSettings)) -> ReplenishSettings {
+        let mut now = ReplenishSettings::default();
+        self.settings.send_if_modified(|settings| {
+            let before = *settings;
+            change(settings);
+            now = *settings;
+            *settings != before
+        });
+        now
     }
 
     /// How gaps are filled.
@@ -64,6 +67,15 @@ impl Replenishing {
     pub fn progress(&self) -> Progress {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// How each stream stands that misses something, or did since the start.
+    pub fn standing(&self) -> Vec<StreamStanding> {
+        self.streams().values().cloned().collect()
+    }
+
+    fn streams(&self) -> std::sync::MutexGuard<'_, BTreeMap<StreamKey, StreamStanding>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Fills gaps until `stopped`.
@@ -73,7 +85,7 @@ pub(crate) async fn run(node: Node, mut stopped: watch::Receiver<bool>) {
         limit: Arc::new(Limit::new(settings.borrow().bits_per_second_max)),
         node: node.clone(),
         machine: Replenish::default(),
-        streams: BTreeMap::new(),
+        told: BTreeMap::new(),
         jobs: JoinSet::new(),
         running: BTreeMap::new(),
         out: Vec::new(),
@@ -86,14 +98,13 @@ pub(crate) async fn run(node: Node, mut stopped: watch::Receiver<bool>) {
                 // The sender is the node's, which is held here.
                 if changed.is_err() { return }
                 let settings = *settings.borrow_and_update();
-                filling.limit = Arc::new(Limit::new(settings.bits_per_second_max));
+                filling.limit.set(settings.bits_per_second_max);
                 filling.tell(Event::Paused(settings.paused));
             }
             Some(ended) = filling.jobs.join_next_with_id() => filling.ended(ended),
             () = tokio::time::sleep(LOOK_INTERVAL) => filling.look(),
         }
-        *node.replenishing().progress.lock().unwrap_or_else(PoisonError::into_inner) =
-            filling.machine.progress();
+        filling.show();
     }
 }
 
@@ -101,11 +112,22 @@ struct Filling {
     node: Node,
     machine: Replenish,
     /// What was last told of each stream.
-    streams: BTreeMap<StreamKey, (Vec<Span>, Vec<Source>)>,
-    jobs: JoinSet<JobEnd>,
-    running: BTreeMap<Id, (JobId, AbortHandle)>,
+    told: BTreeMap<StreamKey, (Vec<Span>, Vec<Source>)>,
+    jobs: JoinSet<Brought>,
+    running: BTreeMap<Id, Running>,
     limit: Arc<Limit>,
     out: Vec<Action>,
+}
+
+/// A job that runs.
+struct Running {
+    job: Job,
+    handle: AbortHandle,
+    course: Arc<Course>,
+    since: WallTime,
+    begun: Instant,
+    /// When the rate was measured, what had come by then, and the rate.
+    rate: (Instant, u64, u64),
 }
 
 impl Filling {
@@ -120,29 +142,35 @@ impl Filling {
 
     /// Looks at the ledgers, and at the time.
     fn look(&mut self) {
-        let sources: Vec<Source> =
-            self.node.peers().standbys().iter().map(|standby| Source::Recorder(standby.role)).collect();
-        let now = self.node.clock().wall();
-        let mut known = std::mem::take(&mut self.streams);
+        let standbys = self.node.peers().standbys();
+        let recorders: Vec<Source> = standbys.iter().map(|standby| Source::Recorder(standby.role)).collect();
+        let names: BTreeMap<Source, String> =
+            standbys.into_iter().map(|standby| (Source::Recorder(standby.role), standby.name)).collect();
+        let (now, room_from) = (self.node.clock().wall(), self.node.store().backfill_from());
+        let mut known = std::mem::take(&mut self.told);
         for id in self.node.own_cameras() {
             let Some(camera) = self.node.camera(id) else { continue };
             let oldest = camera.config().retention.map(|age| now.plus(-ticks_from_duration(age)));
+            let since = oldest.unwrap_or(WallTime::MIN);
             for stream in camera.streams() {
                 let key = (stream.camera, stream.id);
-                let told = (gaps(stream, oldest, now), sources.clone());
+                let sources = self.sources(&camera, stream.id, &recorders);
+                let found = missing(stream, (since, room_from, now), &self.machine.settled(key));
+                self.stand(key, &found, &sources, &names);
+                give_up_what_has_no_room(stream, since, room_from.filter(|_| !sources.is_empty()));
+                let told = (found.open, sources);
                 if known.remove(&key).as_ref() != Some(&told) {
                     let (gaps, sources) = told.clone();
-                    self.machine.handle(
-                        self.now(),
-                        Event::Missing { stream: key, gaps, sources },
-                        &mut self.out,
-                    );
+                    let since = room_from.map_or(since, |from| from.max(since));
+                    let event = Event::Missing { stream: key, since, gaps, sources };
+                    self.machine.handle(self.now(), event, &mut self.out);
                 }
-                self.streams.insert(key, told);
+                self.told.insert(key, told);
             }
         }
         for gone in known.into_keys() {
             self.machine.handle(self.now(), Event::Gone(gone), &mut self.out);
+            self.node.replenishing().streams().remove(&gone);
         }
         let now = self.now();
         if self.machine.deadline().is_some_and(|(at, _)| at <= now) {
@@ -151,18 +179,22 @@ impl Filling {
         self.carry_out();
     }
 
+    /// Who may have what is missing of a stream, the likeliest first.
+    fn sources(&self, camera: &CameraState, stream: StreamId, recorders: &[Source]) -> Vec<Source> {
+        let has_card = self.node.replenishing().settings().cards
+            && stream == StreamId::MAIN
+            && matches!(camera.config().source, CameraSource::Onvif { .. });
+        recorders.iter().copied().chain(has_card.then_some(Source::Card(camera.id))).collect()
+    }
+
     fn carry_out(&mut self) {
         for action in std::mem::take(&mut self.out) {
             tracing::debug!(?action, "replenishment");
             match action {
-                Action::Fetch(job) => {
-                    let fetched = fetch(self.node.clone(), job, Arc::clone(&self.limit));
-                    let handle = self.jobs.spawn(fetched);
-                    self.running.insert(handle.id(), (job.id, handle));
-                }
+                Action::Fetch(job) => self.begin(job),
                 Action::Cancel(job) => {
-                    for (_, handle) in self.running.values().filter(|(id, _)| *id == job) {
-                        handle.abort();
+                    for running in self.running.values().filter(|running| running.job.id == job) {
+                        running.handle.abort();
                     }
                 }
                 Action::Mark { stream: (camera, stream), span, backfill } => {
@@ -176,83 +208,108 @@ impl Filling {
         }
     }
 
-    fn ended(&mut self, ended: Result<(Id, JobEnd), tokio::task::JoinError>) {
-        let (id, end) = match ended {
+    fn begin(&mut self, job: Job) {
+        let course = Arc::new(Course::default());
+        let passage = Passage { limit: Arc::clone(&self.limit), course: Arc::clone(&course) };
+        let handle = self.jobs.spawn(job::run(self.node.clone(), job, passage));
+        let begun = Instant::now();
+        let since = self.node.clock().wall();
+        let running = Running { job, handle, course, since, begun, rate: (begun, 0, 0) };
+        self.running.insert(running.handle.id(), running);
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Brought), JoinError>) {
+        let (id, brought) = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 if error.is_panic() {
                     tracing::error!(%error, "filling a gap ended badly");
                 }
-                (error.id(), if error.is_panic() { JobEnd::Refused } else { JobEnd::Cancelled })
+                let end = if error.is_panic() { JobEnd::Refused } else { JobEnd::Cancelled };
+                (error.id(), end.into())
             }
         };
-        let Some((job, _)) = self.running.remove(&id) else { return };
+        let Some(running) = self.running.remove(&id) else { return };
+        let Running { job, course, begun, .. } = running;
+        let ended = EndedJob {
+            source: job.source,
+            span: job.span,
+            at: self.node.clock().wall(),
+            end: brought.end,
+            trouble: course.last_trouble(),
+            filled_ticks: brought.ticks,
+            bytes: course.bytes(),
+            bits_per_second: course.bits_per_second(),
+            took: begun.elapsed(),
+        };
+        if let Some(standing) = self.node.replenishing().streams().get_mut(&job.stream) {
+            standing.last = Some(ended);
+        }
         // What came is entered first, so that it is not asked for again.
         self.look();
-        self.tell(Event::Ended { job, end });
+        self.tell(Event::Ended { job: job.id, end: brought.end });
+    }
+
+    /// Notes how a stream stands, if it misses anything or did.
+    fn stand(&self, key: StreamKey, found: &Missing, sources: &[Source], names: &BTreeMap<Source, String>) {
+        let mut streams = self.node.replenishing().streams();
+        let is_running = self.running.values().any(|running| running.job.stream == key);
+        let was_told = streams.get(&key).is_some_and(|standing| standing.last.is_some());
+        if found.ticks == 0 && !is_running && !was_told {
+            streams.remove(&key);
+            return;
+        }
+        let now = self.now();
+        let wall = |at: MonoTime| self.node.clock().wall().plus(ticks_from_duration(at.since(now)));
+        let source = |source: &Source| SourceStanding {
+            source: *source,
+            name: names.get(source).cloned().unwrap_or_else(|| key.0.to_string()),
+            rests_until: self.machine.rests_until(*source).map(wall),
+        };
+        let last = streams.remove(&key).and_then(|standing| standing.last);
+        let nowhere_ticks = if sources.is_empty() { found.ticks } else { found.nowhere_ticks };
+        let standing = StreamStanding {
+            stream: key,
+            missing_ticks: found.ticks,
+            nowhere_ticks,
+            running: None,
+            sources: sources.iter().map(source).collect(),
+            last,
+        };
+        streams.insert(key, standing);
+    }
+
+    /// Makes known how far it is.
+    fn show(&mut self) {
+        let shown = self.node.replenishing();
+        *shown.progress.lock().unwrap_or_else(PoisonError::into_inner) = self.machine.progress();
+        let mut streams = shown.streams();
+        streams.values_mut().for_each(|standing| standing.running = None);
+        for running in self.running.values_mut() {
+            let bytes = running.course.bytes();
+            let (measured, before, _) = running.rate;
+            let passed = measured.elapsed();
+            if passed >= LOOK_INTERVAL {
+                let bits = u128::from(bytes.saturating_sub(before)).saturating_mul(8_000);
+                let per_second = bits / passed.as_millis().max(1);
+                running.rate = (Instant::now(), bytes, u64::try_from(per_second).unwrap_or(u64::MAX));
+            }
+            if let Some(standing) = streams.get_mut(&running.job.stream) {
+                standing.running = Some(RunningJob {
+                    source: running.job.source,
+                    span: running.job.span,
+                    since: running.since,
+                    bytes,
+                    bits_per_second: running.rate.2,
+                });
+            }
+        }
     }
 }
 
-/// What is missing of a stream and worth asking for.
-fn gaps(stream: &StreamState, oldest: Option<WallTime>, now: WallTime) -> Vec<Span> {
-    let settled = now.plus(-SETTLED_TICKS);
-    let Some(window) = Span::new(oldest.unwrap_or(WallTime::MIN), settled) else { return Vec::new() };
-    let minute = WallTime::from_ticks((now.ticks() - MINUTE_TICKS) / MINUTE_TICKS * MINUTE_TICKS);
-    let mut gaps: Vec<Span> = Vec::new();
-    for gap in stream.ledger().gaps(window) {
-        // Neighbours of other reasons are one to fetch.
-        match gaps.last_mut() {
-            Some(last) if last.to == gap.span.from => last.to = gap.span.to,
-            Some(_) | None => gaps.push(gap.span),
-        }
+/// What is older than all that full disks hold is fetched no more: the ledger says so.
+fn give_up_what_has_no_room(stream: &StreamState, since: WallTime, room_from: Option<WallTime>) {
+    if let Some(gone) = room_from.and_then(|from| Span::new(since, from)) {
+        stream.ledger().backfill(gone, Some(Backfill::Done));
     }
-    let ended = |gap: Span| if gap.to == settled { Span::new(gap.from, minute) } else { Some(gap) };
-    gaps.into_iter().filter_map(ended).filter(|gap| gap.ticks() >= GAP_TICKS_MIN).take(GAPS_MAX).collect()
-}
-
-/// Fetches what the source of `job` has of its span.
-async fn fetch(node: Node, job: Job, limit: Arc<Limit>) -> JobEnd {
-    let (camera, stream) = job.stream;
-    let stream = node.camera(camera).and_then(|camera| camera.stream(stream).cloned());
-    let Some(stream) = stream else { return JobEnd::Cancelled };
-    // What an earlier fetch left on its way must be known before this one looks at what is held.
-    if tokio::time::timeout(SETTLE_MAX, stream.intake().settle()).await.is_err() {
-        return JobEnd::NoRoom;
-    }
-    let lost_before = stream.intake().settle().await.lost;
-    let (store, key) = (node.store().clone(), job.stream);
-    let edges = tokio::task::spawn_blocking(move || Edges::read(&store, key, job.span)).await;
-    let edges = match edges {
-        Ok(Ok(edges)) => edges,
-        Ok(Err(error)) => {
-            tracing::error!(%camera, %error, "what is held beside a gap cannot be read");
-            return JobEnd::NoRoom;
-        }
-        Err(_) => return JobEnd::Cancelled,
-    };
-    let import = Import::new(node.store(), Arc::clone(&stream), edges);
-    let (end, import, whence) = match job.source {
-        Source::Recorder(role) => {
-            let standbys = node.peers().standbys();
-            let Some(standby) = standbys.iter().find(|standby| standby.role == role) else {
-                return JobEnd::Refused;
-            };
-            let (end, import) = receive(&node, standby, &stream, (job.span, import), &limit).await;
-            (end, import, standby.name.clone())
-        }
-        // No source is told that is a card.
-        Source::Card(_) => return JobEnd::Refused,
-    };
-    let settled = tokio::time::timeout(SETTLE_MAX, stream.intake().settle()).await;
-    let end = match settled {
-        Ok(settled) if settled.lost == lost_before => end,
-        Ok(_) | Err(_) => JobEnd::NoRoom,
-    };
-    if import.records > 0 {
-        let seconds = import.ticks / TICKS_PER_SECOND;
-        let text =
-            stream.sentence(format!("{seconds} s of footage that was missing came back from {whence}"));
-        node.add_event(EventCode::FootageFilled, stream.subject(), text);
-    }
-    end
 }

@@ -20,7 +20,7 @@ use keepwatch_web::{Node as Asking, Problem};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::wire::{END, head};
+use super::wire::{CLOCK_AHEAD, END, head};
 use crate::Node;
 use crate::api::Pieces;
 use crate::peers::Known;
@@ -89,7 +89,9 @@ async fn records(
 ) -> Result<Response, Problem> {
     let known = node.asking(&asking)?;
     let Query(query) = query.map_err(|error| Problem::bad_request("query_malformed", error.body_text()))?;
-    let order = order(&node, known, &query)?;
+    // The window is by the clock of who asks, labels are by this recorder's.
+    let ahead = node.clock().wall().ticks_since(query.clock);
+    let order = order(&node, known, &query, ahead)?;
     let place = places.try_acquire_owned().map_err(|_| {
         Problem::unavailable(
             "busy",
@@ -102,10 +104,12 @@ async fn records(
     let mut response = Response::new(Body::new(Pieces::new(receiver)));
     let kind = axum::http::HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(CONTENT_TYPE, kind);
+    // Where no camera's time tells, labels are compared by it.
+    response.headers_mut().insert(CLOCK_AHEAD, axum::http::HeaderValue::from(ahead));
     Ok(response)
 }
 
-fn order(node: &Node, known: Known, query: &RecordsQuery) -> Result<Order, Problem> {
+fn order(node: &Node, known: Known, query: &RecordsQuery, ahead: i64) -> Result<Order, Problem> {
     let unknown = || Problem::camera_unknown(query.camera.as_str());
     let (camera, replaces) = match known {
         Known::Primary(role) => (node.guest(role, query.camera).ok_or_else(unknown)?.local, Some(role)),
@@ -114,8 +118,6 @@ fn order(node: &Node, known: Known, query: &RecordsQuery) -> Result<Order, Probl
             (is_own.then_some(query.camera).ok_or_else(unknown)?, None)
         }
     };
-    // The window is by the clock of who asks, labels are by this recorder's.
-    let ahead = node.clock().wall().ticks_since(query.clock);
     let window = Span::new(query.from.plus(ahead), query.to.plus(ahead));
     let window = window
         .filter(|window| window.ticks() <= WINDOW_TICKS_MAX)

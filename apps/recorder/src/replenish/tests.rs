@@ -9,12 +9,19 @@ use keepwatch_model::{
     TICKS_PER_SECOND, TrackConfig, WallTime,
 };
 use keepwatch_recording::peer::NodePublic;
+use keepwatch_recording::replenish::JobEnd;
 use keepwatch_store::{CameraTime, EventQuery, RecordMeta, RunId, Store, TRACKS_MAX, TimeQuality};
 use keepwatch_web::NodeError;
 
-use super::wire::{Found, Incoming};
+use super::card::{CardSink, drain};
+use super::course::Passage;
+use super::edges::Edges;
+use super::import::Import;
+use super::limit::Limit;
+use super::wire::{CLOCK_AHEAD, Found, Incoming};
 use crate::Node;
 use crate::config::CameraConfig;
+use crate::fetch::{FetchControl, FetchSink as _, FetchedSample, Part};
 use crate::guests::Guest;
 use crate::peers::tests::{Asker, PASSWORD, Recorder, approach, code, login};
 use crate::peers::{Introduction, register};
@@ -274,8 +281,20 @@ async fn a_pause_holds_and_what_nobody_has_stays_missing_for_its_reason() {
     wait_until("the gap is seen", || north.replenishing().progress().pending_ticks > 0).await;
     assert!(north.replenishing().progress().paused && north.replenishing().progress().running.is_empty());
     assert_eq!(coverage(north, gap)[0].2, Some(Backfill::Pending));
+    let stands = || {
+        north.replenishing().standing().into_iter().find(|stands| stands.stream == (gate(), StreamId::MAIN))
+    };
+    let gate_stands = stands().unwrap();
+    // Its camera has not been reached since the start, either.
+    assert!(gate_stands.missing_ticks >= gap.ticks(), "{gate_stands:?}");
+    assert_eq!((gate_stands.nowhere_ticks, gate_stands.sources.len()), (0, 1));
+    assert_eq!((gate_stands.sources[0].name.as_str(), &gate_stands.last), ("south", &None));
 
-    north.replenishing().set(ReplenishSettings { paused: false, bits_per_second_max: Some(8_000_000) });
+    north.replenishing().set(ReplenishSettings {
+        paused: false,
+        bits_per_second_max: Some(8_000_000),
+        cards: false,
+    });
     let middle = Span { from: primary.label(150), to: primary.label(300) };
     wait_until("what the standby has is there", || is_held(north, middle)).await;
     let states = coverage(north, gap);
@@ -285,8 +304,42 @@ async fn a_pause_holds_and_what_nobody_has_stays_missing_for_its_reason() {
     let numbers: Vec<i64> = held(north.store()).0.iter().map(|(number, _)| *number).collect();
     let expected: Vec<i64> = (0..104).chain(150..300).chain(400..450).collect();
     assert_eq!(numbers, expected);
+    wait_until("it is told", || stands().unwrap().last.is_some()).await;
+    let gate_stands = stands().unwrap();
+    let last = gate_stands.last.as_ref().unwrap();
+    assert_eq!((last.end, last.filled_ticks, &last.trouble), (JobEnd::Over, middle.ticks(), &None));
+    assert!(gate_stands.missing_ticks >= gap.ticks() - middle.ticks(), "{gate_stands:?}");
     pair.north.end().await;
     pair.south.end().await;
+}
+
+/// A disk failed while it said that a fetched record is there, and was recovered; or the recorder was stopped at that moment.
+#[tokio::test]
+async fn what_is_on_disk_and_was_never_entered_is_found_and_not_fetched_again() {
+    let pair = Pair::start().await;
+    let north = &pair.north.node;
+    let begin = north.clock().wall().plus(-60 * TICKS_PER_SECOND);
+    let primary = pair.primary(begin);
+    primary.record(0..300);
+    let all = Span { from: primary.label(0), to: primary.label(300) };
+    wait_until("the footage is on disk", || held(north.store()).0.len() == 300).await;
+    let unheard = Span { from: primary.label(100), to: primary.label(200) };
+    north.camera(gate()).unwrap().main().ledger().lost(unheard, GapReason::DiskGone);
+    assert!(!is_held(north, all));
+    wait_until("it is found", || is_held(north, all)).await;
+    assert_eq!(held(north.store()).0.len(), 300);
+
+    // At a stop: the footage came to the disk behind the last entry.
+    let main = Arc::clone(north.camera(gate()).unwrap().main());
+    north.replenishing().set(ReplenishSettings { paused: true, ..ReplenishSettings::default() });
+    wait_until("it pauses", || north.replenishing().progress().paused).await;
+    main.ledger().lost(unheard, GapReason::DiskGone);
+    wait_until("it is asked for", || coverage(north, unheard)[0].2 == Some(Backfill::Pending)).await;
+    let Pair { north, south } = pair;
+    south.end().await;
+    let north = Recorder::start_in("north", north.end().await, &["gate"]).await;
+    assert!(is_held(&north.node, all), "{:?}", coverage(&north.node, all));
+    north.end().await;
 }
 
 #[tokio::test]
@@ -309,6 +362,14 @@ async fn records_are_given_to_whom_they_belong_and_from_any_record_on() {
     let (label, run) = all[6];
     let rest = ask("gate", format!("&after={}.{}", label.ticks(), run.0));
     assert_eq!(records(&mut client, &rest).await.unwrap(), all[7..]);
+
+    // What its clock shows beside that of who asks.
+    let clock = south.clock().wall().plus(-3_600 * TICKS_PER_SECOND);
+    let late = format!("/peer/records?camera=gate&stream=0&from={begin}&to={clock}&clock={clock}");
+    let late = late.replace(&format!("from={begin}"), &format!("from={}", clock.plus(-TICKS_PER_SECOND)));
+    let answer = client.stream(&late, PATIENCE).await.unwrap();
+    let ahead: i64 = answer.header(CLOCK_AHEAD).unwrap().parse().unwrap();
+    assert!((3_600..3_610).contains(&(ahead / TICKS_PER_SECOND)), "{ahead}");
 
     for (target, expected) in [
         (ask("yard", String::new()), "camera_unknown"),
@@ -353,5 +414,54 @@ async fn records(
             Found::End => return Ok(found),
             Found::More => incoming.push(&answer.piece(PATIENCE).await?.expect("an end")),
         }
+    }
+}
+
+/// What the card holds is the same coding as what is recorded, or another one.
+#[tokio::test]
+async fn what_the_card_holds_fills_a_gap_without_a_frame_twice() {
+    for same_coding in [true, false] {
+        let north = Recorder::start("north").await;
+        let node = &north.node;
+        let begin = node.clock().wall().plus(-60 * TICKS_PER_SECOND);
+        let store = node.store();
+        let primary = Footage { store, begin, ahead: 0, origin: Origin::Primary, replaces: None };
+        primary.record(0..104);
+        primary.record(400..450);
+        let gap = Span { from: primary.label(104), to: primary.label(400) };
+        wait_until("the footage is on disk", || held(store).0.len() == 154).await;
+        let camera = node.camera(gate()).unwrap();
+        camera.main().ledger().lost(gap, GapReason::ConnectionLost);
+
+        let edges = Edges::read(store, (gate(), StreamId::MAIN), gap).unwrap();
+        assert_eq!(edges.ahead_of_camera_ticks(), Some(-CAMERA));
+        let mut import = Import::new(store, Arc::clone(camera.main()), edges);
+        let passage = Passage { limit: Arc::new(Limit::new(None)), course: Arc::default() };
+        let mut sink = CardSink::new(&mut import, &passage, FetchControl::new());
+        let tracks = primary.meta(RunId(1), true, gap).tracks;
+        sink.begin(&tracks).unwrap();
+        for number in 54..460 {
+            let mut data = picture(number, true);
+            if !same_coding {
+                *data.last_mut().unwrap() ^= 1;
+            }
+            let time = begin.plus(number * FRAME + CAMERA);
+            let part = if number < 104 { Part::Lead } else { Part::Wanted };
+            let sound = number.to_le_bytes();
+            for (track, key, data) in [(0, number % GROUP == 0, &data[..]), (1, true, &sound[..])] {
+                let config = &tracks[track];
+                sink.sample(&FetchedSample { track, config, part, time, key, lost_packets: 0, data })
+                    .unwrap();
+            }
+        }
+        sink.close(None).unwrap();
+        drain(camera.main(), &mut sink).await.unwrap();
+        let filled = if same_coding { 104 } else { 110 };
+        let span = Span { from: primary.label(filled), to: gap.to };
+        wait_until("the gap is filled", || is_held(node, span)).await;
+        let numbers: Vec<i64> = held(store).0.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, (0..104).chain(filled..450).collect::<Vec<_>>());
+        assert!(matches!(coverage(node, span)[0].1, State::Held { origin: Origin::Edge, .. }));
+        north.end().await;
     }
 }

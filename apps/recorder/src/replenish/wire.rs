@@ -3,9 +3,11 @@
 //!
 //! Little endian. What comes is believed nothing: lengths are bounded, and every checksum of a record is its own again.
 
-use keepwatch_store::{FormatError, Record};
+use keepwatch_store::{FormatError, Record, SAMPLES_MAX};
 use xxhash_rust::xxh3::xxh3_64;
 
+/// The header of the answer that says how many ticks the clock of who sends shows more than that of who asked.
+pub(super) const CLOCK_AHEAD: &str = "keepwatch-clock-ahead";
 /// Bytes in front of a record: u32 length, u64 xxh3.
 pub(super) const HEAD_BYTES: usize = 12;
 /// Longest record; the store makes none that is longer.
@@ -20,6 +22,9 @@ pub(crate) enum WireError {
     /// It was altered on the way.
     #[error("a record does not match its checksum")]
     Checksum,
+    /// No record has so many samples.
+    #[error("a record of {0} samples came")]
+    Samples(usize),
     /// It is no record of this format.
     #[error("a record cannot be read: {0}")]
     Format(#[from] FormatError),
@@ -78,6 +83,10 @@ impl Incoming {
             return Err(WireError::Checksum);
         }
         let record = Record::from_bytes(bytes)?;
+        let samples = record.index().tracks.iter().map(|track| track.samples.len()).sum();
+        if samples > SAMPLES_MAX {
+            return Err(WireError::Samples(samples));
+        }
         self.0.drain(..HEAD_BYTES + length);
         Ok(Found::Record(Box::new(record)))
     }

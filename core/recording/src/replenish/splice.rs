@@ -3,14 +3,19 @@
 //! Two recorders label the same frame by their own clocks, so that a frame is recognised by its picture ([`Frame::hash`])
 //! and, where the camera tells it, by the camera's time within half a frame. The last frame held before a gap, found among the
 //! fetched ones, gives the difference of the clocks and proves that what follows can be decoded. Where it is not found the
-//! camera's time gives the difference, and filling begins at a key frame.
+//! camera's time gives the difference, or what the two recorders' clocks show, and filling begins at a key frame.
+
+use std::collections::BTreeSet;
 
 use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
 
 use super::identity::Frame;
 
 /// Frames of one picture may be labelled so differently by clocks that are both right, where the camera tells no time.
-const CLOCKS_TICKS_MAX: i64 = 2 * TICKS_PER_SECOND;
+const CLOCKS_TICKS_MAX: i64 = TICKS_PER_SECOND;
+
+/// So many pictures without a time are remembered: half an hour of the fastest camera, twice what is fetched for one gap.
+const SEEN_MAX: usize = 100_000;
 
 /// What is to be done with a fetched frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +35,19 @@ pub struct Splice {
     half_frame_ticks: i64,
     before: Vec<Frame>,
     after: Vec<Frame>,
-    /// This recorder's label less the source's, of the same frame.
+    /// This recorder's clock less the source's, as far as the two can tell: what counts where no frame says it better.
+    clocks_ticks: i64,
+    /// This recorder's label less the source's, of the same frame; `None` until a frame is found or taken.
     shift_ticks: Option<i64>,
-    /// A frame held before the gap was among the fetched ones.
+    /// Frames of `before` up to the last that was found.
+    found: usize,
+    /// What pictures without a time looked like.
+    seen: BTreeSet<u64>,
+    /// Pictures come again and again, and no time tells them apart: only the clocks count.
+    ambiguous: bool,
+    /// The next frame follows the last that is held before the gap.
+    follows: bool,
+    /// What is taken follows what is held before the gap.
     aligned: bool,
     /// Frames are taken.
     taking: bool,
@@ -44,27 +59,37 @@ impl Splice {
     /// Judges frames for `gap`, beside the last record that is held before it and the first one behind it, each in
     /// decoding order and empty where there is none.
     pub fn new(gap: Span, half_frame_ticks: i64, before: Vec<Frame>, after: Vec<Frame>) -> Self {
-        let half_frame_ticks = half_frame_ticks.max(1);
         Self {
             gap,
-            half_frame_ticks,
+            half_frame_ticks: half_frame_ticks.max(1),
             before,
             after,
+            clocks_ticks: 0,
             shift_ticks: None,
+            found: 0,
+            seen: BTreeSet::new(),
+            ambiguous: false,
+            follows: false,
             aligned: false,
             taking: false,
             joined: false,
         }
     }
 
-    /// The source begins another time line, as its clock was set: what its labels mean is found out anew.
-    pub fn other_clock(&mut self) {
-        self.shift_ticks = None;
-        self.taking = false;
-        self.aligned = false;
+    /// This recorder's clock shows so many ticks more than the source's.
+    pub const fn compare_clocks(&mut self, clocks_ticks: i64) {
+        self.clocks_ticks = clocks_ticks;
     }
 
-    /// Whether the frames follow what is held before the gap without a hole.
+    /// The source begins another run: its clock may have been set, and frames may be missing before it.
+    pub fn other_run(&mut self) {
+        // Where the camera tells no time, what was found out is still the best guess.
+        self.clocks_ticks = self.shift_ticks.take().unwrap_or(self.clocks_ticks);
+        self.taking = false;
+        self.follows = false;
+    }
+
+    /// Whether what was taken first follows what is held before the gap without a hole.
     pub const fn is_aligned(&self) -> bool {
         self.aligned
     }
@@ -74,62 +99,101 @@ impl Splice {
         self.joined
     }
 
-    /// What this recorder's label of `label` is, which is the source's; `None` before the first frame was judged.
-    pub fn own_label(&self, label: WallTime) -> Option<WallTime> {
-        Some(label.plus(self.shift_ticks?))
+    /// What this recorder's label of `label` is, which is the source's.
+    pub fn own_label(&self, label: WallTime) -> WallTime {
+        label.plus(self.shift_ticks.unwrap_or(self.clocks_ticks))
     }
 
     /// Judges the next frame.
     pub fn judge(&mut self, frame: &Frame) -> Verdict {
-        if !self.taking
-            && let Some(held) = self.before.iter().rev().find(|held| self.is_same(held, frame))
-        {
-            self.shift_ticks = Some(held.label.ticks_since(frame.label));
-            self.aligned = true;
+        self.doubt(frame);
+        if !self.taking && self.find(frame) {
             return Verdict::Skip;
         }
         if self.after.iter().any(|held| self.is_same(held, frame)) {
             self.joined = self.taking;
             return Verdict::Beyond;
         }
-        let shift = *self.shift_ticks.get_or_insert_with(|| shift_of(&self.before, &self.after, frame));
+        let follows = std::mem::take(&mut self.follows);
+        let shift = self.shift_ticks.unwrap_or_else(|| self.shift_of(frame));
         let label = frame.label.plus(shift);
         if label >= self.gap.to.plus(-self.half_frame_ticks) {
             return Verdict::Beyond;
         }
         let inside = label.plus(self.half_frame_ticks) >= self.gap.from;
-        if self.taking || (inside && (self.aligned || frame.key)) {
-            self.taking = true;
+        let last = self.before.iter().map(|held| held.label).max();
+        if self.taking {
             return Verdict::Take;
         }
-        if !inside && !self.aligned {
-            // The clocks may be compared again with a later frame.
-            self.shift_ticks = None;
+        if !inside {
+            // What is shown before the last picture may come behind it.
+            self.follows = follows && last.is_some_and(|last| label <= last);
+            return Verdict::Skip;
         }
-        Verdict::Skip
+        // The source may miss the last picture that is held here.
+        let next_ticks = 3 * self.half_frame_ticks;
+        let follows =
+            follows || (self.found > 0 && last.is_some_and(|last| label.ticks_since(last) <= next_ticks));
+        if !follows && !frame.key {
+            return Verdict::Skip;
+        }
+        self.aligned |= follows;
+        self.taking = true;
+        self.shift_ticks = Some(shift);
+        Verdict::Take
+    }
+
+    /// A picture without a time that came before comes again, and is held as well: what is found by its looks says nothing.
+    fn doubt(&mut self, frame: &Frame) {
+        if self.ambiguous || frame.camera_time.is_some() || self.seen.len() >= SEEN_MAX {
+            return;
+        }
+        let repeats = !self.seen.insert(frame.hash);
+        if repeats && self.before.iter().chain(&self.after).any(|held| held.hash == frame.hash) {
+            self.ambiguous = true;
+            if !self.taking {
+                (self.found, self.follows, self.shift_ticks) = (0, false, None);
+            }
+        }
+    }
+
+    /// Looks for `frame` among those held before the gap.
+    fn find(&mut self, frame: &Frame) -> bool {
+        let Some(place) = self.before.iter().rposition(|held| self.is_same(held, frame)) else {
+            return false;
+        };
+        let Some(held) = self.before.get(place) else { return false };
+        self.shift_ticks = Some(held.label.ticks_since(frame.label));
+        self.found = place + 1;
+        self.follows = self.found == self.before.len();
+        true
     }
 
     fn is_same(&self, held: &Frame, frame: &Frame) -> bool {
-        held.hash == frame.hash
-            && match (held.camera_time, frame.camera_time) {
-                (Some(held), Some(frame)) => held.ticks_since(frame).saturating_abs() < self.half_frame_ticks,
-                (Some(_), None) | (None, Some(_)) | (None, None) => {
-                    held.label.ticks_since(frame.label).saturating_abs() <= CLOCKS_TICKS_MAX
-                }
+        if held.hash != frame.hash {
+            return false;
+        }
+        match (held.camera_time, frame.camera_time) {
+            (Some(held), Some(frame)) => held.ticks_since(frame).saturating_abs() < self.half_frame_ticks,
+            (Some(_), None) | (None, Some(_)) | (None, None) => {
+                let apart_ticks = held.label.ticks_since(frame.label.plus(self.clocks_ticks));
+                let held_once = || {
+                    let all = self.before.iter().chain(&self.after);
+                    all.filter(|other| other.hash == held.hash).take(2).count() == 1
+                };
+                !self.ambiguous && apart_ticks.saturating_abs() <= CLOCKS_TICKS_MAX && held_once()
             }
+        }
     }
-}
 
-/// How far this recorder's labels are ahead of those of `frame`'s, by the camera's clock; both clocks count as right where the
-/// camera does not tell.
-fn shift_of(before: &[Frame], after: &[Frame], frame: &Frame) -> i64 {
-    let near = before.last().or(after.first());
-    let by_camera = near.and_then(|held| {
-        let own = held.label.ticks_since(held.camera_time?);
-        let theirs = frame.label.ticks_since(frame.camera_time?);
-        Some(own.saturating_sub(theirs))
-    });
-    by_camera.unwrap_or(0)
+    /// How far this recorder's labels are ahead of those of `frame`'s: by the camera's clock, or by those of the two where the
+    /// camera does not tell.
+    fn shift_of(&self, frame: &Frame) -> i64 {
+        let near = self.before.iter().rev().chain(&self.after);
+        let by_camera = near.filter_map(|held| Some(held.label.ticks_since(held.camera_time?))).next();
+        let theirs = frame.camera_time.map(|time| frame.label.ticks_since(time));
+        by_camera.zip(theirs).map_or(self.clocks_ticks, |(own, theirs)| own.saturating_sub(theirs))
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +234,7 @@ mod tests {
             let mut splice = Splice::new(gap, FRAME / 2, frames(50..60, 0), frames(100..125, 0));
             assert_eq!(taken(&mut splice, 25..130, ahead), (60..100).collect::<Vec<_>>(), "{ahead}");
             assert!(splice.is_aligned() && splice.is_joined());
-            assert_eq!(splice.own_label(at(80).plus(ahead)), Some(at(80)));
+            assert_eq!(splice.own_label(at(80).plus(ahead)), at(80));
         }
     }
 
@@ -215,6 +279,94 @@ mod tests {
         let taken: Vec<i64> =
             (25..130).filter(|number| splice.judge(&theirs(*number)) == Verdict::Take).collect();
         assert_eq!(taken, (60..100).collect::<Vec<_>>());
+    }
+
+    fn timeless(numbers: std::ops::Range<i64>, ahead: i64) -> Vec<Frame> {
+        numbers.map(|number| frame(number, ahead, false)).collect()
+    }
+
+    fn judged(splice: &mut Splice, frames: &[Frame]) -> Vec<i64> {
+        let mut taken = Vec::new();
+        for frame in frames {
+            if splice.judge(frame) == Verdict::Take {
+                taken.push((splice.own_label(frame.label).ticks() + FRAME / 2) / FRAME);
+            }
+        }
+        taken
+    }
+
+    /// Neither recorder has had a sender report, and their clocks differ by an hour: the two can tell by how much.
+    #[test]
+    fn before_the_first_sender_report_the_difference_of_the_clocks_counts() {
+        let hour = 3_600 * TICKS_PER_SECOND;
+        for (ahead, said) in [(hour, hour), (-hour, -hour + TICKS_PER_SECOND / 10)] {
+            let gap = Span { from: at(60), to: at(100) };
+            let mut splice = Splice::new(gap, FRAME / 2, timeless(50..60, 0), timeless(100..125, 0));
+            splice.compare_clocks(-said);
+            assert_eq!(judged(&mut splice, &timeless(25..130, ahead)), (60..100).collect::<Vec<_>>());
+            assert!(splice.is_aligned() && splice.is_joined());
+            // Nothing that both hold: from a key frame on, by the clocks.
+            let mut splice = Splice::new(gap, FRAME / 2, timeless(50..60, 0), Vec::new());
+            splice.compare_clocks(-ahead);
+            assert_eq!(judged(&mut splice, &timeless(62..130, ahead)), (75..100).collect::<Vec<_>>());
+        }
+    }
+
+    /// The source's session began without a report: what its first frames are labelled by must not outlive them.
+    #[test]
+    fn the_first_frame_with_the_cameras_time_tells_better_than_the_clocks() {
+        let gap = Span { from: at(60), to: at(100) };
+        let mut splice = Splice::new(gap, FRAME / 2, Vec::new(), frames(100..125, 0));
+        // The clocks say that it is an hour off, which it is not.
+        splice.compare_clocks(-3_600 * TICKS_PER_SECOND);
+        let fetched: Vec<Frame> = (50..130).map(|number| frame(number, 0, number >= 62)).collect();
+        assert_eq!(judged(&mut splice, &fetched), (75..100).collect::<Vec<_>>());
+    }
+
+    /// A camera that shows a test picture, or the same group of pictures again and again, and tells no time.
+    #[test]
+    fn equal_pictures_without_times_are_told_apart_by_the_clocks() {
+        for period in [1, 25] {
+            let again = |number: i64| Frame {
+                hash: number.rem_euclid(period).unsigned_abs(),
+                ..frame(number, 0, false)
+            };
+            let all = |numbers: std::ops::Range<i64>| numbers.map(again).collect::<Vec<_>>();
+            let gap = Span { from: at(60), to: at(200) };
+            let mut splice = Splice::new(gap, FRAME / 2, all(50..60), all(200..225));
+            let taken = judged(&mut splice, &all(0..230));
+            // Up to a group of pictures is given up, and none is there twice.
+            let first = taken.first().copied().unwrap_or_default();
+            assert!((60..=75).contains(&first), "{period}: {taken:?}");
+            assert_eq!(taken, (first..200).collect::<Vec<_>>(), "{period}");
+        }
+    }
+
+    /// Frames are missing between what is held and the gap that is filled, and the source has them: what refers to them cannot
+    /// be decoded here.
+    #[test]
+    fn what_does_not_follow_the_last_frame_held_begins_at_a_key_frame() {
+        let gap = Span { from: at(60), to: at(100) };
+        let mut splice = Splice::new(gap, FRAME / 2, frames(50..56, 0), Vec::new());
+        assert_eq!(taken(&mut splice, 25..130, 0), (75..100).collect::<Vec<_>>());
+        assert!(!splice.is_aligned());
+        // The source misses the last one only, which is here.
+        let mut splice = Splice::new(gap, FRAME / 2, frames(50..60, 0), Vec::new());
+        let fetched: Vec<Frame> =
+            frames(25..130, 0).into_iter().filter(|held| held.label != at(59)).collect();
+        assert_eq!(judged(&mut splice, &fetched), (60..100).collect::<Vec<_>>());
+    }
+
+    /// The source's clock was set between two of its runs.
+    #[test]
+    fn another_run_has_another_clock() {
+        let gap = Span { from: at(60), to: at(100) };
+        let mut splice = Splice::new(gap, FRAME / 2, frames(50..60, 0), frames(100..125, 0));
+        assert_eq!(judged(&mut splice, &frames(50..70, 0)), (60..70).collect::<Vec<_>>());
+        splice.other_run();
+        let later = frames(75..110, 90_000_000);
+        assert_eq!(judged(&mut splice, &later), (75..100).collect::<Vec<_>>());
+        assert!(splice.is_joined());
     }
 
     proptest! {

@@ -31,7 +31,12 @@ struct Site {
 
 impl Site {
     fn missing(&mut self, now: u64, name: &str, gaps: &[Span], sources: &[Source]) {
-        let event = Event::Missing { stream: stream(name), gaps: gaps.to_vec(), sources: sources.to_vec() };
+        let event = Event::Missing {
+            stream: stream(name),
+            since: WallTime::MIN,
+            gaps: gaps.to_vec(),
+            sources: sources.to_vec(),
+        };
         self.machine.handle(second(now), event, &mut self.out);
     }
 
@@ -156,8 +161,56 @@ fn disks_that_take_nothing_are_left_alone_for_a_while() {
     let job = site.begun()[0];
     site.ended(1, job, JobEnd::NoRoom);
     assert!(site.begun().is_empty());
-    assert_eq!(site.wait(), 601);
+    assert_eq!(site.wait(), 61);
     assert_eq!(site.begun().len(), 1);
+}
+
+/// The disks are full of newer footage: the oldest gap must not stand in the way of all others.
+#[test]
+fn what_the_disks_have_no_place_for_is_given_up_and_the_others_come_next() {
+    let mut site = Site::default();
+    site.missing(0, "gate", &[span(0, 60), span(500, 520)], &[STANDBY, card()]);
+    let job = site.begun()[0];
+    site.ended(1, job, JobEnd::NotTaken { until: span(20, 30).from });
+    let rest = site.begun()[0];
+    assert_eq!((rest.source, rest.span), (STANDBY, span(20, 60)));
+    assert_eq!(site.machine.settled(stream("gate")).spans(), [span(0, 20)]);
+    // A record that is refused without a later label to go on from ends it.
+    site.ended(2, rest, JobEnd::NotTaken { until: span(20, 30).from });
+    let next = site.begun()[0];
+    assert_eq!((next.source, next.span), (STANDBY, span(500, 520)));
+    assert_eq!(site.machine.settled(stream("gate")).spans(), [span(0, 60)]);
+    // Who asks leaves out what is settled; it is remembered until its time is over.
+    site.missing(3, "gate", &[span(500, 520)], &[STANDBY, card()]);
+    assert_eq!(site.machine.settled(stream("gate")).spans(), [span(0, 60)]);
+    // Another source may have it.
+    site.missing(4, "gate", &[span(0, 60), span(500, 520)], &[OTHER, STANDBY, card()]);
+    assert!(site.machine.settled(stream("gate")).is_empty());
+    let asked = site.begun();
+    assert!(asked.is_empty(), "one at a time for a stream: {asked:?}");
+}
+
+/// The camera has been dead for a year, and the standby with it.
+#[test]
+fn a_gap_that_goes_on_for_long_costs_no_more_than_a_short_one() {
+    let mut site = Site::default();
+    let mut now = 0;
+    for minute in 1..3_000 {
+        let gap = span(0, 60 * minute);
+        let settled = site.machine.settled(stream("gate"));
+        site.missing(now, "gate", settled.missing(gap).spans(), &[STANDBY]);
+        for _ in 0..8 {
+            for job in site.begun() {
+                site.ended(now, job, JobEnd::Over);
+            }
+        }
+        now += 60;
+        site.machine.timeout(second(now), &mut site.out);
+        site.out.retain(|action| !matches!(action, Action::Mark { .. }));
+        let stream = &site.machine.streams[&stream("gate")];
+        assert!(stream.without.values().flatten().count() < 32, "in minute {minute}");
+    }
+    assert_eq!(site.machine.settled(stream("gate")).spans().len(), 1);
 }
 
 #[test]

@@ -296,6 +296,19 @@ impl Volume {
         best.map(|(_, _, extent)| extent)
     }
 
+    /// The first label that footage must have which is fetched for a gap, to find room: `None` when there is room for any,
+    /// [`WallTime::MAX`] when all is protected.
+    pub(crate) fn room_from(&self, protected: &dyn Fn(CameraId, Span) -> bool) -> Option<WallTime> {
+        if !self.free.is_empty() {
+            return None;
+        }
+        let oldest = self
+            .oldest(None, &Plan::default(), protected)
+            .and_then(|extent| self.extents.get(extent as usize));
+        let Some(Extent::Used(oldest)) = oldest else { return Some(WallTime::MAX) };
+        Some(oldest.hull.map_or(WallTime::MIN, |hull| hull.to))
+    }
+
     /// Whether all that `extent` holds is before `label`.
     fn is_older(&self, extent: u32, label: Span) -> bool {
         match self.extents.get(extent as usize) {

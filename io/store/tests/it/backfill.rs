@@ -131,6 +131,7 @@ fn live_records_are_written_before_what_was_fetched() {
 fn what_is_fetched_never_costs_newer_footage() {
     let site = Site::new();
     let store = site.open(vec![site.disk("disk", 1024 * KIB)]);
+    assert_eq!(store.backfill_from(), None, "there is room for any");
     let mut north = Filler::from(&store, "north", 1_000);
     north.seconds(200);
     let before = site.ear.wait(|heard| heard.durable.len() == 200);
@@ -139,6 +140,8 @@ fn what_is_fetched_never_costs_newer_footage() {
     assert_eq!((heard.lost[0].lane, heard.lost[0].reason), (Lane::Backfill, GapReason::DiskFull));
     assert_eq!(heard.reclaimed.len(), before.reclaimed.len());
     assert_eq!(store.disks()[0].state, DiskState::Online, "the disk takes what cameras send");
+    let from = store.backfill_from().unwrap();
+    assert!(from > at(1_000) && from < at(1_200), "{from}");
     // What is newer than the oldest goes in its place.
     Fetched::new(&store).second(1_300).unwrap();
     site.ear.wait(|heard| heard.durable.len() == 201);
