@@ -15,6 +15,7 @@ pub(crate) use self::failover::{
     FailoverBackupsOptions, FailoverCommand, FailoverPrimaryOptions, FailoverRegisterOptions,
     FailoverReplaceOptions, FailoverSetOptions, FailoverStatusOptions, Login,
 };
+use crate::backfill::BackfillCommand;
 use crate::fetch::FetchOptions;
 use crate::standbys::StandbyCommand;
 
@@ -63,6 +64,9 @@ pub(crate) enum Command {
     /// The standbys that watch this recorder
     #[command(subcommand)]
     Standby(StandbyCommand),
+    /// Footage that is missing here and comes from elsewhere
+    #[command(subcommand)]
+    Backfill(BackfillCommand),
     /// Find cameras in the network
     Scan(ScanOptions),
     /// Print the description of the HTTP API (OpenAPI 3.1, JSON)

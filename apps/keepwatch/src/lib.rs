@@ -5,6 +5,7 @@
 //! binary only calls [`main`].
 
 mod audit;
+mod backfill;
 mod check;
 mod cli;
 mod client;
@@ -103,6 +104,7 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
         }
         Command::Export(options) => on_one_core(client::export(options)),
         Command::Standby(command) => on_one_core(standbys::run(command)),
+        Command::Backfill(command) => on_one_core(backfill::run(command)),
         Command::Scan(options) => on_one_core(scan::scan(options)),
         Command::Openapi => {
             output::say(

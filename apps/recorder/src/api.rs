@@ -15,6 +15,7 @@ mod openapi;
 mod picture;
 mod protections;
 mod query;
+mod replenishment;
 mod scans;
 mod settings;
 mod socket;
@@ -77,6 +78,8 @@ fn table(description: Bytes) -> Routes<Node> {
         .post("/api/v1/scans", ADMINISTRATOR, scans::begin)
         .get("/api/v1/scans/{id}", ADMINISTRATOR, scans::one)
         .delete("/api/v1/scans/{id}", ADMINISTRATOR, scans::stop)
+        .get("/api/v1/replenishment", Access::Everywhere(Role::Viewer), replenishment::show)
+        .put("/api/v1/replenishment", Access::Everywhere(Role::Supervisor), replenishment::set)
         .get("/api/v1/standbys", ADMINISTRATOR, standbys::list)
         .post("/api/v1/standbys/tokens", ADMINISTRATOR, standbys::make_token)
         .delete("/api/v1/standbys/{id}", ADMINISTRATOR, standbys::remove)

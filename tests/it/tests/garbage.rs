@@ -123,6 +123,10 @@ fn bodies(span: Span) -> BTreeMap<(&'static str, &'static str), (String, Value)>
                 json!({"check_interval_ms": 1_000, "setup_backup_interval_s": 600, "auto_failover_threshold": 3}),
             ),
         ),
+        (
+            ("PUT", "/api/v1/replenishment"),
+            (at("/replenishment"), json!({"paused": false, "bits_per_second_max": 1_000_000})),
+        ),
         (("POST", "/api/v1/login"), (at("/login"), json!({"user": "nobody", "password": "wrong"}))),
         (("POST", "/api/v1/setup"), (at("/setup"), json!({"code": "x", "password": PASSWORD}))),
         (

@@ -3,6 +3,7 @@
 
 mod abuse;
 mod cable;
+mod cards;
 mod changes;
 mod check;
 mod codecs;

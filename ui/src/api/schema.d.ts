@@ -758,6 +758,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/replenishment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How gaps are filled from elsewhere.
+         * @description For users who are at least viewer everywhere.
+         */
+        get: operations["replenishment"];
+        /**
+         * Pauses the filling of gaps, goes on with it, or limits it. It holds until the recorder is restarted, the limit also until the
+         *     configuration file says something else than it does at this moment.
+         * @description For users who are at least supervisor everywhere.
+         */
+        put: operations["setReplenishment"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/revisions": {
         parameters: {
             query?: never;
@@ -2577,6 +2602,148 @@ export interface components {
             epoch: number;
             /** @description What was not taken over, a sentence each. */
             left: string[];
+        };
+        /**
+         * @description How asking a source ended.
+         * @enum {string}
+         */
+        ReplenishEnd: "over" | "unreachable" | "refused" | "no_room" | "not_taken" | "cancelled";
+        /** @description What was fetched, or was to be. */
+        ReplenishEnded: {
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description How fast, from the first byte to the last.
+             */
+            bits_per_second: number;
+            /**
+             * Format: int64
+             * @description What came.
+             */
+            bytes: number;
+            /** @description What went wrong, in the words of the source or the system; `null` when nothing did. */
+            detail: string | null;
+            end: components["schemas"]["ReplenishEnd"];
+            /**
+             * Format: int64
+             * @description How much of it is here.
+             */
+            filled_ms: number;
+            /** Format: date-time */
+            from: string;
+            kind: components["schemas"]["ReplenishSourceKind"];
+            /** @description From whom. */
+            source: string;
+            /** Format: date-time */
+            to: string;
+            /**
+             * Format: int64
+             * @description How long it took, from the first question to the last record on disk.
+             */
+            took_ms: number;
+        };
+        /** @description What is being fetched. */
+        ReplenishRunning: {
+            /**
+             * Format: int64
+             * @description How fast, in the last two seconds.
+             */
+            bits_per_second: number;
+            /**
+             * Format: int64
+             * @description What came so far.
+             */
+            bytes: number;
+            /** Format: date-time */
+            from: string;
+            kind: components["schemas"]["ReplenishSourceKind"];
+            /**
+             * Format: date-time
+             * @description Since when it is fetched.
+             */
+            since: string;
+            /** @description From whom. */
+            source: string;
+            /** Format: date-time */
+            to: string;
+        };
+        /** @description Somebody who may have what is missing. */
+        ReplenishSource: {
+            kind: components["schemas"]["ReplenishSourceKind"];
+            /** @description Of a recorder its name, of a card that of the camera. */
+            name: string;
+            /**
+             * Format: date-time
+             * @description It could not be reached or refused, and is asked again then; `null` when it may be asked.
+             */
+            rests_until: string | null;
+        };
+        /**
+         * @description Who may have what is missing.
+         * @enum {string}
+         */
+        ReplenishSourceKind: "recorder" | "card";
+        /** @description A stream with gaps. */
+        ReplenishedStream: {
+            camera: string;
+            last: components["schemas"]["ReplenishEnded"] | null;
+            /**
+             * Format: int64
+             * @description What is missing, within the retention.
+             */
+            missing_ms: number;
+            /**
+             * Format: int64
+             * @description Of this, what is asked of nobody any more: nobody has it, or there is no room for it. Coverage says why it is missing.
+             */
+            nowhere_ms: number;
+            running: components["schemas"]["ReplenishRunning"] | null;
+            /** @description Who is asked, in this order. */
+            sources: components["schemas"]["ReplenishSource"][];
+            stream: components["schemas"]["StreamName"];
+        };
+        /** @description Footage that is missing here and may be had from elsewhere. */
+        Replenishment: {
+            /**
+             * Format: int64
+             * @description How fast it comes at the moment.
+             */
+            bits_per_second: number;
+            /**
+             * Format: int64
+             * @description Most bits in a second, of all that is fetched together; `null` when there is no limit.
+             */
+            bits_per_second_max: number | null;
+            /** @description Whether cameras are asked for what their own cards hold. */
+            cards: boolean;
+            /** @description Each stream of this recorder's cameras that misses something, or did since the recorder started. */
+            items: components["schemas"]["ReplenishedStream"][];
+            /**
+             * Format: int64
+             * @description What is missing of all cameras, within their retention.
+             */
+            missing_ms: number;
+            /**
+             * Format: int64
+             * @description Of this, what nobody has, or what there is no room for.
+             */
+            nowhere_ms: number;
+            /** @description Nothing is fetched, for somebody said so. */
+            paused: boolean;
+        };
+        /** @description What is to be changed; what is left out stays. */
+        ReplenishmentBody: {
+            /**
+             * Format: int64
+             * @description Most bits in a second, of all that is fetched together: 1,000,000 at least; 0 is no limit.
+             */
+            bits_per_second_max?: number | null;
+            /** @description Whether nothing is fetched from now on. */
+            paused?: boolean | null;
         };
         /** @description That an earlier revision was taken up. */
         Restored: {
@@ -4510,6 +4677,66 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replenishment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replenishment"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    setReplenishment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplenishmentBody"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replenishment"];
+                };
             };
             /** @description A problem document that says what happened and what to do. */
             default: {

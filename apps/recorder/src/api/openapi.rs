@@ -18,8 +18,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::{
-    cameras, coverage, events, export, exports, live, media, picture, protections, scans, settings, socket,
-    standbys, status, trial,
+    cameras, coverage, events, export, exports, live, media, picture, protections, replenishment, scans,
+    settings, socket, standbys, status, trial,
 };
 
 /// An error (RFC 9457).
@@ -100,6 +100,8 @@ impl fmt::Debug for Part {
         protections::list,
         protections::protect,
         protections::release,
+        replenishment::show,
+        replenishment::set,
         standbys::list,
         standbys::make_token,
         standbys::remove,

@@ -40,6 +40,7 @@ fn read(bytes: &[u8], cut_bytes: usize) -> (usize, &'static str) {
             },
             Err(WireError::Length(_)) => return (records, "length"),
             Err(WireError::Checksum) => return (records, "checksum"),
+            Err(WireError::Samples(_)) => return (records, "samples"),
             Err(WireError::Format(_)) => return (records, "format"),
         }
     }

@@ -75,6 +75,8 @@ actions! {
     FailbackStarted = "failback_started";
     /// An earlier state of the settings was restored.
     RevisionRestored = "revision_restored";
+    /// The filling of gaps from elsewhere was paused, taken up again or limited.
+    ReplenishmentSet = "replenishment_set";
     /// A standby was registered, and may record in this recorder's place.
     StandbyRegistered = "standby_registered";
     /// A standby was removed.
