@@ -82,7 +82,7 @@ fn of_two_standbys_one_covers_and_the_other_takes_over_from_it() {
         .unwrap();
         let change = json!({"mode": "auto"});
         let path = format!("{ROOT}/primaries/{role}");
-        west.http().request("PUT", &path, Some(&change)).unwrap().success().unwrap();
+        assert_eq!(west.http().request("PUT", &path, Some(&change)).unwrap().status, 204);
         wait_until("west rests", PATIENCE, || {
             Ok((monitored(&west, "north")?["left_to_other"] == true).then_some(()))
         })
