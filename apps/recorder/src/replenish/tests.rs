@@ -397,6 +397,59 @@ async fn records_are_given_to_whom_they_belong_and_from_any_record_on() {
     pair.south.end().await;
 }
 
+/// What a standby sends was altered, though its outer checksum is right: nothing of it is written, the gap stays one, and the next
+/// standby fills it.
+#[tokio::test]
+async fn forged_records_fill_no_gap_and_hold_up_no_other_standby() {
+    let pair = Pair::start().await;
+    let (north, south) = (&pair.north.node, &pair.south.node);
+    let begin = north.clock().wall().plus(-60 * TICKS_PER_SECOND);
+    let primary = pair.primary(begin);
+    primary.record(0..104);
+    primary.record(400..450);
+    pair.standby(begin).record(70..430);
+    wait_until("the footage is on disk", || held(north.store()).0.len() == 154).await;
+    wait_until("the footage is on disk", || held(south.store()).0.len() == 360).await;
+    let mut answer = Vec::new();
+    for found in south.store().records(gate(), StreamId::MAIN, EVER).unwrap() {
+        let mut bytes = south.store().read(&found).unwrap().as_bytes().to_vec();
+        // In the middle of a picture.
+        let place = bytes.windows(64).position(|window| window == [0x55; 64]).unwrap();
+        bytes[place + 32] ^= 1;
+        answer.extend_from_slice(&super::wire::head(&bytes));
+        answer.extend_from_slice(&bytes);
+    }
+    answer.extend_from_slice(&super::wire::END);
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let forges = move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        std::future::ready(answer.clone())
+    };
+    let routes = |_, _| axum::Router::new().route("/peer/records", axum::routing::get(forges));
+    let east = Recorder::start_with("east", tempfile::tempdir().unwrap(), &[], routes).await;
+    let role = east.node.store().role();
+    let own = Introduction { name: "east".to_owned(), role, port: east.address().port() };
+    let key = east.node.node_key().await.unwrap();
+    let south_key = south.node_key().await.unwrap().public().unwrap();
+    north.peers().let_out(NodePublic(south_key.bytes())).unwrap();
+    register(&key, &own, pair.north.address(), &approach(&login("admin", PASSWORD), false)).await.unwrap();
+    let gap = Span { from: primary.label(104), to: primary.label(400) };
+    north.camera(gate()).unwrap().main().ledger().lost(gap, GapReason::RecorderDown);
+    wait_until("it was asked again", || asked.load(std::sync::atomic::Ordering::Relaxed) > 1).await;
+    assert_eq!(held(north.store()).0.len(), 154);
+    assert!(coverage(north, gap).iter().all(|(_, state, _)| matches!(state, State::Gap { .. })));
+
+    north.peers().let_out(NodePublic(key.public().unwrap().bytes())).unwrap();
+    pair.acquaint().await;
+    wait_until("the gap is filled", || is_held(north, gap)).await;
+    let numbers: Vec<i64> = held(north.store()).0.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (0..450).collect::<Vec<_>>());
+    pair.north.end().await;
+    pair.south.end().await;
+    east.end().await;
+}
+
 fn held_records(store: &Store) -> usize {
     store.records(gate(), StreamId::MAIN, EVER).unwrap().len()
 }
