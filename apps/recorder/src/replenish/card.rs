@@ -108,6 +108,7 @@ fn order(
 
 /// Writes what still waits for room.
 pub(super) async fn drain(stream: &StreamState, sink: &mut CardSink<'_>) -> Result<(), NotWritten> {
+    sink.over = true;
     let mut room = Room::of(stream);
     loop {
         sink.write_waiting()?;
@@ -129,8 +130,11 @@ pub(super) struct CardSink<'a> {
     free_at: Option<tokio::time::Instant>,
     tracks: Vec<TrackConfig>,
     group: Group,
-    /// Groups that were judged and found no room yet: what one read brings, at most.
+    /// Groups that were judged and found no room yet, what one read brings at most, and the last one, behind which another
+    /// may come.
     waiting: VecDeque<(Group, Vec<TrackConfig>, Judged)>,
+    /// No other one comes.
+    over: bool,
 }
 
 /// Samples from one key frame to the next.
@@ -159,6 +163,7 @@ impl<'a> CardSink<'a> {
             tracks: Vec::new(),
             group: Group::default(),
             waiting: VecDeque::new(),
+            over: false,
         }
     }
 
@@ -181,14 +186,24 @@ impl<'a> CardSink<'a> {
         let follows = next.filter(|next| *next > last && next.ticks_since(last) <= TICKS_PER_SECOND);
         group.until = follows.unwrap_or(last.plus(LAST_TICKS));
         let judged = group.piece(&self.tracks).map(|piece| self.import.judge(&piece));
-        if let Some(judged) = judged {
+        if let Some(mut judged) = judged {
+            if let Some((_, _, before)) = self.waiting.back_mut() {
+                before.followed_by(&mut judged);
+            }
             self.waiting.push_back((group, self.tracks.clone(), judged));
         }
         self.write_waiting()
     }
 
+    /// Whether there is a group that could be written.
+    fn waits(&self) -> bool {
+        self.waiting.len() > usize::from(!self.over)
+    }
+
     fn write_waiting(&mut self) -> Result<(), NotWritten> {
-        while let Some((group, tracks, judged)) = self.waiting.front() {
+        while self.waits()
+            && let Some((group, tracks, judged)) = self.waiting.front()
+        {
             let Some(piece) = group.piece(tracks) else { break };
             match self.import.write(&piece, judged) {
                 Ok(()) => drop(self.waiting.pop_front()),
@@ -234,7 +249,7 @@ impl FetchSink for CardSink<'_> {
         self.follow_rate();
         self.write_waiting()?;
         let is_free = self.free_at.is_none_or(|at| at <= tokio::time::Instant::now());
-        Ok(if self.waiting.is_empty() && is_free { Appetite::Hungry } else { Appetite::Full })
+        Ok(if !self.waits() && is_free { Appetite::Hungry } else { Appetite::Full })
     }
 }
 

@@ -82,11 +82,21 @@ impl Room {
     }
 }
 
-/// What of a piece fills the gap.
+/// What of a piece fills the gap. It is written when the next one was judged: only that tells what becomes of a frame that is
+/// labelled behind the gap, and whether anything is missing between what is taken and what is held behind it.
 #[derive(Debug)]
 pub(super) struct Judged {
     taken: BTreeSet<usize>,
-    label: Span,
+    /// Frames that fill the gap if the first one held behind it comes after them.
+    late: BTreeSet<usize>,
+    /// How many of those that are taken were late.
+    taken_late: usize,
+    /// This recorder's labels are so far ahead.
+    shift_ticks: i64,
+    /// The first frame held behind the gap is in it.
+    joined: bool,
+    /// Nothing else is missing up to the end of the gap but so many late frames, which are in the piece behind it.
+    behind: Option<usize>,
     /// Something of it belongs behind the gap: nothing more is wanted.
     pub(super) is_last: bool,
 }
@@ -106,6 +116,24 @@ impl Judged {
     /// Whether any of it fills the gap.
     pub(super) fn takes_any(&self) -> bool {
         !self.taken.is_empty()
+    }
+
+    /// `next` was judged, which comes right behind it.
+    pub(super) fn followed_by(&mut self, next: &mut Self) {
+        if next.joined {
+            self.take_late();
+            self.behind = (next.taken.len() == next.taken_late).then_some(next.taken_late);
+        } else if !self.late.is_empty() {
+            // Whether they are held here cannot be told.
+            self.late.clear();
+            next.late.clear();
+            next.is_last = true;
+        }
+    }
+
+    fn take_late(&mut self) {
+        self.taken_late = self.late.len();
+        self.taken.append(&mut self.late);
     }
 }
 
@@ -144,23 +172,34 @@ impl Import {
         if self.source_run.replace(piece.run).is_some_and(|before| before != piece.run) {
             self.splice.other_run();
         }
-        let frames = piece.frames();
-        let mut taken = BTreeSet::new();
-        let mut is_last = false;
-        for (place, frame) in frames.iter().enumerate() {
+        let joined_before = self.splice.is_joined();
+        let (mut taken, mut late, mut is_last) = (BTreeSet::new(), BTreeSet::new(), false);
+        for (place, frame) in piece.frames().iter().enumerate() {
             match self.splice.judge(frame) {
                 Verdict::Take => drop(taken.insert(place)),
+                Verdict::Late => drop(late.insert(place)),
                 Verdict::Skip => {}
                 Verdict::Beyond => is_last = true,
             }
         }
-        let label = self.place(piece, &taken, is_last);
-        Judged { taken, label, is_last }
+        let joined = self.splice.is_joined() && !joined_before;
+        let shift_ticks = self.splice.shift_ticks();
+        let mut judged = Judged { taken, late, taken_late: 0, shift_ticks, joined, behind: None, is_last };
+        if joined {
+            judged.take_late();
+            judged.behind = Some(0);
+        } else if is_last {
+            judged.late.clear();
+        }
+        judged
     }
 
-    /// The labels of what is taken of `piece`.
-    fn place(&self, piece: &Piece<'_>, taken: &BTreeSet<usize>, is_last: bool) -> Span {
-        let own = |label| self.splice.own_label(label);
+    /// The labels of what is taken of `piece`, and how much earlier than by the clocks its samples are labelled: what was recognised
+    /// as lying in the gap has its place there, however late its packets were.
+    fn place(&self, piece: &Piece<'_>, judged: &Judged) -> (Span, i64) {
+        let Judged { taken, shift_ticks, behind, is_last, .. } = judged;
+        let own = |label: WallTime| label.plus(*shift_ticks);
+        let frame_ticks = 2 * self.half_frame_ticks;
         let samples = piece.video().and_then(|video| piece.samples.get(video));
         let labels = samples.into_iter().flatten().enumerate();
         let shown = labels.filter(|(place, _)| taken.contains(place)).map(|(_, sample)| sample.label);
@@ -169,7 +208,7 @@ impl Import {
         let count = samples.map_or(0, Vec::len);
         let from = if whole(0) { piece.label.from } else { first.unwrap_or(piece.label.to) };
         let to = match last {
-            Some(last) if is_last || !whole(count.saturating_sub(1)) => last.plus(2 * self.half_frame_ticks),
+            Some(last) if *is_last || !whole(count.saturating_sub(1)) => last.plus(frame_ticks),
             Some(_) | None => piece.label.to,
         };
         let (mut from, mut to) = (own(from), own(to).min(self.gap.to));
@@ -177,13 +216,20 @@ impl Import {
         if from < self.reach || from.ticks_since(self.reach) <= seam {
             from = self.reach;
         }
-        // Whoever is not last may be followed by one frame more, unless there is no room for it: the gap's end was reckoned by
-        // another clock, and is a tick off.
-        let behind = if is_last { seam } else { self.half_frame_ticks };
-        if self.gap.to.ticks_since(to) <= behind {
-            to = self.gap.to;
+        // Nothing is known of what comes behind it: one frame more may, unless there is no room for it.
+        let behind_ticks = if *is_last { seam } else { self.half_frame_ticks };
+        match *behind {
+            // What comes behind it needs a place as well.
+            Some(count @ 1..) => {
+                let room = frame_ticks.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX));
+                to = to.min(self.gap.to.plus(-room)).max(from.plus(1)).min(self.gap.to);
+            }
+            Some(0) if self.gap.to.ticks_since(to) <= seam => to = self.gap.to,
+            None if self.gap.to.ticks_since(to) <= behind_ticks => to = self.gap.to,
+            Some(0) | None => {}
         }
-        Span { from, to }
+        let excess = last.map_or(0, |last| own(last).ticks_since(to) + 1);
+        (Span { from, to }, excess.clamp(0, frame_ticks - 1))
     }
 
     /// Writes what was judged to fill the gap; what has no room is left as if it had not come.
@@ -192,11 +238,11 @@ impl Import {
         if self.stream.intake().settled().refused > self.refused_before {
             return Err(NotWritten::Refused);
         }
-        let Some(video) =
-            piece.video().filter(|_| !judged.taken.is_empty() && judged.label.from < judged.label.to)
-        else {
+        let (label, earlier_ticks) = self.place(piece, judged);
+        let Some(video) = piece.video().filter(|_| !judged.taken.is_empty() && label.from < label.to) else {
             return Ok(());
         };
+        let judged = &Placed { taken: &judged.taken, label, shift_ticks: judged.shift_ticks - earlier_ticks };
         let mut pushed = Pushed { first: [None; TRACKS_MAX], is_whole: true };
         let result = self.push(piece, judged, video, &mut pushed);
         if let Err(error) = result {
@@ -239,7 +285,7 @@ impl Import {
     fn push(
         &mut self,
         piece: &Piece<'_>,
-        judged: &Judged,
+        judged: &Placed<'_>,
         video: usize,
         pushed: &mut Pushed,
     ) -> Result<(), PushError> {
@@ -247,7 +293,7 @@ impl Import {
         pushed.is_whole = all;
         for (number, samples) in piece.samples.iter().enumerate().take(TRACKS_MAX) {
             for (place, sample) in samples.iter().enumerate() {
-                let own = self.splice.own_label(sample.label);
+                let own = sample.label.plus(judged.shift_ticks);
                 let fits = match number == video {
                     true => judged.taken.contains(&place),
                     // What is beside the pictures goes with them.
@@ -264,7 +310,7 @@ impl Import {
         Ok(())
     }
 
-    fn meta(&mut self, piece: &Piece<'_>, judged: &Judged, pushed: &Pushed) -> RecordMeta {
+    fn meta(&mut self, piece: &Piece<'_>, judged: &Placed<'_>, pushed: &Pushed) -> RecordMeta {
         // A run goes on where the source's does, and no frame is missing here.
         let goes_on = self.run.filter(|(run, until, _)| *run == piece.run && *until == piece.label.from);
         let own_run = goes_on.map_or_else(|| self.store.new_run(), |(_, _, own)| own);
@@ -290,7 +336,7 @@ impl Import {
     }
 
     /// The camera's time of what is taken of `piece`.
-    fn camera_time(&self, piece: &Piece<'_>, judged: &Judged, pushed: &Pushed) -> Option<CameraTime> {
+    fn camera_time(&self, piece: &Piece<'_>, judged: &Placed<'_>, pushed: &Pushed) -> Option<CameraTime> {
         let known = piece.camera_time?;
         if pushed.is_whole {
             return Some(known);
@@ -302,6 +348,13 @@ impl Import {
         let to = from.plus(judged.label.ticks().clamp(1, 3_600 * TICKS_PER_SECOND));
         Some(CameraTime { span: Span::new(from, to.min(known.span.to.max(from.plus(1))))?, ..known })
     }
+}
+
+/// What of a piece is written, and where.
+struct Placed<'a> {
+    taken: &'a BTreeSet<usize>,
+    label: Span,
+    shift_ticks: i64,
 }
 
 /// What was pushed of a piece.

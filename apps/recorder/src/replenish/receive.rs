@@ -33,17 +33,28 @@ pub(super) async fn receive(
     (gap, import): (Span, &mut Import),
     passage: &Passage,
 ) -> JobEnd {
-    let mut behind = None;
+    let mut progress = Progress { behind: None, last: None };
     let mut resumes = 0;
-    loop {
-        let before = behind;
-        let end = transfer(node, standby, stream, (gap, import), passage, &mut behind).await;
+    let end = loop {
+        let before = progress.behind;
+        let end = transfer(node, standby, stream, (gap, import), passage, &mut progress).await;
         // What broke off goes on behind the last record, as long as that brings more.
         resumes += 1;
-        if end != JobEnd::Unreachable || behind == before || resumes > RESUMES_MAX {
-            return end;
+        if end != JobEnd::Unreachable || progress.behind == before || resumes > RESUMES_MAX {
+            break end;
         }
+    };
+    match progress.last {
+        Some((record, judged)) => put(stream, import, &record, &judged).await.err().unwrap_or(end),
+        None => end,
     }
+}
+
+/// How far a job has come.
+struct Progress {
+    behind: Behind,
+    /// The last record, which is written when the next one was judged.
+    last: Option<(Box<Record>, Judged)>,
 }
 
 async fn transfer(
@@ -52,10 +63,10 @@ async fn transfer(
     stream: &StreamState,
     (gap, import): (Span, &mut Import),
     passage: &Passage,
-    behind: &mut Behind,
+    progress: &mut Progress,
 ) -> JobEnd {
     let window = Span { from: gap.from.plus(-AROUND_TICKS), to: gap.to.plus(AROUND_TICKS) };
-    let mut answer = match ask(node, standby, stream, window, *behind, passage).await {
+    let mut answer = match ask(node, standby, stream, window, progress.behind, passage).await {
         Ok(answer) => answer,
         Err(end) => return end,
     };
@@ -77,16 +88,24 @@ async fn transfer(
             Ok(Found::End) => return JobEnd::Over,
             Ok(Found::Record(record)) => {
                 let info = record.index().info;
-                if let Err(error) = conduct.record(&info, *behind) {
+                if let Err(error) = conduct.record(&info, progress.behind) {
                     return broken(&error);
                 }
-                *behind = Some((info.label.from, info.run));
-                let judged = match put(stream, import, &record).await {
-                    Ok(judged) if judged.is_last => return JobEnd::Over,
-                    Ok(judged) => judged,
-                    Err(end) => return end,
-                };
-                match conduct.judged(judged.takes_any(), record.as_bytes().len()) {
+                progress.behind = Some((info.label.from, info.run));
+                let mut judged = import.judge(&Piece::of(&record));
+                if let Some((before, mut last)) = progress.last.take() {
+                    last.followed_by(&mut judged);
+                    if let Err(end) = put(stream, import, &before, &last).await {
+                        return end;
+                    }
+                }
+                let (is_last, of_use) = (judged.is_last, judged.takes_any());
+                let bytes = record.as_bytes().len();
+                progress.last = Some((record, judged));
+                if is_last {
+                    return JobEnd::Over;
+                }
+                match conduct.judged(of_use, bytes) {
                     Ok(()) => continue,
                     Err(error) => return broken(&error),
                 }
@@ -152,13 +171,17 @@ async fn ask(
 }
 
 /// Writes what of `record` fills the gap.
-async fn put(stream: &StreamState, import: &mut Import, record: &Record) -> Result<Judged, JobEnd> {
+async fn put(
+    stream: &StreamState,
+    import: &mut Import,
+    record: &Record,
+    judged: &Judged,
+) -> Result<(), JobEnd> {
     let piece = Piece::of(record);
-    let judged = import.judge(&piece);
     let mut room = Room::of(stream);
     loop {
-        match import.write(&piece, &judged) {
-            Ok(()) => return Ok(judged),
+        match import.write(&piece, judged) {
+            Ok(()) => return Ok(()),
             Err(NotWritten::Full) => room.wait().await.map_err(|_| JobEnd::NoRoom)?,
             Err(not_written) => return Err(not_written.end()),
         }

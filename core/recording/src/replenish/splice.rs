@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use keepwatch_model::{Span, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{Span, TICKS_PER_SECOND};
 
 use super::identity::Frame;
 
@@ -22,6 +22,9 @@ const SEEN_MAX: usize = 100_000;
 pub enum Verdict {
     /// It fills the gap.
     Take,
+    /// By its label it lies behind the gap, by what is held it may not: it fills the gap if the first frame held behind comes
+    /// after it. Labels of two recorders are as far apart as packets were late.
+    Late,
     /// It is held already, or lies before the gap, or cannot be decoded.
     Skip,
     /// It is held behind the gap, or belongs there.
@@ -99,9 +102,9 @@ impl Splice {
         self.joined
     }
 
-    /// What this recorder's label of `label` is, which is the source's.
-    pub fn own_label(&self, label: WallTime) -> WallTime {
-        label.plus(self.shift_ticks.unwrap_or(self.clocks_ticks))
+    /// How many ticks this recorder's labels are ahead of the source's, of the frame that was judged last.
+    pub fn shift_ticks(&self) -> i64 {
+        self.shift_ticks.unwrap_or(self.clocks_ticks)
     }
 
     /// Judges the next frame.
@@ -114,11 +117,15 @@ impl Splice {
             self.joined = self.taking;
             return Verdict::Beyond;
         }
+        if self.joined {
+            return Verdict::Beyond;
+        }
         let follows = std::mem::take(&mut self.follows);
         let shift = self.shift_ticks.unwrap_or_else(|| self.shift_of(frame));
         let label = frame.label.plus(shift);
         if label >= self.gap.to.plus(-self.half_frame_ticks) {
-            return Verdict::Beyond;
+            let late = self.taking && self.is_recognisable() && label < self.gap.to.plus(CLOCKS_TICKS_MAX);
+            return if late { Verdict::Late } else { Verdict::Beyond };
         }
         let inside = label.plus(self.half_frame_ticks) >= self.gap.from;
         let last = self.before.iter().map(|held| held.label).max();
@@ -155,6 +162,11 @@ impl Splice {
                 (self.found, self.follows, self.shift_ticks) = (0, false, None);
             }
         }
+    }
+
+    /// Whether the first frame behind the gap would be found among those of the source.
+    const fn is_recognisable(&self) -> bool {
+        !self.after.is_empty() && !self.ambiguous
     }
 
     /// Looks for `frame` among those held before the gap.
@@ -198,6 +210,8 @@ impl Splice {
 
 #[cfg(test)]
 mod tests {
+    use keepwatch_model::WallTime;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -223,6 +237,32 @@ mod tests {
         numbers.map(|number| frame(number, ahead, true)).collect()
     }
 
+    /// Every packet of this recorder's was late before the gap, and none behind it.
+    #[test]
+    fn a_frame_that_is_labelled_behind_the_gap_fills_it_if_what_is_held_there_comes_later() {
+        let late = |numbers, ticks: i64| -> Vec<Frame> {
+            frames(numbers, 0)
+                .into_iter()
+                .map(|frame| Frame { label: frame.label.plus(ticks), ..frame })
+                .collect()
+        };
+        let gap = Span { from: at(60).plus(FRAME), to: at(100) };
+        let mut splice = Splice::new(gap, FRAME / 2, late(50..60, FRAME), frames(100..125, 0));
+        let verdicts: Vec<(i64, Verdict)> =
+            (55..103).map(|number| (number, splice.judge(&frame(number, 0, true)))).collect();
+        let of = |wanted: Verdict| -> Vec<i64> {
+            verdicts.iter().filter(|(_, verdict)| *verdict == wanted).map(|(number, _)| *number).collect()
+        };
+        assert_eq!(of(Verdict::Take), (60..99).collect::<Vec<_>>());
+        assert_eq!(of(Verdict::Late), [99]);
+        assert_eq!(of(Verdict::Beyond), [100, 101, 102]);
+        assert!(splice.is_joined());
+        // Nothing is held behind it that could be recognised: its label counts.
+        let mut splice = Splice::new(gap, FRAME / 2, late(50..60, FRAME), Vec::new());
+        (55..99).for_each(|number| drop(splice.judge(&frame(number, 0, true))));
+        assert_eq!(splice.judge(&frame(99, 0, true)), Verdict::Beyond);
+    }
+
     fn taken(splice: &mut Splice, numbers: std::ops::Range<i64>, ahead: i64) -> Vec<i64> {
         numbers.filter(|number| splice.judge(&frame(*number, ahead, true)) == Verdict::Take).collect()
     }
@@ -234,7 +274,7 @@ mod tests {
             let mut splice = Splice::new(gap, FRAME / 2, frames(50..60, 0), frames(100..125, 0));
             assert_eq!(taken(&mut splice, 25..130, ahead), (60..100).collect::<Vec<_>>(), "{ahead}");
             assert!(splice.is_aligned() && splice.is_joined());
-            assert_eq!(splice.own_label(at(80).plus(ahead)), at(80));
+            assert_eq!(splice.shift_ticks(), -ahead);
         }
     }
 
@@ -289,7 +329,7 @@ mod tests {
         let mut taken = Vec::new();
         for frame in frames {
             if splice.judge(frame) == Verdict::Take {
-                taken.push((splice.own_label(frame.label).ticks() + FRAME / 2) / FRAME);
+                taken.push((frame.label.plus(splice.shift_ticks()).ticks() + FRAME / 2) / FRAME);
             }
         }
         taken
