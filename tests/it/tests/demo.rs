@@ -66,11 +66,14 @@ fn what_the_demo_prints_works_as_it_is_printed() {
     assert!(script.len() > 5, "{}", demo.text);
     let mut shell = Command::new("sh");
     shell.args(["-e", "-c", &script.join("\n")]).current_dir(site.path());
-    let said = run(&mut shell, Duration::from_secs(60)).unwrap().success().unwrap();
+    let said = run(&mut shell, Duration::from_secs(120)).unwrap().success().unwrap();
     assert!(
         said.contains("\"durable_until\"") && said.contains("\"held\"") && said.contains("cam2"),
         "{said}"
     );
+    // The recorder was killed, its standby recorded, and what that has came back.
+    assert!(said.contains("failed since") && said.contains("threshold"), "{said}");
+    assert!(said.contains("\"origin\":\"standby\""), "{said}");
     let probe = |file: &Path| {
         let mut command = Command::new("ffprobe");
         command.args(["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0"]).arg(file);
@@ -86,7 +89,7 @@ fn a_demo_that_is_killed_leaves_nothing_behind() {
     let _machine = alone();
     let site = Site::new().unwrap();
     let mut demo = Demo::start(&site, &[]);
-    assert!(processes_with(MARK, &demo.mark).len() >= 4, "demo, janitor, cameras, recorder");
+    assert!(processes_with(MARK, &demo.mark).len() >= 5, "demo, janitor, cameras, recorder, standby");
     demo.program.kill().unwrap();
     demo.left_nothing_behind();
 }

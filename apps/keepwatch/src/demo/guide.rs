@@ -1,25 +1,28 @@
 //! What a demo tells: where it is, how to log in, and commands that work as they are printed.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::site::{Directory, Site};
+use super::site::{Directory, RECORDER, Site};
+use super::{AWAY, Places};
 use crate::config::show_bytes;
 
-/// The text for a demo that is recording.
-pub(super) fn text(site: &Site, directory: &Directory, address: SocketAddr, start: Duration) -> String {
+/// The text for a demo that is recording, by a recorder whose process is `pid`.
+pub(super) fn text(site: &Site, directory: &Directory, places: Places, pid: u32, start: Duration) -> String {
+    let Places { recorder: address, standby } = places;
     let place = if directory.is_temporary() { "removed at the end" } else { "kept at the end" };
     let (path, program) =
         (quoted(&directory.path().display().to_string()), quoted(&site.program().display().to_string()));
     let data = quoted(&directory.data().display().to_string());
+    let standby_data = quoted(&directory.standby_data().display().to_string());
     let control = quoted(&directory.control().display().to_string());
     let tenths = start.as_millis() / 100;
     // Nobody else is on the way to a loopback address; from elsewhere it takes TLS, with a certificate nobody knows yet.
     let (scheme, curl) = if address.ip().is_loopback() { ("http", "curl -s") } else { ("https", "curl -sk") };
     format!(
-        r#"Keepwatch demo: {cameras} virtual cameras, all of them recorded {seconds}.{tenth} s after the start.
+        r#"Keepwatch demo: {cameras} virtual cameras, all of them recorded {seconds}.{tenth} s after the start, and a standby.
 
   address    {scheme}://{address}
+  standby    {scheme}://{standby}
   user       admin
   password   {password}
   directory  {path} ({place}; at most {size} of footage)
@@ -36,7 +39,17 @@ Try in another terminal, from top to bottom:
   {program} status --data {data}
   {program} lab control {control} '{{"camera":"cam1","fault":"drop"}}'
 
+Then kill the recorder. Its standby records the cameras; the recorder is started again after {away} s, and gets its role and
+the footage back. Watch the page NVR Failover of the standby, and the timeline of both:
+
+  kill -9 {pid}
+  sleep 5; {program} failover status --data {standby_data} || true
+  until {program} failover failback {RECORDER} --data {standby_data}; do sleep 3; done
+  sleep 10; {program} failover reports --data {standby_data}
+  {curl} "$A/api/v1/cameras/cam1/coverage?from=$FROM&to=$(date -u +%FT%TZ)" -H "Authorization: Bearer $TOKEN"
+
 Ctrl-C ends it."#,
+        away = AWAY.as_secs(),
         cameras = site.cameras(),
         seconds = tenths / 10,
         tenth = tenths % 10,

@@ -1,4 +1,4 @@
-//! `keepwatch demo`: virtual cameras and a recorder as supervised processes, and nothing left behind.
+//! `keepwatch demo`: virtual cameras, a recorder and its standby as supervised processes, and nothing left behind.
 //!
 //! The demo itself is one thread that starts children and waits. Each child asks the kernel to be killed with it, and
 //! a janitor in a session of its own ends them and removes the directory when the demo is gone, however it went. A
@@ -9,10 +9,12 @@ pub(crate) mod janitor;
 mod site;
 mod supervise;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use keepwatch_web::{SOCKET_NAME, SocketClient};
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::janitor::Janitor;
@@ -24,6 +26,9 @@ use crate::{Outcome, output};
 
 /// Time between two looks whether every camera has its first group of pictures on disk.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a recorder that ended stays away: long enough for its standby to be seen at work.
+const AWAY: Duration = Duration::from_secs(20);
 
 /// How long the start may take before the demo gives up; it takes two or three seconds.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -56,24 +61,32 @@ async fn supervised(
     janitor: &Janitor,
     started: Instant,
 ) -> anyhow::Result<Outcome> {
-    let site = Site::plan(options, directory)?;
+    let mut site = Site::plan(options, directory)?;
     let mut cameras = Supervised::new("virtual cameras", site.cameras_command());
     let ready = cameras.start(janitor).await?;
     let address = ready.address()?;
     // A second start must find the cameras where the configuration says they are.
     cameras.replace_command(site.cameras_command_at(address));
     site.write_configuration(address)?;
-    let mut recorder = Supervised::new("recorder", site.recorder_command());
+    site.write_standby_configuration()?;
+    let mut recorder = Supervised::new("recorder", site.recorder_command()).away_for(AWAY);
+    let mut standby = Supervised::new(site::STANDBY, site.standby_command());
     let client = SocketClient::new(directory.data().join(SOCKET_NAME));
     let first = async {
-        let address = recorder.start(janitor).await?.address()?;
-        wait_for_footage(&client, usize::from(options.cameras)).await?;
-        anyhow::Ok(address)
+        let both = tokio::try_join!(recorder.start(janitor), standby.start(janitor))?;
+        let places = Places { recorder: both.0.address()?, standby: both.1.address()? };
+        // Its standby asks the recorder there, also after it was started again.
+        site.listens_at(places.recorder);
+        site.write_configuration(address)?;
+        let count = usize::from(options.cameras);
+        tokio::try_join!(wait_for_footage(&client, count), stand_by(&site, directory, places.recorder))?;
+        anyhow::Ok(places)
     };
-    let address = tokio::time::timeout(START_PATIENCE, first)
+    let places = tokio::time::timeout(START_PATIENCE, first)
         .await
         .with_context(|| format!("nothing was recorded within {} s", START_PATIENCE.as_secs()))??;
-    output::say(guide::text(&site, directory, address, started.elapsed()));
+    let pid = recorder.id().context("the recorder ended at once")?;
+    output::say(guide::text(&site, directory, places, pid, started.elapsed()));
     let over = async {
         match options.seconds {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
@@ -83,8 +96,29 @@ async fn supervised(
     tokio::select! {
         never = cameras.keep_alive(janitor) => match never {},
         never = recorder.keep_alive(janitor) => match never {},
+        never = standby.keep_alive(janitor) => match never {},
         () = over => Ok(Outcome::Done),
     }
+}
+
+/// Where the recorders listen.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    recorder: SocketAddr,
+    standby: SocketAddr,
+}
+
+/// Has the standby watch the recorder, and receive its cameras ahead of a failover.
+async fn stand_by(site: &Site, directory: &Directory, recorder: SocketAddr) -> anyhow::Result<()> {
+    let client = SocketClient::new(directory.standby_data().join(SOCKET_NAME));
+    let login = json!({"address": recorder, "user": "admin", "password": site.password()});
+    let answer: Value = client.post("/api/v1/failover/primaries", &json!({"items": [login]})).await?;
+    let result = &answer["items"][0];
+    let Some(role) = result["role"].as_str() else {
+        bail!("the standby cannot watch the recorder: {}", result["detail"]);
+    };
+    client.put::<Value>(&format!("/api/v1/failover/primaries/{role}"), &json!({"prebuffer": true})).await?;
+    Ok(())
 }
 
 /// Waits until every camera has footage on disk.

@@ -1,4 +1,4 @@
-//! What a demo consists of: its directory, its disk, its configuration and the commands of its children.
+//! What a demo consists of: its directory, its disks, its configurations and the commands of its children.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -17,8 +17,11 @@ const DISK_BYTES: u64 = 2 << 30;
 /// As above where files live in memory.
 const DISK_BYTES_IN_MEMORY: u64 = 256 << 20;
 
-/// Least footage that makes a demo.
+/// Least footage of a recorder that makes a demo.
 const DISK_BYTES_MIN: u64 = 128 << 20;
+
+/// Footage that the standby keeps at most: it has nothing to record most of the time.
+const STANDBY_DISK_BYTES: u64 = 256 << 20;
 
 /// Free space that the disk leaves to others.
 const SPARE_BYTES: u64 = 64 << 20;
@@ -31,6 +34,14 @@ const CAMERA_USER: &str = "recorder";
 
 /// Where the HTTP server listens unless told otherwise.
 const PORT: u16 = 8080;
+
+/// What the recorder and its standby are called.
+pub(super) const RECORDER: &str = "demo";
+/// See [`RECORDER`].
+pub(super) const STANDBY: &str = "standby";
+
+/// A standby of a demo asks more often than others, so that nobody waits for long: it takes over after a second and a half.
+const SETUP: &str = "[standby]\ncheck_interval = \"500 ms\"\n\n";
 
 /// Where a demo keeps everything.
 pub(super) struct Directory {
@@ -67,13 +78,17 @@ impl Directory {
         self.path.join("data")
     }
 
+    /// The data directory of the standby.
+    pub(super) fn standby_data(&self) -> PathBuf {
+        self.standby().join("data")
+    }
+
     fn footage(&self) -> PathBuf {
         self.path.join("footage")
     }
 
-    /// The configuration of the recorder.
-    fn configuration(&self) -> PathBuf {
-        self.path.join("keepwatch.toml")
+    fn standby(&self) -> PathBuf {
+        self.path.join(STANDBY)
     }
 
     fn camera_password(&self) -> PathBuf {
@@ -92,33 +107,38 @@ pub(super) struct Site {
     directory: PathBuf,
     control: PathBuf,
     camera_password_file: PathBuf,
-    configuration: PathBuf,
     cameras: u16,
     listen: SocketAddr,
     disk_bytes: u64,
+    standby_disk_bytes: u64,
     password: String,
 }
 
 impl Site {
     /// Makes directories and passwords, and looks for room and a port.
     pub(super) fn plan(options: &DemoOptions, directory: &Directory) -> anyhow::Result<Self> {
+        let standby_footage = directory.standby().join("footage");
         fs::create_dir_all(directory.footage())?;
-        fs::create_dir_all(directory.data())?;
-        // A directory that is used again holds the password of the last demo, which nobody knows any more.
-        match fs::remove_file(directory.data().join("users.json")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            Ok(()) | Err(_) => {}
+        fs::create_dir_all(&standby_footage)?;
+        for data in [directory.data(), directory.standby_data()] {
+            fs::create_dir_all(&data)?;
+            // A directory that is used again holds the password of the last demo, which nobody knows any more.
+            match fs::remove_file(data.join("users.json")) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
         }
+        let (disk_bytes, standby_disk_bytes) = disks_bytes(&directory.footage(), &standby_footage)?;
         write_private(&directory.camera_password(), &invent_password()?)?;
         Ok(Self {
             program: std::env::current_exe().context("this program cannot find itself")?,
             directory: directory.path().to_owned(),
             control: directory.control(),
             camera_password_file: directory.camera_password(),
-            configuration: directory.configuration(),
             cameras: options.cameras,
             listen: free_address(options.listen)?,
-            disk_bytes: disk_bytes(&directory.footage())?,
+            disk_bytes,
+            standby_disk_bytes,
             password: invent_password()?,
         })
     }
@@ -133,9 +153,14 @@ impl Site {
         &self.program
     }
 
-    /// Footage that is kept at most, in bytes.
+    /// Footage that is kept at most, by both recorders, in bytes.
     pub(super) const fn disk_bytes(&self) -> u64 {
-        self.disk_bytes
+        self.disk_bytes + self.standby_disk_bytes
+    }
+
+    /// The recorder's address is known, and is to be the same after each start: its standby asks it there.
+    pub(super) fn listens_at(&mut self, address: SocketAddr) {
+        self.listen = address;
     }
 
     /// How many cameras.
@@ -163,8 +188,25 @@ impl Site {
 
     /// Starts the recorder.
     pub(super) fn recorder_command(&self) -> Command {
+        self.node_command(&self.configuration())
+    }
+
+    /// Starts the standby.
+    pub(super) fn standby_command(&self) -> Command {
+        self.node_command(&self.standby_configuration())
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.directory.join("keepwatch.toml")
+    }
+
+    fn standby_configuration(&self) -> PathBuf {
+        self.directory.join(STANDBY).join("keepwatch.toml")
+    }
+
+    fn node_command(&self, configuration: &Path) -> Command {
         let mut command = self.command();
-        command.args(["run", "--ready-line"]).arg("--config").arg(&self.configuration);
+        command.args(["run", "--ready-line"]).arg("--config").arg(configuration);
         command.env("KEEPWATCH_ADMIN_PASSWORD", &self.password);
         command
     }
@@ -179,15 +221,20 @@ impl Site {
         command
     }
 
+    /// Writes the configuration of the standby, which has no cameras of its own.
+    pub(super) fn write_standby_configuration(&self) -> anyhow::Result<()> {
+        let listen = SocketAddr::new(self.listen.ip(), 0);
+        let text = configuration(STANDBY, listen, self.standby_disk_bytes)
+            + SETUP
+            + "[recorder]\nbuffer = \"64 MiB\"\n";
+        fs::write(self.standby_configuration(), text).context("the standby's configuration cannot be written")
+    }
+
     /// Writes the configuration of the recorder, whose cameras are at `cameras`.
     pub(super) fn write_configuration(&self, cameras: SocketAddr) -> anyhow::Result<()> {
         use std::fmt::Write;
-        // Paths are relative to the file, so none needs quoting, whatever the directory is called.
-        let mut text = format!(
-            "# The configuration of a demo.\n\n[node]\nname = \"demo\"\ndata = \"data\"\nlisten = \"{}\"\n\n\
-             [[disk]]\npath = \"footage\"\nsize = \"{} B\"\n\n[recorder]\nbuffer = \"64 MiB\"\n",
-            self.listen, self.disk_bytes
-        );
+        let mut text =
+            configuration(RECORDER, self.listen, self.disk_bytes) + "[recorder]\nbuffer = \"64 MiB\"\n";
         for number in 1..=self.cameras {
             write!(
                 text,
@@ -195,7 +242,7 @@ impl Site {
                  user = \"{CAMERA_USER}\"\npassword_file = \"cameras.password\"\n"
             )?;
         }
-        fs::write(&self.configuration, text).context("the demo's configuration cannot be written")
+        fs::write(self.configuration(), text).context("the demo's configuration cannot be written")
     }
 }
 
@@ -211,27 +258,40 @@ fn free_address(asked: Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
     Ok(if taken { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { usual })
 }
 
-/// How much of the file system a demo may use.
-fn disk_bytes(path: &Path) -> anyhow::Result<u64> {
-    let system = statvfs(path)?;
-    let in_memory = statfs(path).is_ok_and(|system| system.f_type == TMPFS_MAGIC);
+/// The part of a configuration that both recorders have. Paths are relative to the file, so none needs quoting, whatever the
+/// directory is called.
+fn configuration(name: &str, listen: SocketAddr, disk_bytes: u64) -> String {
+    format!(
+        "# The configuration of a demo.\n\n[node]\nname = \"{name}\"\ndata = \"data\"\nlisten = \"{listen}\"\n\n\
+         [[disk]]\npath = \"footage\"\nsize = \"{disk_bytes} B\"\n\n"
+    )
+}
+
+/// How much of the file system the recorder and its standby may use.
+fn disks_bytes(recorder: &Path, standby: &Path) -> anyhow::Result<(u64, u64)> {
+    let system = statvfs(recorder)?;
+    let in_memory = statfs(recorder).is_ok_and(|system| system.f_type == TMPFS_MAGIC);
     // What an earlier demo left in --dir is used again.
-    let held: u64 = fs::read_dir(path)?
-        .filter_map(|entry| entry.ok()?.metadata().ok())
-        .map(|metadata| std::os::unix::fs::MetadataExt::blocks(&metadata).saturating_mul(512))
-        .sum();
-    let free = system.f_bavail.saturating_mul(system.f_frsize).saturating_add(held);
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    let free = free.saturating_add(held(recorder)?).saturating_add(held(standby)?);
     let wanted = if in_memory { DISK_BYTES_IN_MEMORY } else { DISK_BYTES };
-    let size = wanted.min(free.saturating_sub(SPARE_BYTES)) & !((1 << 20) - 1);
-    if size < DISK_BYTES_MIN {
+    let (most, whole) = (free.saturating_sub(SPARE_BYTES), |bytes: u64| bytes & !((1 << 20) - 1));
+    if most < 2 * DISK_BYTES_MIN {
         bail!(
             "{} has {} free and a demo needs {}; name a directory with room with --dir",
-            path.display(),
+            recorder.display(),
             show_bytes(free),
-            show_bytes(DISK_BYTES_MIN + SPARE_BYTES)
+            show_bytes(2 * DISK_BYTES_MIN + SPARE_BYTES)
         );
     }
-    Ok(size)
+    let standby_bytes = STANDBY_DISK_BYTES.min(most / 4).max(DISK_BYTES_MIN);
+    Ok((whole(wanted.min(most - standby_bytes)), whole(standby_bytes)))
+}
+
+/// What the files in a directory occupy.
+fn held(directory: &Path) -> anyhow::Result<u64> {
+    let files = fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.metadata().ok());
+    Ok(files.map(|metadata| std::os::unix::fs::MetadataExt::blocks(&metadata).saturating_mul(512)).sum())
 }
 
 /// Writes a file that only this user can read.

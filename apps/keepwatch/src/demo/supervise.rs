@@ -57,12 +57,24 @@ pub(super) struct Supervised {
     child: Option<Child>,
     started: Instant,
     failures: u32,
+    wait_min: Duration,
 }
 
 impl Supervised {
     /// A child that is not yet started.
     pub(super) fn new(name: &'static str, command: Command) -> Self {
-        Self { name, command: as_child(command), child: None, started: Instant::now(), failures: 0 }
+        let (command, wait_min) = (as_child(command), Duration::from_secs(1));
+        Self { name, command, child: None, started: Instant::now(), failures: 0, wait_min }
+    }
+
+    /// It stays away for at least so long each time that it ends.
+    pub(super) fn away_for(self, wait_min: Duration) -> Self {
+        Self { wait_min, ..self }
+    }
+
+    /// Its process id while it runs.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
     }
 
     /// Starts it otherwise the next time.
@@ -118,7 +130,7 @@ impl Supervised {
             }
             let mut what = format!("ended ({})", describe(&status));
             loop {
-                let wait = Duration::from_secs(1 << self.failures.min(5)).min(WAIT_MAX);
+                let wait = Duration::from_secs(1 << self.failures.min(5)).clamp(self.wait_min, WAIT_MAX);
                 self.failures = self.failures.saturating_add(1);
                 output::complain(format_args!(
                     "{}: {what}; started again in {} s",
