@@ -2,8 +2,6 @@
 //!
 //! It looks and changes nothing: no directory is made, no disk is taken into use, no camera is asked.
 
-mod lines;
-
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::FileTypeExt;
@@ -16,7 +14,7 @@ use keepwatch_web::WebConfig;
 use rustix::fs::{Access, access, statvfs};
 
 use crate::config::{self, ConfigFile, Loaded, NodeConfig, Report, TlsTable, show_bytes};
-use crate::{Outcome, output};
+use crate::{Outcome, lines, output};
 
 /// Checks the file at `path` and says all that is wrong.
 pub(crate) fn check(path: &Path) -> Outcome {

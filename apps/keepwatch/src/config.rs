@@ -141,6 +141,8 @@ pub(crate) struct NodeConfig {
     pub(crate) replenish: ReplenishSettings,
     /// The standby's part.
     pub(crate) standby: StandbyConfig,
+    /// Interfaces by what they are for.
+    pub(crate) interfaces: Vec<InterfaceTable>,
     /// Addresses of the HTTP server.
     pub(crate) listen: Vec<SocketAddr>,
 }
@@ -306,6 +308,7 @@ impl ConfigFile {
             recorder,
             replenish: self.recorder.replenish,
             standby: self.standby.0.clone(),
+            interfaces: self.node.interfaces.clone(),
             listen: bare(&self.node.listen),
         }
     }

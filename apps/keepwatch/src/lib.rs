@@ -15,6 +15,7 @@ mod evidence;
 mod failover;
 mod fetch;
 mod lab;
+mod lines;
 mod logging;
 mod memory;
 mod output;

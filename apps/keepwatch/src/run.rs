@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::RunOptions;
 use crate::config::{self, Loaded, NodeConfig};
+use crate::lines::watch::LineWatch;
 use crate::users::{self, Opened};
 use crate::{Outcome, memory, output};
 
@@ -53,6 +54,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     let mut web = None;
     let mut announced = None;
     let mut running = config;
+    let lines = LineWatch::start(node.clone(), running.interfaces.clone());
     loop {
         tokio::select! {
             listening = listen(&node, &application, &running.listen), if web.is_none() => {
@@ -70,15 +72,19 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
                 web = Some(listening);
             }
             wish = signals.next() => match wish {
-                Wish::Reload => running = tokio::select! {
-                    now = reload(&node, standby.as_ref(), file, running) => now,
-                    // A change that has begun is brought to its end, which ending the node waits for.
-                    () = signals.end() => break,
-                },
+                Wish::Reload => {
+                    running = tokio::select! {
+                        now = reload(&node, standby.as_ref(), file, running) => now,
+                        // A change that has begun is brought to its end, which ending the node waits for.
+                        () = signals.end() => break,
+                    };
+                    lines.look_at(running.interfaces.clone());
+                }
                 Wish::End => break,
             }
         }
     }
+    drop(lines);
     info!("ending; a second signal ends at once");
     if let Some(announced) = announced {
         announced.end().await;

@@ -114,6 +114,10 @@ event_codes! {
     PacketsLost = "packets_lost", Warning;
     /// The recorder's clock was set.
     ClockStepped = "clock_stepped", Warning;
+    /// A line of the node fails: it or a link of its bundle.
+    LineFailed = "line_failed", Warning;
+    /// A line that failed is well again.
+    LineReturned = "line_returned", Info;
     /// A disk was taken into use for the first time.
     DiskAdopted = "disk_adopted", Info;
     /// A disk is in use again.

@@ -135,7 +135,7 @@ cameras = "*"
     let shown = loaded.report.show(Path::new("F")).to_string();
     assert!(shown.starts_with("F:42:7: warning: the url holds a password"), "{shown}");
     assert_eq!(shown.lines().count(), 1, "{shown}");
-    let NodeConfig { recorder, replenish, standby, listen } = loaded.node;
+    let NodeConfig { recorder, replenish, standby, listen, .. } = loaded.node;
     let filled = ReplenishSettings { paused: false, bits_per_second_max: Some(50_000_000), cards: true };
     assert_eq!(replenish, filled);
     assert_eq!(listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:8081".parse().unwrap()]);

@@ -1,7 +1,9 @@
 //! Whether the lines of a node are what they should be: there, up, fast, and bundled so that one can fail.
 //!
-//! Only that an interface is not there at all is an error. Everything else is a warning: the cameras are recorded all the same,
-//! until the next line fails.
+//! Only that an interface is not there at all is an error of the configuration. Everything else is a warning: the cameras are
+//! recorded all the same, until the next line fails. `check` says all of it; a running node tells what changes ([`watch`]).
+
+pub(crate) mod watch;
 
 use std::ops::Range;
 
@@ -14,23 +16,57 @@ const SPEED_MBPS_MIN: u32 = 1_000;
 /// Number of the mode that bundles by IEEE 802.1AX with LACP.
 const MODE_LACP: u8 = 4;
 
+/// What is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fault {
+    kind: Kind,
+    /// Where the configuration names the line.
+    span: Range<usize>,
+    what: String,
+    remedy: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// There is no such interface.
+    Absent,
+    /// It is set up so.
+    Setup,
+    /// It was well, or may be again, without a change of the setup.
+    Failure,
+}
+
 /// Looks at the interfaces that the configuration names.
-pub(super) fn check(tables: &[InterfaceTable], interfaces: &Interfaces, report: &mut Report) {
-    for table in tables {
-        match interfaces.look(table.interface.get_ref()) {
-            Ok(interface) => Lines { table, report: &mut *report }.judge(&interface),
-            Err(error) => report.error(
-                table.interface.span(),
-                format!("{}: {error}", table.part),
-                "write a name as `ip link` shows it; `keepwatch plan` writes the configuration of a bundle",
-            ),
+pub(crate) fn check(tables: &[InterfaceTable], interfaces: &Interfaces, report: &mut Report) {
+    for Fault { kind, span, what, remedy } in faults(tables, interfaces) {
+        match kind {
+            Kind::Absent => report.error(span, what, remedy),
+            Kind::Setup | Kind::Failure => report.warning(span, what, remedy),
         }
     }
 }
 
+/// All faults of the interfaces that the configuration names.
+fn faults(tables: &[InterfaceTable], interfaces: &Interfaces) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for table in tables {
+        let mut lines = Lines { table, faults: &mut faults };
+        match interfaces.look(table.interface.get_ref()) {
+            Ok(interface) => lines.judge(&interface),
+            Err(error) => lines.add(
+                Kind::Absent,
+                table.interface.span(),
+                error.to_string(),
+                "write a name as `ip link` shows it; `keepwatch plan` writes the configuration of a bundle",
+            ),
+        }
+    }
+    faults
+}
+
 struct Lines<'a> {
     table: &'a InterfaceTable,
-    report: &'a mut Report,
+    faults: &'a mut Vec<Fault>,
 }
 
 impl Lines<'_> {
@@ -38,10 +74,10 @@ impl Lines<'_> {
         let span = self.table.interface.span();
         if let Some(bond) = &interface.member_of {
             let what = format!("{} is a link of the bundle {bond}", interface.name);
-            return self.warn(span, what, &format!("name the bundle: interface = {bond:?}"));
+            return self.setup(span, what, &format!("name the bundle: interface = {bond:?}"));
         }
         if !interface.up {
-            self.warn(span.clone(), format!("{} is down", interface.name), "plug it in, or bring it up");
+            self.failure(span.clone(), format!("{} is down", interface.name), "plug it in, or bring it up");
         }
         match &interface.bond {
             Some(bond) => self.bundle(interface, bond),
@@ -57,18 +93,18 @@ impl Lines<'_> {
         let what = format!("{name} is a single line: when it or its port fails, no camera is recorded");
         let remedy =
             "bundle two links by LACP (bonding mode 4); `keepwatch plan FILE` writes the configuration";
-        self.warn(self.table.interface.span(), what, remedy);
+        self.setup(self.table.interface.span(), what, remedy);
     }
 
     fn bundle(&mut self, interface: &Interface, bond: &Bond) {
         let (span, name) = (self.table.interface.span(), &interface.name);
         if bond.mode_number != MODE_LACP {
             let what = format!("{name} bundles in mode {} ({}), not in mode 4", bond.mode_number, bond.mode);
-            self.warn(span.clone(), what, "set mode 4 (802.3ad) here and LACP at the switch");
+            self.setup(span.clone(), what, "set mode 4 (802.3ad) here and LACP at the switch");
         }
         if bond.monitor_interval_ms == 0 {
             let what = format!("{name} does not look at its links: one that fails is not noticed");
-            self.warn(span, what, "set the monitoring interval (miimon) to 100 ms");
+            self.setup(span, what, "set the monitoring interval (miimon) to 100 ms");
         }
         if bond.members.len() < 2 && self.table.part.has_cameras() {
             self.single(name);
@@ -76,7 +112,7 @@ impl Lines<'_> {
         for wanted in &self.table.members {
             if !bond.members.iter().any(|member| member.name == *wanted.get_ref()) {
                 let what = format!("{} is not a link of {name}", wanted.get_ref());
-                self.warn(wanted.span(), what, "add it to the bundle, or take it out of members");
+                self.failure(wanted.span(), what, "add it to the bundle, or take it out of members");
             }
         }
         let fastest = bond.members.iter().filter_map(|member| member.speed_mbps).max();
@@ -92,7 +128,7 @@ impl Lines<'_> {
         let name = &member.name;
         if !member.up {
             let what = format!("the link {name} is down: the bundle has no spare for it");
-            return self.warn(span, what, "look at its cable and at the port of the switch");
+            return self.failure(span, what, "look at its cable and at the port of the switch");
         }
         self.slow(span.clone(), name, member.up, member.speed_mbps);
         if let (Some(speed), Some(fastest)) = (member.speed_mbps, fastest)
@@ -101,20 +137,20 @@ impl Lines<'_> {
             let what = format!(
                 "the link {name} has {speed} Mbit/s and another {fastest}: LACP bundles equal ones only"
             );
-            self.warn(span.clone(), what, "look at its cable, and set both ports alike");
+            self.failure(span.clone(), what, "look at its cable, and set both ports alike");
         }
         if bond.mode_number != MODE_LACP {
             return;
         }
         if let Some(what) = member.partner.and_then(refused) {
             let what = format!("the link {name} is not bundled: {what}");
-            return self.warn(span, what, "set LACP, active, at this port of the switch");
+            return self.failure(span, what, "set LACP, active, at this port of the switch");
         }
         if member.aggregator.zip(bond.aggregator).is_some_and(|(own, used)| own != used) {
             let what = format!(
                 "the link {name} is not in the bundle that is used: its other end belongs to another"
             );
-            self.warn(span, what, "put both ports into one aggregator of one switch");
+            self.failure(span, what, "put both ports into one aggregator of one switch");
         }
     }
 
@@ -123,12 +159,21 @@ impl Lines<'_> {
             && self.table.part != Part::Wan
         {
             let what = format!("{name} has {speed} Mbit/s, and cameras need lines of 1 Gbit/s");
-            self.warn(span, what, "look at its cable and at the port of the switch");
+            self.failure(span, what, "look at its cable and at the port of the switch");
         }
     }
 
-    fn warn(&mut self, span: Range<usize>, what: String, remedy: &str) {
-        self.report.warning(span, format!("{}: {what}", self.table.part), remedy);
+    fn setup(&mut self, span: Range<usize>, what: String, remedy: &str) {
+        self.add(Kind::Setup, span, what, remedy);
+    }
+
+    fn failure(&mut self, span: Range<usize>, what: String, remedy: &str) {
+        self.add(Kind::Failure, span, what, remedy);
+    }
+
+    fn add(&mut self, kind: Kind, span: Range<usize>, what: String, remedy: &str) {
+        let what = format!("{}: {what}", self.table.part);
+        self.faults.push(Fault { kind, span, what, remedy: remedy.to_owned() });
     }
 }
 
