@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use keepwatch_it::{Cameras, Movie, Node, Scene, namespaces, wait_until};
+use keepwatch_it::{Cameras, Movie, Scene, namespaces, wait_until};
 use keepwatch_model::{Span, TICKS_PER_SECOND};
 
 use crate::shared;
@@ -55,35 +55,5 @@ fn a_camera_that_loses_its_power_is_hung_up_and_the_gap_is_as_long_as_the_frames
     let frame = TICKS_PER_SECOND / Cameras::RATE;
     let gap = lines[1].span.ticks() + lines[2].span.ticks();
     assert!((gap - missing * frame).abs() < frame, "the gap has {gap} ticks, {missing} frames are missing");
-    node.end().unwrap();
-}
-
-#[test]
-fn a_line_that_goes_down_is_told_of_while_the_node_runs_and_so_is_its_return() {
-    if !namespaces() {
-        return;
-    }
-    let _machine = shared();
-    let (network, Scene { site, cameras: _cameras, mut node, .. }) =
-        Scene::start_apart("127.0.0.1:0").unwrap();
-    let file = site.path().join("keepwatch.toml");
-    let text = std::fs::read_to_string(&file).unwrap() + "\n[node.vin]\ninterface = \"cable\"\n";
-    std::fs::write(file, text).unwrap();
-    node.program().signal(libc::SIGHUP);
-    let told = |node: &Node, code: &str, within: &str| {
-        wait_until(code, Duration::from_secs(40), || {
-            let events = node.events()?;
-            let line = events.iter().find(|event| event["code"] == code);
-            Ok(line
-                .and_then(|event| event["text"].as_str())
-                .filter(|text| text.contains(within))
-                .map(str::to_owned))
-        })
-        .unwrap()
-    };
-    network.cut().unwrap();
-    told(&node, "line_failed", "vin: cable is down");
-    network.mend().unwrap();
-    told(&node, "line_returned", "vin: cable is down");
     node.end().unwrap();
 }

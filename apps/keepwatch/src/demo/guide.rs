@@ -42,11 +42,11 @@ Try in another terminal, from top to bottom:
 Then kill the recorder. Its standby records the cameras; the recorder is started again after {away} s, and gets its role and
 the footage back. Watch the page NVR Failover of the standby, and the timeline of both:
 
-  kill -9 {pid}
+  sleep 10; kill -9 {pid}
   sleep 5; {program} failover status --data {standby_data} || true
   until {program} failover failback {RECORDER} --data {standby_data}; do sleep 3; done
   sleep 10; {program} failover reports --data {standby_data}
-  {curl} "$A/api/v1/cameras/cam1/coverage?from=$FROM&to=$(date -u +%FT%TZ)" -H "Authorization: Bearer $TOKEN"
+  {program} export --data {data} --camera cam{cameras} --from $FROM --to $(date -u +%FT%TZ) -o whole.mp4
 
 Ctrl-C ends it."#,
         away = AWAY.as_secs(),

@@ -54,6 +54,22 @@ fn said(text: &str, tree: &Path) -> (String, bool) {
 }
 
 #[test]
+fn a_running_node_tells_of_what_fails_and_not_of_how_it_is_set_up() {
+    let tree = tree();
+    let text = format!("{VIN}[node.wan]\ninterface = \"eno3\"\n[node.vin2]\ninterface = \"eno3\"\n");
+    let (file, _) = config::read(&text, Path::new("/"));
+    let look = || watch::failures(&file.node.interfaces, &Interfaces::at(tree.path()));
+    assert!(look().is_empty(), "a single line is how it is set up: {:?}", look());
+    write(tree.path(), "eno1/bonding_slave/mii_status", "down");
+    let failed: Vec<String> = look().into_keys().collect();
+    assert!(matches!(&failed[..], [one] if one.contains("the link eno1 is down")), "{failed:?}");
+    write(tree.path(), "eno1/bonding_slave/mii_status", "up");
+    assert!(look().is_empty());
+    fs::remove_dir_all(tree.path().join("eno3")).unwrap();
+    assert_eq!(look().len(), 2, "both name an interface that is gone: {:?}", look());
+}
+
+#[test]
 fn a_bundle_of_two_links_with_a_switch_that_bundles_them_is_right() {
     let tree = tree();
     let text = format!("{VIN}address = \"192.0.2.5/24\"\n[node.wan]\ninterface = \"eno3\"\n");

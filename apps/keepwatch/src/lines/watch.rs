@@ -10,6 +10,7 @@ use keepwatch_recorder::Node;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
 
 use super::{Kind, faults};
 use crate::config::InterfaceTable;
@@ -53,13 +54,18 @@ async fn look_on(node: Node, tables: watch::Receiver<Vec<InterfaceTable>>) {
         let looked = tokio::task::spawn_blocking(move || failures(&tables, &Interfaces::default()));
         let Ok(failures) = looked.await else { return };
         for (code, text) in told.news(Instant::now(), failures) {
+            if code == EventCode::LineFailed {
+                warn!(%code, "{text}");
+            } else {
+                info!(%code, "{text}");
+            }
             node.add_event(code, Subject::Node, text);
         }
     }
 }
 
 /// What fails now, each with what to do; how the lines are set up is for `keepwatch check`.
-fn failures(tables: &[InterfaceTable], interfaces: &Interfaces) -> BTreeMap<String, String> {
+pub(super) fn failures(tables: &[InterfaceTable], interfaces: &Interfaces) -> BTreeMap<String, String> {
     let all = faults(tables, interfaces).into_iter();
     all.filter(|fault| fault.kind != Kind::Setup).map(|fault| (fault.what, fault.remedy)).collect()
 }
