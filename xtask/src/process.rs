@@ -118,6 +118,11 @@ impl Group {
         }
     }
 
+    /// Lets its head stand still, or go on.
+    pub(crate) fn stop(&self, still: bool) {
+        signal(self.child.id(), if still { libc::SIGSTOP } else { libc::SIGCONT });
+    }
+
     /// Kills all of it at once.
     pub(crate) fn kill(&mut self) {
         if let Ok(id) = i32::try_from(self.child.id()) {

@@ -4,6 +4,7 @@
 //! with fewer repetitions. A peer that is not installed or not given is named as absent, never left out silently.
 
 mod crash;
+mod failover;
 mod moonfire;
 mod query;
 mod record;
@@ -28,6 +29,8 @@ enum Name {
     Crash,
     /// Recorded footage served at full speed: throughput and processor time.
     Replay,
+    /// Recorders that fail beside a standby: how soon it records, and which frames are missing.
+    Failover,
     /// Coverage over a month and over a year.
     Query,
     /// Live delay, what viewers cost, and how soon a window of footage begins.
@@ -53,6 +56,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         Name::Record => record::run(workspace, arguments.quick)?,
         Name::Replay => replay::run(workspace, arguments.quick)?,
         Name::Crash => crash::run(workspace, arguments.quick)?,
+        Name::Failover => failover::run(workspace, arguments.quick)?,
         Name::Query => query::run(workspace, arguments.quick)?,
         Name::Watch => watch::run(workspace, arguments.quick)?,
     };

@@ -93,6 +93,22 @@ pub(super) const ADMIN_PASSWORD: &str = "only for this bench";
 /// The file with the password.
 const PASSWORD_FILE: &str = "viewer.password";
 
+/// What a recorder is to be.
+pub(super) struct Wanted<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// Where it serves HTTPS.
+    pub(super) listen: &'a str,
+    /// Which cameras of the load it records.
+    pub(super) cameras: &'a [String],
+    /// How their media come.
+    pub(super) carrier: Carrier,
+    /// Of its container.
+    pub(super) size: &'a str,
+    /// More of its configuration, behind `[node]`.
+    pub(super) more: &'a str,
+}
+
 /// A recorder's directory and configuration.
 pub(super) struct Site {
     folder: tempfile::TempDir,
@@ -112,17 +128,28 @@ impl Site {
     /// A site for the cameras of `load`, on the disk that holds the build directory (a temporary directory may be
     /// memory), with a container of `size`. Their media come by `carrier`.
     pub(super) fn new(workspace: &Workspace, load: &Load, carrier: Carrier, size: &str) -> Result<Self> {
+        let listen = "127.0.0.1:0";
+        Self::of(
+            workspace,
+            load,
+            &Wanted { name: "bench", listen, cameras: &load.cameras, carrier, size, more: "" },
+        )
+    }
+
+    /// A site as it is wanted.
+    pub(super) fn of(workspace: &Workspace, load: &Load, wanted: &Wanted<'_>) -> Result<Self> {
+        let Wanted { name, listen, cameras, carrier, size, more } = wanted;
         let folder = tempfile::tempdir_in(workspace.metadata.target_directory.as_std_path())?;
         let data = folder.path().join("data");
         let mut text = format!(
-            "[node]\nname = \"bench\"\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\nrtsp_listen = \"127.0.0.1:0\"\n\
+            "[node]\nname = \"{name}\"\ndata = {data:?}\nlisten = \"{listen}\"\nrtsp_listen = \"127.0.0.1:0\"\n{more}\
              [[disk]]\npath = {:?}\nsize = \"{size}\"\n\
              [[rtsp_user]]\nuser = \"{VIEWER}\"\npassword_file = \"{PASSWORD_FILE}\"\ncameras = [\"*\"]\n",
             folder.path().join("disk"),
         );
         std::fs::write(folder.path().join(PASSWORD_FILE), "only for this bench\n")?;
         std::fs::create_dir(folder.path().join("disk"))?;
-        for camera in &load.cameras {
+        for camera in *cameras {
             let (address, carrier) = (&load.listening, carrier.name());
             write!(
                 text,
@@ -214,6 +241,23 @@ impl Recorder {
                 bail!("not all cameras are recorded after {PATIENCE:?}: {status:?}");
             }
             process::pause(LOOK);
+        }
+    }
+
+    /// Lets it stand still, or go on.
+    pub(super) fn stop(&self, still: bool) {
+        self.group.stop(still);
+    }
+
+    /// What a command of the program says of it.
+    pub(super) fn says(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg("--data").arg(&self.data);
+        let finished = process::capture(&mut command, PATIENCE)?;
+        // 3: done, and it found something that is not as it should be.
+        match finished.status.and_then(|status| status.code()) {
+            Some(0 | 3) => Ok(finished.output),
+            code => bail!("`{}` ended with {code:?}: {}", arguments.join(" "), finished.output),
         }
     }
 
