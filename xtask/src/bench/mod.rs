@@ -5,6 +5,7 @@
 
 mod crash;
 mod failover;
+mod hosts;
 mod moonfire;
 mod query;
 mod record;

@@ -2,13 +2,17 @@
 
 use std::cell::OnceCell;
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::hosts::{Host, Network};
 use crate::process::{self, Group, Lines};
 use crate::workspace::Workspace;
 
@@ -50,6 +54,8 @@ pub(super) struct Load {
     pub(super) listening: String,
     /// Its cameras.
     pub(super) cameras: Vec<String>,
+    /// Whether each has an address of its own.
+    apart: bool,
 }
 
 impl Load {
@@ -63,10 +69,29 @@ impl Load {
         let mut command = Command::new(workspace.program("keepwatch"));
         command.args(["lab", "load", "--until-input-closes", "--cameras", &cameras.to_string()]);
         command.args(["--bitrate", &bits_per_second.to_string()]);
-        Self::spawn(command)
+        Self::spawn(command, false)
     }
 
-    fn spawn(mut command: Command) -> Result<Self> {
+    /// The same on the cameras' host of `network`.
+    pub(super) fn start_apart(workspace: &Workspace, cameras: usize, network: &Network) -> Result<Self> {
+        let mut command = Command::new(workspace.program("keepwatch"));
+        command.args(["lab", "load", "--until-input-closes", "--listen", "0.0.0.0:0"]);
+        command.args(["--cameras", &cameras.to_string(), "--bitrate", &BITS_PER_SECOND.to_string()]);
+        Self::spawn(network.cameras.command(&command), true)
+    }
+
+    /// Where a recorder finds a camera.
+    fn url(&self, camera: &str) -> Result<String> {
+        let mut listening = self.listening.clone();
+        if self.apart {
+            let place = self.cameras.iter().position(|known| known == camera).context("a camera of it")?;
+            let (_, port) = self.listening.rsplit_once(':').context("a port")?;
+            listening = format!("{}:{port}", Network::camera(place));
+        }
+        Ok(format!("rtsp://{listening}/{camera}"))
+    }
+
+    fn spawn(mut command: Command, apart: bool) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut group = Group::spawn(&mut command)?;
         let lines = Lines::of(&mut group)?;
@@ -74,7 +99,7 @@ impl Load {
         let listening = ready["listening"].as_str().context("the load says where it listens")?.to_owned();
         let cameras = ready["cameras"].as_array().into_iter().flatten();
         let cameras = cameras.filter_map(|camera| camera.as_str().map(str::to_owned)).collect();
-        Ok(Self { group, lines, listening, cameras })
+        Ok(Self { group, lines, listening, cameras, apart })
     }
 
     /// Ends it; returns what it sent to whom.
@@ -107,12 +132,30 @@ pub(super) struct Wanted<'a> {
     pub(super) size: &'a str,
     /// More of its configuration, behind `[node]`.
     pub(super) more: &'a str,
+    /// Where it runs; `None`: here.
+    pub(super) host: Option<Rc<Host>>,
 }
 
 /// A recorder's directory and configuration.
 pub(super) struct Site {
     folder: tempfile::TempDir,
-    program: PathBuf,
+    program: Program,
+}
+
+/// The product's program, and where it runs.
+#[derive(Clone)]
+struct Program {
+    path: PathBuf,
+    host: Option<Rc<Host>>,
+}
+
+impl Program {
+    /// A command of it.
+    fn command(&self, arguments: impl FnOnce(&mut Command)) -> Command {
+        let mut command = Command::new(&self.path);
+        arguments(&mut command);
+        self.host.as_ref().map(|host| host.command(&command)).unwrap_or(command)
+    }
 }
 
 /// A running recorder.
@@ -120,7 +163,7 @@ pub(super) struct Recorder {
     group: Group,
     lines: Lines,
     address: OnceCell<String>,
-    program: PathBuf,
+    program: Program,
     data: PathBuf,
 }
 
@@ -132,13 +175,13 @@ impl Site {
         Self::of(
             workspace,
             load,
-            &Wanted { name: "bench", listen, cameras: &load.cameras, carrier, size, more: "" },
+            &Wanted { name: "bench", listen, cameras: &load.cameras, carrier, size, more: "", host: None },
         )
     }
 
     /// A site as it is wanted.
     pub(super) fn of(workspace: &Workspace, load: &Load, wanted: &Wanted<'_>) -> Result<Self> {
-        let Wanted { name, listen, cameras, carrier, size, more } = wanted;
+        let Wanted { name, listen, cameras, carrier, size, more, host } = wanted;
         let folder = tempfile::tempdir_in(workspace.metadata.target_directory.as_std_path())?;
         let data = folder.path().join("data");
         let mut text = format!(
@@ -150,21 +193,20 @@ impl Site {
         std::fs::write(folder.path().join(PASSWORD_FILE), "only for this bench\n")?;
         std::fs::create_dir(folder.path().join("disk"))?;
         for camera in *cameras {
-            let (address, carrier) = (&load.listening, carrier.name());
-            write!(
-                text,
-                "[[camera]]\nid = \"{camera}\"\nurl = \"rtsp://{address}/{camera}\"\ntransport = \"{carrier}\"\n"
-            )?;
+            let (url, carrier) = (load.url(camera)?, carrier.name());
+            write!(text, "[[camera]]\nid = \"{camera}\"\nurl = \"{url}\"\ntransport = \"{carrier}\"\n")?;
         }
         std::fs::write(folder.path().join("keepwatch.toml"), text)?;
-        Ok(Self { folder, program: workspace.program("keepwatch") })
+        let program = Program { path: workspace.program("keepwatch"), host: host.clone() };
+        Ok(Self { folder, program })
     }
 
     /// Starts the recorder.
     pub(super) fn start(&self) -> Result<Recorder> {
-        let mut command = Command::new(&self.program);
-        command.args(["run", "--ready-line", "--config"]).arg(self.folder.path().join("keepwatch.toml"));
-        command.env("KEEPWATCH_ADMIN_PASSWORD", ADMIN_PASSWORD).env("RUST_LOG", "warn");
+        let mut command = self.program.command(|command| {
+            command.args(["run", "--ready-line", "--config"]).arg(self.folder.path().join("keepwatch.toml"));
+            command.env("KEEPWATCH_ADMIN_PASSWORD", ADMIN_PASSWORD).env("RUST_LOG", "warn");
+        });
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(process::log_file(&self.folder.path().join("log"))?);
         let data = self.folder.path().join("data");
@@ -190,8 +232,10 @@ impl Site {
 
     /// The frame numbers that the store holds, by camera, when no recorder runs.
     pub(super) fn frames(&self) -> Result<Vec<Held>> {
-        let mut command = Command::new(&self.program);
-        command.args(["lab", "count-frames", "--data"]).arg(self.folder.path().join("data"));
+        let data = self.folder.path().join("data");
+        let mut command = self.program.command(|command| {
+            command.args(["lab", "count-frames", "--data"]).arg(data);
+        });
         let finished = process::capture(&mut command, EXAMPLE_LIMIT)?;
         finished
             .output
@@ -220,8 +264,9 @@ impl Recorder {
 
     /// Its status as it tells it over its socket.
     pub(super) fn status(&self) -> Result<Value> {
-        let mut command = Command::new(&self.program);
-        command.args(["status", "--json", "--data"]).arg(&self.data);
+        let mut command = self.program.command(|command| {
+            command.args(["status", "--json", "--data"]).arg(&self.data);
+        });
         let finished = process::capture(&mut command, PATIENCE)?;
         serde_json::from_str(finished.output.trim()).with_context(|| finished.output.clone())
     }
@@ -249,10 +294,23 @@ impl Recorder {
         self.group.stop(still);
     }
 
+    /// What its API answers at `path`, over its socket.
+    pub(super) fn get(&self, path: &str) -> Result<Value> {
+        let mut socket = UnixStream::connect(self.data.join("keepwatch.sock"))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        // Of 1.0, so that the answer ends with the connection and comes in one piece.
+        write!(socket, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+        serde_json::from_str(body).with_context(|| answer.clone())
+    }
+
     /// What a command of the program says of it.
     pub(super) fn says(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(&self.program);
-        command.args(arguments).arg("--data").arg(&self.data);
+        let mut command = self.program.command(|command| {
+            command.args(arguments).arg("--data").arg(&self.data);
+        });
         let finished = process::capture(&mut command, PATIENCE)?;
         // 3: done, and it found something that is not as it should be.
         match finished.status.and_then(|status| status.code()) {
