@@ -132,13 +132,14 @@ impl Standby {
     }
 }
 
-/// Waits until a recorder has no gap in any of `cameras` that is still to be filled; a gap of which no source has anything more
-/// is looked at for a while.
+/// Waits until a recorder has no gap in any of `cameras` behind its first footage.
 pub(super) fn wait_replenished(recorder: &Recorder, cameras: &[String]) -> Result<()> {
     wait("end of the replenishment", || {
         for camera in cameras {
             let coverage = recorder.get(&format!("/api/v1/cameras/{camera}/coverage"))?;
-            if let Some(gap) = items(&coverage["items"]).find(|item| item["state"] == "gap") {
+            // What comes before its first footage is the start.
+            let mut since = items(&coverage["items"]).skip_while(|item| item["state"] != "held");
+            if let Some(gap) = since.find(|item| item["state"] == "gap") {
                 bail!("{camera}: {gap}");
             }
         }
