@@ -3,6 +3,7 @@
 //! Real processes. The cameras number their frames and go on whoever listens; after each case the disks of all
 //! recorders are read, so that what is missing is counted by numbers and not by what anybody says of itself.
 
+mod cards;
 mod judge;
 mod stage;
 
@@ -111,6 +112,7 @@ pub(super) fn run(workspace: &Workspace, quick: bool) -> Result<Report> {
         }
     }
     report.add(replaced(workspace)?);
+    report.add(cards::filled_from_cards(workspace)?);
     report.add(three_of_ten(workspace)?);
     Ok(report)
 }

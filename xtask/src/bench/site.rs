@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -56,6 +56,10 @@ pub(super) struct Load {
     pub(super) cameras: Vec<String>,
     /// Whether each has an address of its own.
     apart: bool,
+    /// Addresses of their ONVIF devices; empty where they have none.
+    devices: Vec<String>,
+    /// The socket by which they are told what to do.
+    control: Option<PathBuf>,
 }
 
 impl Load {
@@ -80,15 +84,42 @@ impl Load {
         Self::spawn(network.cameras.command(&command), true)
     }
 
-    /// Where a recorder finds a camera.
-    fn url(&self, camera: &str) -> Result<String> {
+    /// Cameras that record themselves on cards in `folder`, at their ONVIF addresses.
+    pub(super) fn start_with_cards(workspace: &Workspace, cameras: usize, folder: &Path) -> Result<Self> {
+        let (cards, control) = (folder.join("cards"), folder.join("cameras.sock"));
+        std::fs::create_dir(&cards)?;
+        let mut command = Command::new(workspace.program("keepwatch"));
+        command.args(["lab", "cameras", "--until-input-closes", "--encoders", "1", "--silent"]);
+        command.args(["--count", &cameras.to_string(), "--bitrate", &BITS_PER_SECOND.to_string()]);
+        command.args(["--gop", "50", "--onvif", "127.0.0.1:0"]);
+        command.arg("--card").arg(cards).arg("--control").arg(&control);
+        let load = Self::spawn(command, false)?;
+        Ok(Self { control: Some(control), ..load })
+    }
+
+    /// Tells the cameras something.
+    pub(super) fn tell(&self, workspace: &Workspace, what: &Value) -> Result<()> {
+        let mut command = Command::new(workspace.program("keepwatch"));
+        command.args(["lab", "control"]).arg(self.control.as_ref().context("they are told nothing")?);
+        let finished = process::capture(command.arg(what.to_string()), PATIENCE)?;
+        match finished.status.is_some_and(|status| status.success()) {
+            true => Ok(()),
+            false => bail!("{what}: {}", finished.output),
+        }
+    }
+
+    /// Under which key of its configuration a recorder has the address of a camera, and the address.
+    fn source(&self, camera: &str) -> Result<(&'static str, String)> {
         let mut listening = self.listening.clone();
+        let place = self.cameras.iter().position(|known| known == camera).context("a camera of it")?;
+        if let Some(device) = self.devices.get(place) {
+            return Ok(("onvif", device.clone()));
+        }
         if self.apart {
-            let place = self.cameras.iter().position(|known| known == camera).context("a camera of it")?;
             let (_, port) = self.listening.rsplit_once(':').context("a port")?;
             listening = format!("{}:{port}", Network::camera(place));
         }
-        Ok(format!("rtsp://{listening}/{camera}"))
+        Ok(("url", format!("rtsp://{listening}/{camera}")))
     }
 
     fn spawn(mut command: Command, apart: bool) -> Result<Self> {
@@ -99,7 +130,9 @@ impl Load {
         let listening = ready["listening"].as_str().context("the load says where it listens")?.to_owned();
         let cameras = ready["cameras"].as_array().into_iter().flatten();
         let cameras = cameras.filter_map(|camera| camera.as_str().map(str::to_owned)).collect();
-        Ok(Self { group, lines, listening, cameras, apart })
+        let devices = ready["onvif"].as_array().into_iter().flatten();
+        let devices = devices.filter_map(|device| device.as_str().map(str::to_owned)).collect();
+        Ok(Self { group, lines, listening, cameras, apart, devices, control: None })
     }
 
     /// Ends it; returns what it sent to whom.
@@ -193,8 +226,11 @@ impl Site {
         std::fs::write(folder.path().join(PASSWORD_FILE), "only for this bench\n")?;
         std::fs::create_dir(folder.path().join("disk"))?;
         for camera in *cameras {
-            let (url, carrier) = (load.url(camera)?, carrier.name());
-            write!(text, "[[camera]]\nid = \"{camera}\"\nurl = \"{url}\"\ntransport = \"{carrier}\"\n")?;
+            let ((key, address), carrier) = (load.source(camera)?, carrier.name());
+            write!(
+                text,
+                "[[camera]]\nid = \"{camera}\"\n{key} = \"{address}\"\ntransport = \"{carrier}\"\n"
+            )?;
         }
         std::fs::write(folder.path().join("keepwatch.toml"), text)?;
         let program = Program { path: workspace.program("keepwatch"), host: host.clone() };

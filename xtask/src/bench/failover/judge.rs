@@ -113,6 +113,15 @@ pub(super) fn both(account: &Value, primary: &[Held], standby: &[Held], killed: 
     Ok(outcome)
 }
 
+/// Frames that a recorder misses between its first and its last of each camera, and those that it has twice.
+pub(super) fn alone(held: &[Held]) -> (u64, u64) {
+    let missing = |camera: &Held| {
+        let ranges = of(held, &camera.camera);
+        holes(&ranges, ranges.iter().map(|range| range.1).max().unwrap_or(0))
+    };
+    (held.iter().map(missing).sum(), held.iter().map(|camera| camera.wrong).sum())
+}
+
 /// Adds what the recorder that has the role in the end holds: of all cameras, from the first frame that `from` has on.
 pub(super) fn in_the_end(outcome: &mut Outcome, account: &Value, last: &[Held], from: &[Held]) -> Result<()> {
     for camera in items(&account["cameras"]) {
