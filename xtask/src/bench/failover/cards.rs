@@ -20,7 +20,10 @@ const RATE_OFF_PERCENT_MAX: f64 = 10.0;
 pub(super) fn filled_from_cards(workspace: &Workspace) -> Result<Case> {
     let folder = tempfile::tempdir_in(workspace.metadata.target_directory.as_std_path())?;
     let load = Load::start_with_cards(workspace, CAMERAS, folder.path())?;
-    let more = format!("[recorder]\nbackfill_cards = true\nbackfill_rate = \"{BITS_PER_SECOND} bit/s\"\n");
+    let more = format!(
+        "[recorder]\nbackfill_cards = true\nbackfill_rate = \"{} Mbit/s\"\n",
+        BITS_PER_SECOND / 1_000_000
+    );
     let wanted = Wanted {
         name: "cards",
         listen: "127.0.0.1:0",
