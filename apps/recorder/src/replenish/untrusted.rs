@@ -55,7 +55,7 @@ fn judge(piece: &Piece<'_>) {
         let mut splice = Splice::new(gap, 1, before.to_vec(), Vec::new());
         for frame in &frames {
             let _ = splice.judge(frame);
-            let _ = splice.own_label(frame.label);
+            let _ = frame.label.plus(splice.shift_ticks());
         }
     }
 }
