@@ -68,16 +68,17 @@ async fn supervised(
     // A second start must find the cameras where the configuration says they are.
     cameras.replace_command(site.cameras_command_at(address));
     site.write_configuration(address)?;
-    site.write_standby_configuration()?;
+    site.write_standby_configuration(0)?;
     let mut recorder = Supervised::new("recorder", site.recorder_command()).away_for(AWAY);
     let mut standby = Supervised::new(site::STANDBY, site.standby_command());
     let client = SocketClient::new(directory.data().join(SOCKET_NAME));
     let first = async {
         let both = tokio::try_join!(recorder.start(janitor), standby.start(janitor))?;
         let places = Places { recorder: both.0.address()?, standby: both.1.address()? };
-        // Its standby asks the recorder there, also after it was started again.
+        // Each knows where the other one is, also after it was started again.
         site.listens_at(places.recorder);
         site.write_configuration(address)?;
+        site.write_standby_configuration(places.standby.port())?;
         let count = usize::from(options.cameras);
         tokio::try_join!(wait_for_footage(&client, count), stand_by(&site, directory, places.recorder))?;
         anyhow::Ok(places)

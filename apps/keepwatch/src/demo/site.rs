@@ -221,11 +221,10 @@ impl Site {
         command
     }
 
-    /// Writes the configuration of the standby, which has no cameras of its own.
-    pub(super) fn write_standby_configuration(&self) -> anyhow::Result<()> {
-        let listen = SocketAddr::new(self.listen.ip(), 0);
-        let text = "camera = []\n".to_owned()
-            + &configuration(STANDBY, listen, self.standby_disk_bytes)
+    /// Writes the configuration of the standby, which has no cameras of its own; `port` 0 takes a free one.
+    pub(super) fn write_standby_configuration(&self, port: u16) -> anyhow::Result<()> {
+        let listen = SocketAddr::new(self.listen.ip(), port);
+        let text = configuration(STANDBY, listen, self.standby_disk_bytes)
             + SETUP
             + "[recorder]\nbuffer = \"64 MiB\"\n";
         fs::write(self.standby_configuration(), text).context("the standby's configuration cannot be written")

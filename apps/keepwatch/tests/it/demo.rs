@@ -27,6 +27,11 @@ fn only_entry(place: &Path) -> PathBuf {
     entry
 }
 
+/// Whether a child is the recorder, and not its standby.
+fn is_recorder(child: &Held) -> bool {
+    child.command.contains(" run ") && !child.command.contains("/standby/")
+}
+
 fn is_empty(place: &Path) -> bool {
     fs::read_dir(place).unwrap().next().is_none()
 }
@@ -42,7 +47,7 @@ fn it_records_within_five_seconds_and_leaves_nothing() {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let children = Held::children(demo.pid());
-    assert_eq!(children.len(), 3, "cameras, recorder, janitor");
+    assert_eq!(children.len(), 4, "cameras, recorder, standby, janitor");
     assert_eq!(demo.ends(), 0);
     children.iter().for_each(Held::ends);
     assert!(is_empty(place.path()));
@@ -56,7 +61,7 @@ fn killed_it_leaves_no_process_and_no_file() {
     let directory = only_entry(place.path());
     assert!(directory.join("data/keepwatch.sock").exists());
     let children = Held::children(demo.pid());
-    assert_eq!(children.len(), 3, "cameras, recorder, janitor");
+    assert_eq!(children.len(), 4, "cameras, recorder, standby, janitor");
     demo.signal(Signal::KILL);
     assert_eq!(demo.ends(), -1);
     children.iter().for_each(Held::ends);
@@ -108,7 +113,7 @@ fn it_ends_with_its_terminal_unless_it_was_told_not_to() {
         if !trap.is_empty() {
             // It is still at work: a child that dies is started again.
             let children = Held::children(demo.pid());
-            let recorder = children.iter().find(|child| child.command.contains(" run ")).unwrap();
+            let recorder = children.iter().find(|child| is_recorder(child)).unwrap();
             kill_process(recorder.pid, Signal::KILL).unwrap();
             demo.complains("recorder: running again");
             demo.signal(Signal::TERM);
@@ -123,13 +128,19 @@ fn a_child_that_dies_is_started_again_and_that_is_said() {
     let place = place();
     let mut demo = Running::start(demo(place.path(), &["--cameras", "1"]));
     demo.says("Ctrl-C ends it.");
-    for (command, name) in [(" run ", "recorder"), (" lab cameras ", "virtual cameras")] {
+    let is_cameras = |child: &Held| child.command.contains(" lab cameras ");
+    let is_standby = |child: &Held| child.command.contains(" run ") && !is_recorder(child);
+    type Which<'a> = &'a dyn Fn(&Held) -> bool;
+    let children: [(Which<'_>, &str, u32); 3] =
+        [(&is_recorder, "recorder", 20), (&is_standby, "standby", 1), (&is_cameras, "virtual cameras", 1)];
+    for (which, name, seconds) in children {
         let children = Held::children(demo.pid());
-        let child = children.iter().find(|child| child.command.contains(command)).unwrap();
+        let child = children.iter().find(|child| which(child)).unwrap();
         kill_process(child.pid, Signal::KILL).unwrap();
         let text = demo.complains(&format!("{name}: running again"));
-        assert!(text.contains(&format!("{name}: ended (signal 9); started again in 1 s")), "{text}");
-        assert!(Held::children(demo.pid()).iter().any(|child| child.command.contains(command)));
+        let ended = format!("{name}: ended (signal 9); started again in {seconds} s");
+        assert!(text.contains(&ended), "{text}");
+        assert!(Held::children(demo.pid()).iter().any(which));
     }
     let children = Held::children(demo.pid());
     demo.signal(Signal::TERM);

@@ -197,7 +197,8 @@ impl Import {
     /// The labels of what is taken of `piece`, and how much earlier than by the clocks its samples are labelled: what was recognised
     /// as lying in the gap has its place there, however late its packets were.
     fn place(&self, piece: &Piece<'_>, judged: &Judged) -> (Span, i64) {
-        let Judged { taken, shift_ticks, behind, is_last, .. } = judged;
+        let Judged { taken, taken_late, shift_ticks, behind, is_last, .. } = judged;
+        let only_late = *taken_late > 0 && taken.len() == *taken_late;
         let own = |label: WallTime| label.plus(*shift_ticks);
         let frame_ticks = 2 * self.half_frame_ticks;
         let samples = piece.video().and_then(|video| piece.samples.get(video));
@@ -213,7 +214,7 @@ impl Import {
         };
         let (mut from, mut to) = (own(from), own(to).min(self.gap.to));
         let seam = SEAM_HALF_FRAMES * self.half_frame_ticks;
-        if from < self.reach || from.ticks_since(self.reach) <= seam {
+        if only_late || from < self.reach || from.ticks_since(self.reach) <= seam {
             from = self.reach;
         }
         // Nothing is known of what comes behind it: one frame more may, unless there is no room for it.
@@ -228,8 +229,10 @@ impl Import {
             None if self.gap.to.ticks_since(to) <= behind_ticks => to = self.gap.to,
             Some(0) | None => {}
         }
-        let excess = last.map_or(0, |last| own(last).ticks_since(to) + 1);
-        (Span { from, to }, excess.clamp(0, frame_ticks - 1))
+        let excess_ticks = last.map_or(0, |last| own(last).ticks_since(to) + 1).max(0);
+        // The first picture of a longer piece must not come before the last of the one before.
+        let earlier_ticks = if only_late { excess_ticks } else { excess_ticks.min(frame_ticks - 1) };
+        (Span { from, to }, earlier_ticks)
     }
 
     /// Writes what was judged to fill the gap; what has no room is left as if it had not come.

@@ -164,9 +164,12 @@ impl Splice {
         }
     }
 
-    /// Whether the first frame behind the gap would be found among those of the source.
-    const fn is_recognisable(&self) -> bool {
-        !self.after.is_empty() && !self.ambiguous
+    /// Whether the frame right behind the gap would be found among those of the source.
+    fn is_recognisable(&self) -> bool {
+        // What is asked for may be a part of a longer gap: what is held behind that stands elsewhere.
+        let near = self.gap.to.plus(3 * self.half_frame_ticks);
+        let first = self.after.iter().map(|held| held.label).min();
+        !self.ambiguous && first.is_some_and(|first| first < near)
     }
 
     /// Looks for `frame` among those held before the gap.
@@ -257,6 +260,12 @@ mod tests {
         assert_eq!(of(Verdict::Late), [99]);
         assert_eq!(of(Verdict::Beyond), [100, 101, 102]);
         assert!(splice.is_joined());
+        // It is a part of a longer gap, behind which frames are held: its label counts.
+        let mut splice = Splice::new(gap, FRAME / 2, late(50..60, FRAME), frames(110..125, 0));
+        let last = (55..112).map(|number| (number, splice.judge(&frame(number, 0, true))));
+        let last: Vec<i64> =
+            last.filter(|(_, verdict)| *verdict != Verdict::Beyond).map(|(number, _)| number).collect();
+        assert_eq!(last.last(), Some(&98));
         // Nothing is held behind it that could be recognised: its label counts.
         let mut splice = Splice::new(gap, FRAME / 2, late(50..60, FRAME), Vec::new());
         let taken = (55..99).filter(|number| splice.judge(&frame(*number, 0, true)) == Verdict::Take);
