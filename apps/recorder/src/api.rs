@@ -17,6 +17,7 @@ mod protections;
 mod query;
 mod replenishment;
 mod scans;
+mod search;
 mod settings;
 mod socket;
 mod standbys;
@@ -25,6 +26,7 @@ mod trial;
 mod words;
 
 pub use openapi::{Part, openapi};
+pub use search::{Search, scan_unknown};
 pub(crate) use settings::problem as edit_problem;
 pub(crate) use socket::Feed;
 

@@ -1,25 +1,21 @@
 //! Looking for cameras in the network.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::WallTime;
-use keepwatch_onvif::discovery::{AddressRange, PORT, RangeError, Unreachable};
-use keepwatch_web::{Action, Caller, FieldError, Problem};
+use keepwatch_onvif::discovery::{PORT, Unreachable};
+use keepwatch_web::{Action, Caller, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::search::{Search, scan_unknown};
 use crate::Node;
 use crate::config::{CameraConfig, CameraSource};
 use crate::scan::{self, ScanState, SuggestedIds};
 
-/// Most ranges of one scan: together as many addresses as are asked in five minutes.
-const RANGES_MAX: usize = 16;
-/// Longest wait for answers.
-const SECONDS_MAX: u64 = 60;
 /// How long answers are waited for unless it is said.
 const SECONDS_DEFAULT: u64 = 10;
 
@@ -107,37 +103,14 @@ pub(super) async fn begin(
 ) -> Result<(StatusCode, Json<ScanBegun>), Problem> {
     let seconds = body.seconds.unwrap_or(SECONDS_DEFAULT);
     let addresses = body.addresses.unwrap_or_default();
-    let mut errors = Vec::new();
-    if !(1..=SECONDS_MAX).contains(&seconds) {
-        errors.push(FieldError::new("seconds", format!("{seconds} is not between 1 and {SECONDS_MAX}")));
-    }
-    if addresses.len() > RANGES_MAX {
-        errors.push(FieldError::new(
-            "addresses",
-            format!("there are more than {RANGES_MAX}; scan them in turn"),
-        ));
-    }
-    let mut ranges: Vec<AddressRange> = Vec::new();
-    for (position, text) in addresses.iter().take(RANGES_MAX).enumerate() {
-        match text.parse() {
-            Ok(range) => ranges.push(range),
-            Err(error) => {
-                let error: RangeError = error;
-                errors.push(FieldError::new(format!("addresses[{position}]"), error.to_string()));
-            }
-        }
-    }
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
-    let wanted = scan::options(Vec::new(), ranges, Duration::from_secs(seconds), PORT);
+    let Search { ranges, time_max, searched } = Search::read(&addresses, seconds)?;
+    let wanted = scan::options(Vec::new(), ranges, time_max, PORT);
     let clock = node.clock();
     let id = node.scans().begin(wanted, clock.wall(), move || clock.wall()).map_err(|running| {
         let detail =
             format!("scan {running} runs; wait for its end, or stop it by DELETE /api/v1/scans/{running}");
         Problem::conflict("scan_running", detail)
     })?;
-    let searched = if addresses.is_empty() { "all networks".to_owned() } else { addresses.join(", ") };
     // A search changes nothing, so it is not waited for.
     drop(caller.enter(
         Action::CameraTested,
@@ -151,7 +124,7 @@ pub(super) async fn begin(
 #[utoipa::path(get, path = "/api/v1/scans/{id}", operation_id = "scan", tag = "scans",
     params(("id" = String, Path, description = "The scan.")), responses((status = 200, body = Scan)))]
 pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Result<Json<Scan>, Problem> {
-    let state = id.parse().ok().and_then(|id| node.scans().state(id)).ok_or_else(|| unknown(&id))?;
+    let state = id.parse().ok().and_then(|id| node.scans().state(id)).ok_or_else(|| scan_unknown(&id))?;
     Ok(Json(show(&node, state)))
 }
 
@@ -162,13 +135,8 @@ pub(super) async fn stop(State(node): State<Node>, Path(id): Path<String>) -> Re
     if id.parse().is_ok_and(|id| node.scans().stop(id)) {
         Ok(StatusCode::NO_CONTENT)
     } else {
-        Err(unknown(&id))
+        Err(scan_unknown(&id))
     }
-}
-
-fn unknown(id: &str) -> Problem {
-    let shown: String = id.chars().take(64).collect();
-    Problem::not_found("scan_unknown", format!("no scan {shown:?}; only the last one is kept"))
 }
 
 /// Of how a scan stands, what is told at once; what was found and asked is counted up once a second.

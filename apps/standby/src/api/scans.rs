@@ -1,24 +1,19 @@
 //! Looking for recorders.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::{RoleId, WallTime};
+use keepwatch_recorder::api::{Search, scan_unknown};
 use keepwatch_recorder::peers::{FoundNode, ScanWish};
 use keepwatch_recording::peer::own_version;
-use keepwatch_web::{Action, Caller, FieldError, Problem};
+use keepwatch_web::{Action, Caller, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Standby;
 
-/// Most ranges of one scan.
-const RANGES_MAX: usize = 16;
-/// The maximum scanning time, and what it is unless it is said.
-const SECONDS_MAX: u64 = 60;
-/// See [`SECONDS_MAX`].
+/// The maximum scanning time unless it is said.
 const SECONDS_DEFAULT: u64 = 15;
 
 /// What to look for.
@@ -106,34 +101,13 @@ pub(super) async fn begin(
 ) -> Result<(StatusCode, Json<RecorderScanBegun>), Problem> {
     let seconds = body.seconds.unwrap_or(SECONDS_DEFAULT);
     let addresses = body.addresses.unwrap_or_default();
-    let mut errors = Vec::new();
-    if !(1..=SECONDS_MAX).contains(&seconds) {
-        errors.push(FieldError::new("seconds", format!("{seconds} is not between 1 and {SECONDS_MAX}")));
-    }
-    if addresses.len() > RANGES_MAX {
-        let detail = format!("there are more than {RANGES_MAX}; scan them in turn");
-        errors.push(FieldError::new("addresses", detail));
-    }
-    let mut ranges = Vec::new();
-    for (position, text) in addresses.iter().take(RANGES_MAX).enumerate() {
-        match text.parse() {
-            Ok(range) => ranges.push(range),
-            Err(error) => {
-                let error: keepwatch_onvif::discovery::RangeError = error;
-                errors.push(FieldError::new(format!("addresses[{position}]"), error.to_string()));
-            }
-        }
-    }
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
-    let searched = if addresses.is_empty() { "all networks".to_owned() } else { addresses.join(", ") };
+    let Search { ranges, time_max, searched } = Search::read(&addresses, seconds)?;
     let wish = ScanWish {
         announced: ranges.is_empty().then(Vec::new),
         announced_port: keepwatch_announce::PORT,
         ranges,
         port: body.port.unwrap_or(super::primaries::PORT),
-        time_max: Duration::from_secs(seconds),
+        time_max,
     };
     let id = standby.begin_scan(wish).map_err(|running| {
         let detail = format!(
@@ -154,7 +128,7 @@ pub(super) async fn one(
     State(standby): State<Standby>,
     Path(id): Path<String>,
 ) -> Result<Json<RecorderScan>, Problem> {
-    let state = id.parse().ok().and_then(|id| standby.scan(id)).ok_or_else(|| unknown(&id))?;
+    let state = id.parse().ok().and_then(|id| standby.scan(id)).ok_or_else(|| scan_unknown(&id))?;
     let lists = standby.lists();
     let watched = |role: RoleId| lists.primaries.iter().any(|primary| primary.view.role == role);
     let item = |found: FoundNode| {
@@ -194,11 +168,6 @@ pub(super) async fn stop(
     if id.parse().is_ok_and(|id| standby.stop_scan(id)) {
         Ok(StatusCode::NO_CONTENT)
     } else {
-        Err(unknown(&id))
+        Err(scan_unknown(&id))
     }
-}
-
-fn unknown(id: &str) -> Problem {
-    let shown: String = id.chars().take(64).collect();
-    Problem::not_found("scan_unknown", format!("no scan {shown:?}; only the last one is kept"))
 }
