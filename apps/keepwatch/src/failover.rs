@@ -96,6 +96,7 @@ struct Running {
     returning: bool,
     cameras: u64,
     recorded: u64,
+    lacks: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -247,6 +248,11 @@ fn show(lists: &Lists) -> Vec<String> {
             (false, true) => "normal: failback is possible",
             (false, false) => "running",
         };
+        // While it begins, all are missing for a moment.
+        let lacks = match failover.lacks.is_empty() || failover.claim == "asked" {
+            true => String::new(),
+            false => format!("; not recorded here: {}", printable(&failover.lacks.join(", "))),
+        };
         rows.push([
             printable(&failover.name),
             seconds(Some(failover.since)),
@@ -254,7 +260,7 @@ fn show(lists: &Lists) -> Vec<String> {
             failover.claim.clone(),
             failover.cameras.to_string(),
             failover.recorded.to_string(),
-            state.to_owned(),
+            format!("{state}{lacks}"),
         ]);
     }
     lines.extend(table(&rows));
@@ -469,7 +475,7 @@ mod tests {
                  "drilling": false, "tested": null},
             ],
             "failovers": [{"name": "north", "since": "2026-11-22T12:00:01Z", "cause": "threshold", "claim": "held", "normal": false,
-                "returning": false, "cameras": 4, "recorded": 3}],
+                "returning": false, "cameras": 4, "recorded": 3, "lacks": ["yard"]}],
         }))
         .unwrap();
         let expected = "\

@@ -8,9 +8,11 @@ mod carry;
 mod drill;
 mod follow;
 mod primary;
+mod schedules;
 mod show;
 mod supervise;
 mod told;
+mod watched;
 mod writing;
 
 #[cfg(test)]
@@ -26,7 +28,7 @@ use keepwatch_recording::failover::{
     Action, Capacity, Command, Event, Mode, Refusal, Registration, Setup, Standby,
 };
 use keepwatch_recording::peer::Missing;
-use keepwatch_settings::standby::{BookError, PRIMARIES_MAX, PrimaryRow};
+use keepwatch_settings::standby::PrimaryRow;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -36,6 +38,7 @@ pub use self::drill::{DrillRefusal, Drilled};
 use self::primary::Primary;
 pub(crate) use self::primary::buffer_time;
 pub(crate) use self::supervise::Beginning;
+use self::watched::registration;
 pub(crate) use self::writing::Writing;
 use crate::backups::{Fetched, Keeper};
 use crate::claims::Claims;
@@ -144,11 +147,13 @@ pub(crate) struct Driver {
     drills: DrillSchedule,
     primaries: BTreeMap<RoleId, Primary>,
     writing: Writing,
-    /// Attempts to receive a camera.
-    tries: JoinSet<()>,
+    /// Attempts to receive a camera, farewells, and who waits for what is to be kept.
+    tasks: JoinSet<()>,
     lists: Arc<watch::Sender<Arc<Lists>>>,
     /// When the lists are to be told, if they are not as they were.
     show_at: Option<MonoTime>,
+    /// When schedules are looked at next.
+    schedules_at: MonoTime,
     actions: Vec<Action>,
 }
 
@@ -162,6 +167,7 @@ impl Driver {
         writing: Writing,
         lists: Arc<watch::Sender<Arc<Lists>>>,
     ) -> Self {
+        let schedules_at = tools.clock.mono();
         Self {
             tools,
             machine,
@@ -170,9 +176,10 @@ impl Driver {
             drills: DrillSchedule::default(),
             primaries: BTreeMap::new(),
             writing,
-            tries: JoinSet::new(),
+            tasks: JoinSet::new(),
             lists,
             show_at: None,
+            schedules_at,
             actions: Vec::new(),
         }
     }
@@ -201,15 +208,9 @@ impl Driver {
     fn take_up_one(&mut self, known: Known) {
         let Known { row, last, report, open } = known;
         let now = self.tools.clock.mono();
-        let registration = Registration {
-            role: row.role,
-            epoch: row.epoch,
-            mode: if row.automatic { Mode::Auto } else { Mode::Manual },
-            priority: row.priority,
-            cameras: last.as_ref().map(|last| last.demands.clone()).unwrap_or_default(),
-            covered: row.covered.clone(),
-            alone: row.alone.clone(),
-        };
+        let cameras = last.as_ref().map(|last| last.demands.clone()).unwrap_or_default();
+        let (covered, alone) = (row.covered.clone(), row.alone.clone());
+        let registration = Registration { covered, alone, ..registration(&row, cameras) };
         let role = row.role;
         let mut primary = Primary::new(row, &self.machine.setup(), &self.tools);
         primary.report = report;
@@ -233,7 +234,8 @@ impl Driver {
             let clock = self.tools.clock;
             let deadline = self.machine.deadline().map(|(at, _)| at);
             let drills = self.drill_deadline().into_iter().chain(self.drills.look_at).min();
-            let at = [deadline, self.show_at, drills, self.account_deadline()].into_iter().flatten().min();
+            let at = [deadline, self.show_at, drills, self.account_deadline(), Some(self.schedules_at)];
+            let at = at.into_iter().flatten().min();
             let timer = async {
                 match at {
                     Some(at) => tokio::time::sleep_until(clock.instant(at).into()).await,
@@ -248,12 +250,15 @@ impl Driver {
                 () = self.writing.done() => {}
                 () = timer => {}
                 _ = stopped.wait_for(|stopped| *stopped) => break,
-                Some(_) = self.tries.join_next(), if !self.tries.is_empty() => {}
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
             }
             let now = clock.mono();
             if self.machine.deadline().is_some_and(|(at, _)| at <= now) {
                 self.machine.timeout(now, &mut self.actions);
                 self.carry_out(now);
+            }
+            if self.schedules_at <= now {
+                self.look_at_schedules(now);
             }
             self.end_drills(now);
             self.look_for_drills(now);
@@ -281,17 +286,7 @@ impl Driver {
                 self.tell(now, event);
             }
             Input::Registered(row, answer) => self.registered(now, *row, answer),
-            Input::Replaced(row) => {
-                let (role, epoch) = (row.role, row.epoch);
-                if let Some(primary) = self.primaries.get_mut(&role) {
-                    primary.registered_again(*row, &self.tools);
-                    self.writing.primary(Some(&primary.row), role);
-                    primary.wire.back_up();
-                }
-                self.tell_watched();
-                self.tell(now, Event::Replaced { role, epoch });
-                self.show();
-            }
+            Input::Replaced(row) => self.replaced(now, *row),
             Input::Asked(command, answer) => {
                 let result = self.machine.command(now, command, &mut self.actions);
                 self.carry_out(now);
@@ -338,7 +333,7 @@ impl Driver {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         match answer {
             Ok(Checked { report, version }) => {
-                primary.detail = None;
+                (primary.detail, primary.heard) = (None, true);
                 if primary.row.version != version {
                     primary.row.version = version;
                     self.writing.primary(Some(&primary.row), role);
@@ -351,89 +346,6 @@ impl Driver {
                 self.tell(now, Event::Missed { role, check, why: missed });
             }
         }
-    }
-
-    fn registered(
-        &mut self,
-        now: MonoTime,
-        row: PrimaryRow,
-        answer: oneshot::Sender<Result<(), RegisterRefusal>>,
-    ) {
-        let role = row.role;
-        if let Err(refusal) = self.admits(&row) {
-            // One that was replaced is told so, over what it let in; another one is let go.
-            if !self.primaries.contains_key(&role) {
-                self.say_farewell(row);
-            }
-            // Whoever asked may have gone.
-            let _ = answer.send(Err(refusal));
-            return;
-        }
-        match self.primaries.get_mut(&role) {
-            // What runs goes on as it does; only where and by which key it is reached may have changed.
-            Some(primary) => {
-                primary.registered_again(row, &self.tools);
-                primary.wire.back_up();
-            }
-            None => {
-                let registration = Registration {
-                    role,
-                    epoch: row.epoch,
-                    mode: if row.automatic { Mode::Auto } else { Mode::Manual },
-                    priority: row.priority,
-                    cameras: Vec::new(),
-                    covered: Vec::new(),
-                    alone: Vec::new(),
-                };
-                self.primaries.insert(role, Primary::new(row, &self.machine.setup(), &self.tools));
-                self.tell(now, Event::Registered(registration));
-            }
-        }
-        if let Some(primary) = self.primaries.get(&role) {
-            self.writing.primary(Some(&primary.row), role);
-        }
-        let (confirm, confirmed) = oneshot::channel();
-        self.writing.confirm(confirm);
-        self.tries.spawn(async move {
-            let kept = confirmed.await.unwrap_or_else(|_| Err("it was interrupted".to_owned()));
-            let unkept = |why| {
-                let detail =
-                    format!("it is watched, but not known after a restart yet: {why}; that is tried again");
-                crate::refusal("unkept", detail)
-            };
-            let _ = answer.send(kept.map_err(unkept));
-        });
-        self.tell_watched();
-        self.show();
-    }
-
-    /// Whether a recorder that let this standby in is to be watched.
-    fn admits(&self, row: &PrimaryRow) -> Result<(), RegisterRefusal> {
-        match self.primaries.get(&row.role) {
-            Some(known) if row.epoch < known.row.epoch => {
-                let detail = format!(
-                    "it was replaced: {:?} plays its role, in epoch {}; give it an empty data directory to begin anew",
-                    known.row.name, known.row.epoch
-                );
-                Err(crate::refusal("superseded", detail))
-            }
-            Some(_) => Ok(()),
-            None if self.primaries.len() >= PRIMARIES_MAX => {
-                Err(crate::refusal("primaries_full", BookError::Full.to_string()))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Tells a recorder that it is watched no more, as far as it can be told; one that is gone for good never hears it.
-    fn say_farewell(&mut self, row: PrimaryRow) {
-        let (lines, farewell) = (Arc::clone(&self.tools.lines), self.tools.farewells.begin());
-        self.tries.spawn(async move {
-            if let Err(failure) = lines.deregister(&row).await {
-                tracing::info!(why = failure.text, "a recorder was not told that it is watched no more");
-            }
-            drop(farewell);
-        });
     }
 
     fn change(&mut self, now: MonoTime, role: RoleId, change: Change) -> Result<(), Refusal> {
@@ -453,16 +365,7 @@ impl Driver {
             primary.row.priority = priority;
         }
         self.writing.primary(Some(&primary.row), role);
-        let row = &primary.row;
-        let registration = Registration {
-            role,
-            epoch: row.epoch,
-            mode: if row.automatic { Mode::Auto } else { Mode::Manual },
-            priority: row.priority,
-            cameras: primary.demands(),
-            covered: Vec::new(),
-            alone: Vec::new(),
-        };
+        let registration = registration(&primary.row, primary.demands());
         self.tell(now, Event::Registered(registration));
         Ok(())
     }
@@ -476,16 +379,6 @@ impl Driver {
         {
             self.writing.report(report);
         }
-    }
-
-    /// Tells the recorder beside it which ones are watched.
-    pub(crate) fn tell_watched(&self) {
-        let keys = self
-            .primaries
-            .values()
-            .filter_map(|primary| Some((primary.row.key.parse().ok()?, primary.row.role)));
-        self.tools.recorder.set_watched(keys.collect());
-        self.tools.coordination.set_watched(self.primaries.values().map(|primary| &primary.row));
     }
 
     fn show_soon(&mut self, now: MonoTime) {

@@ -36,6 +36,8 @@ pub struct Monitored {
     pub since: Option<WallTime>,
     /// Its failover; `None` while none runs.
     pub cover: Option<Cover>,
+    /// Since when it may not have recorded all of its cameras; `None` while it does.
+    pub lacking_since: Option<WallTime>,
     /// Its name.
     pub name: String,
     /// Where it is.
@@ -65,7 +67,7 @@ pub struct Monitored {
 }
 
 /// A failover that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cover {
     /// Since when.
     pub since: WallTime,

@@ -4,12 +4,13 @@
 //! recorded for the role meanwhile goes on. A fault on the way leaves all as it was here; where the answer of the new recorder
 //! was lost, Replace with the same backup brings it to its end.
 
-use keepwatch_model::{EventCode, RoleId, Subject, TICKS_PER_SECOND};
+use keepwatch_model::{EventCode, RoleId, Subject, TICKS_PER_SECOND, WallTime};
 use keepwatch_recording::failover::{Command, Event};
 use keepwatch_recording::peer::{Backup, Restore, Restored};
 use keepwatch_settings::standby::{FormerRow, PrimaryRow};
 
 use crate::driver::{Input, buffer_time};
+use crate::lists::Lists;
 use crate::world::{RegisterRefusal, RegisterWish};
 use crate::{Standby, StandbyError, refusal};
 
@@ -36,6 +37,26 @@ struct Kept {
     backup: Backup,
 }
 
+/// For how long, by `now`, who plays the role may not have recorded all of it, whoever did: this standby, another one or nobody. The
+/// new recorder asks for all of that, and what nobody has is a gap. Too long harms nothing, too short leaves footage where it is.
+fn missed_ms(lists: &Lists, role: RoleId, now: WallTime) -> u64 {
+    let primary = lists.primaries.iter().find(|primary| primary.view.role == role);
+    let Some(since) = primary.and_then(|primary| primary.lacking_since) else { return 0 };
+    let lacks_ms = now.ticks_since(since).max(0) / (TICKS_PER_SECOND / 1000);
+    let before_ms = u64::try_from(buffer_time(&lists.setup).as_millis()).unwrap_or(0);
+    u64::try_from(lacks_ms).unwrap_or(0).saturating_add(before_ms)
+}
+
+/// What came of an attempt, if only that it ended badly: the state that it began must end with it.
+async fn ended<T: Send + 'static>(
+    attempt: impl Future<Output = Result<T, ReplaceError>> + Send + 'static,
+) -> Result<T, ReplaceError> {
+    tokio::spawn(attempt).await.unwrap_or_else(|error| {
+        let detail = format!("it ended badly, and can be tried again: {error}; please report this");
+        Err(ReplaceError::Other(refusal("interrupted", detail)))
+    })
+}
+
 impl Standby {
     /// Has the recorder of `wish` take the role, with the backup of that number, or the last one.
     pub(crate) async fn replace(
@@ -48,7 +69,8 @@ impl Standby {
         // Whoever asked may go: what was begun is brought to its end.
         let standby = self.clone();
         let replacing = tokio::spawn(async move {
-            let replaced = standby.try_replace(role, wish, number).await;
+            let trying = standby.clone();
+            let replaced = ended(async move { trying.try_replace(role, wish, number).await }).await;
             if replaced.is_err() {
                 standby.tell(Input::Happened(Event::NotReplaced { role })).await?;
             }
@@ -76,7 +98,8 @@ impl Standby {
             );
             return Err(ReplaceError::Other(refusal("watched_already", detail)));
         }
-        let restore = Restore { epoch: epoch.saturating_add(1), backup, missed_ms: self.missed_ms(role) };
+        let missed_ms = missed_ms(&self.lists(), role, inner.node.clock().wall());
+        let restore = Restore { epoch: epoch.saturating_add(1), backup, missed_ms };
         let (hello, restored) = inner.lines.replace(wish, restore).await.map_err(ReplaceError::Other)?;
         let former = FormerRow { role, key: row.key.clone(), address: row.address };
         let before = std::mem::replace(&mut row.name, hello.name);
@@ -114,17 +137,6 @@ impl Standby {
         self.inner.replaced.notify_one();
     }
 
-    /// For how long this standby records in the place of who plays the role, and that one did not; 0 while it does not.
-    fn missed_ms(&self, role: RoleId) -> u64 {
-        let lists = self.lists();
-        let cover = lists.primaries.iter().find(|primary| primary.view.role == role);
-        let Some(cover) = cover.and_then(|primary| primary.cover) else { return 0 };
-        let covered = self.inner.node.clock().wall().ticks_since(cover.since).max(0);
-        let covered_ms = u64::try_from(covered / (TICKS_PER_SECOND / 1000)).unwrap_or(0);
-        let before = u64::try_from(buffer_time(&lists.setup).as_millis()).unwrap_or(0);
-        covered_ms.saturating_add(before)
-    }
-
     /// What is kept of a primary, and a backup of it.
     async fn kept_of(&self, role: RoleId, number: Option<u64>) -> Result<Kept, ReplaceError> {
         let book = self.inner.book.clone();
@@ -154,5 +166,17 @@ impl Standby {
             self.lists().primaries.iter().find(|primary| primary.view.role == role).map(|it| it.view.epoch);
         let epoch = row.epoch.max(contents.epoch).max(known.unwrap_or(0));
         Ok(Kept { row, epoch, backup })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_that_panics_is_told_as_one_that_failed() {
+        let panics = async { panic!("a fault") };
+        let refused = ended::<Restored>(panics).await.unwrap_err();
+        assert!(matches!(refused, ReplaceError::Other(refusal) if refusal.code == "interrupted"));
     }
 }

@@ -172,6 +172,8 @@ event_codes! {
     FailoverWaits = "failover_waits", Critical;
     /// Nobody can be asked whether another standby covers the same primary.
     FailoverUnconfirmed = "failover_unconfirmed", Warning;
+    /// Not all cameras of a primary are recorded here, so whoever records them all may cover it.
+    FailoverIncomplete = "failover_incomplete", Warning;
     /// The failover is known to those who may be asked.
     FailoverConfirmed = "failover_confirmed", Info;
     /// Another standby covers the primary.

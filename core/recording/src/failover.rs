@@ -9,6 +9,7 @@
 //! records now.
 
 mod action;
+mod claim;
 mod command;
 mod cover;
 mod event;

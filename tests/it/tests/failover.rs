@@ -130,7 +130,11 @@ fn a_killed_primary_has_its_footage_on_the_standby_and_gets_its_role_back() {
     let lists_then = lists(&south).unwrap();
     assert_eq!(lists_then["monitoring"][0]["state"], "failed", "{lists_then}");
     assert_eq!(lists_then["failovers"][0]["cause"], "threshold", "{lists_then}");
-    assert_eq!(lists_then["failovers"][0]["claim"], "held", "{lists_then}");
+    wait_until("a claim with footage of both", PATIENCE, || {
+        Ok((lists(&south)?["failovers"][0]["claim"] == "held").then_some(()))
+    })
+    .unwrap();
+    assert_eq!(lists(&south).unwrap()["failovers"][0]["lacks"], json!([]));
     let change = json!({"mode": "manual"});
     let path = format!("{ROOT}/primaries/{role}");
     let refused = south.http().request("PUT", &path, Some(&change)).unwrap();

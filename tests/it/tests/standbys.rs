@@ -25,23 +25,21 @@ fn claim(standby: &Node) -> anyhow::Result<Option<String>> {
     Ok(north.and_then(|failover| failover["claim"].as_str().map(str::to_owned)))
 }
 
-#[test]
-fn of_two_standbys_one_covers_and_the_other_takes_over_from_it() {
-    let _machine = alone();
-    let sites: Vec<Site> = (0..4).map(|_| Site::new().unwrap()).collect();
-    let cameras = Cameras::start(&sites[0], 1, "127.0.0.1").unwrap();
-    let (mut north, address) = primary(&sites[1], &cameras, "north");
+/// A primary with `count` cameras, the standby south, which decides, and west, which asks it and has `limit` in its configuration.
+/// Both watch the primary, whose address and role come with them.
+fn site_with_two(sites: &[Site], cameras: &Cameras, count: usize, limit: &str) -> (Node, Node, Node, String) {
+    let (north, address) = primary(&sites[1], cameras, "north");
     north.first_label("cam1").unwrap();
     let south_address = format!("127.0.0.1:{}", free_port());
-    let mut south = standby_at(&sites[2], "south", &south_address);
+    let south = standby_at(&sites[2], "south", &south_address);
     let mut west = standby_at(&sites[3], "west", "127.0.0.1:0");
     register_as(&south, &address, true);
-    wait_watched(&south, 1);
+    wait_watched(&south, count);
     let role = register_as(&west, &address, true);
-    wait_watched(&west, 1);
+    wait_watched(&west, count);
 
     // A coordinator that is not watched says so; registered, it is asked.
-    reconfigure(&sites[3], "[standby]\n", "[standby]\ncoordinator = \"south\"\n");
+    reconfigure(&sites[3], "[standby]\n", &format!("[standby]\ncoordinator = \"south\"\n{limit}"));
     west.program().signal(libc::SIGHUP);
     wait_until("a coordinator that is named", PATIENCE, || {
         Ok(lists(&west)?["coordinator"]["problem"].as_str().map(str::to_owned))
@@ -52,7 +50,50 @@ fn of_two_standbys_one_covers_and_the_other_takes_over_from_it() {
         Ok((lists(&west)?["coordinator"] == json!({"name": "south", "problem": null})).then_some(()))
     })
     .unwrap();
+    (north, south, west, role)
+}
 
+/// The one that has less room would send the other one to rest, and nobody would record the rest of the cameras.
+#[test]
+fn a_standby_that_cannot_record_all_leaves_the_cover_to_one_that_can() {
+    let _machine = alone();
+    let sites: Vec<Site> = (0..4).map(|_| Site::new().unwrap()).collect();
+    let cameras = Cameras::start(&sites[0], 2, "127.0.0.1").unwrap();
+    let (mut north, south, west, role) = site_with_two(&sites, &cameras, 2, "cameras_max = 1\n");
+    wait_until("both cameras of its backup", PATIENCE, || {
+        let backups = [monitored(&south, "north")?, monitored(&west, "north")?];
+        let known = backups.iter().all(|primary| primary["last_backup"]["cameras"] == 2);
+        Ok((known && lists(&west)?["capacity"]["cameras"] == 1).then_some(()))
+    })
+    .unwrap();
+    // South is to begin later, as if its first check came later: by hand.
+    let path = format!("{ROOT}/primaries/{role}");
+    assert_eq!(south.http().request("PUT", &path, Some(&json!({"mode": "manual"}))).unwrap().status, 204);
+    north.program().kill().unwrap();
+    drop(north);
+    let incomplete = wait_until("what west records", PATIENCE, || {
+        let failover = lists(&west)?["failovers"][0].clone();
+        Ok((failover["claim"] == "incomplete").then_some(failover))
+    })
+    .unwrap();
+    assert_eq!((&incomplete["cameras"], &incomplete["lacks"]), (&json!(1), &json!(["cam2"])));
+    assert_eq!(command(&south, &role, "failover").0, 204);
+    wait_until("south covers, and west rests", PATIENCE, || {
+        let left = monitored(&west, "north")?["left_to_other"] == true;
+        Ok((left && claim(&south)?.as_deref() == Some("held")).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(lists(&south).unwrap()["failovers"][0]["recorded"], 2);
+    south.end().unwrap();
+    west.end().unwrap();
+}
+
+#[test]
+fn of_two_standbys_one_covers_and_the_other_takes_over_from_it() {
+    let _machine = alone();
+    let sites: Vec<Site> = (0..4).map(|_| Site::new().unwrap()).collect();
+    let cameras = Cameras::start(&sites[0], 1, "127.0.0.1").unwrap();
+    let (mut north, mut south, west, role) = site_with_two(&sites, &cameras, 1, "");
     north.program().kill().unwrap();
     drop(north);
     // Both may begin; one keeps on.

@@ -12,7 +12,7 @@ mod standby;
 
 pub use chance::Chance;
 pub use frames::Frames;
-pub use site::{Fault, Lack, Shape, Site};
+pub use site::{Ability, Fault, Lack, Shape, Site};
 
 use keepwatch_model::{CameraId, MonoTime, RoleId, WallTime};
 

@@ -16,19 +16,24 @@ use crate::primary::{FLUSH_STEPS, Primary, Process};
 use crate::standby::{Node, Wish};
 use crate::{SECOND, moment, role};
 
-/// How large a site is.
+/// What a standby can do.
 #[derive(Clone, Copy, Debug)]
+pub struct Ability {
+    /// How many cameras it can record.
+    pub capacity: usize,
+    /// It has pre-buffers.
+    pub buffers: bool,
+}
+
+/// How large a site is.
+#[derive(Clone, Debug)]
 pub struct Shape {
     /// Primaries.
     pub primaries: usize,
     /// Cameras of each.
     pub cameras: usize,
     /// Standbys, all of which watch all primaries.
-    pub standbys: usize,
-    /// How many cameras each standby can record.
-    pub capacity: usize,
-    /// They have pre-buffers.
-    pub buffers: bool,
+    pub standbys: Vec<Ability>,
 }
 
 /// What fails, or is well again.
@@ -104,19 +109,19 @@ impl fmt::Debug for Site {
 
 impl Site {
     /// A site that runs.
-    pub fn new(shape: Shape, seed: u64) -> Self {
+    pub fn new(shape: &Shape, seed: u64) -> Self {
         let clock = Arc::new(AtomicU64::new(0));
         let of_memory = Arc::clone(&clock);
         let memory =
             Memory::with_clock(Arc::new(move || moment(MonoTime::ZERO, of_memory.load(Ordering::Relaxed))));
         let mut chance = Chance::new(seed);
         let primaries: Vec<Primary> = (0..shape.primaries).map(|_| Primary::new(shape.cameras)).collect();
-        let capacity = Capacity { cameras: shape.capacity, bits_per_second: u64::MAX };
         let mut standbys = Vec::new();
-        for number in 0..shape.standbys {
+        for (number, ability) in shape.standbys.iter().enumerate() {
+            let capacity = Capacity { cameras: ability.capacity, bits_per_second: u64::MAX };
             // No two processes begin to count at the same moment.
             let begin = MonoTime::ZERO + std::time::Duration::from_millis(chance.between(0, 1 << 40));
-            let mut node = Node::new(role(100 + number), begin, capacity, shape.buffers);
+            let mut node = Node::new(role(100 + number), begin, capacity, ability.buffers);
             for (number, primary) in primaries.iter().enumerate() {
                 let cameras: Vec<CameraId> = primary.channels.iter().map(|channel| channel.id).collect();
                 node.register(role(number), &cameras);

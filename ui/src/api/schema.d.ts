@@ -1497,11 +1497,14 @@ export interface components {
              * @description When it began.
              */
             at: string;
-            /** @description Cameras that were to be recorded. */
+            /** @description Cameras that were to be recorded: those whose schedules asked for it. */
             cameras: number;
             /** @description What is wrong, in words; `null` when it passed. */
             detail: string | null;
-            /** @description Those of which no record came to the disk in time. */
+            /**
+             * @description Those that were not: no record came to the disk in time, the backup says of them what cannot be used here, or there is no
+             *     room. `detail` says which is which.
+             */
             failed: string[];
             /** @description It would record all of them. */
             passed: boolean;
@@ -1659,10 +1662,11 @@ export interface components {
          */
         FailoverCause: "threshold" | "operator" | "restart";
         /**
-         * @description Whether the coordination gave the cover to this standby, was asked, or cannot be asked.
+         * @description Whether the coordination gave the cover to this standby, is asked, or cannot be asked; `incomplete`: it is not claimed, because
+         *     not all cameras are recorded here.
          * @enum {string}
          */
-        FailoverClaim: "asked" | "held" | "unconfirmed";
+        FailoverClaim: "asked" | "held" | "unconfirmed" | "incomplete";
         /**
          * @description Who starts a failover: the standby after the threshold, or an operator only.
          * @enum {string}
@@ -2794,6 +2798,11 @@ export interface components {
             cause: components["schemas"]["FailoverCause"];
             /** @description Whether the coordination knows of it. */
             claim: components["schemas"]["FailoverClaim"];
+            /**
+             * @description Cameras that are not recorded here, or not any more. While there are any, the cover is left to a standby that records all of
+             *     them. Cameras that the primary did not record before it failed either are not among them.
+             */
+            lacks: string[];
             /** @description Its name. */
             name: string;
             /** @description The repaired primary answers: Failback can be asked for. */

@@ -13,7 +13,7 @@ const primary = (role: string, part: Partial<Primary> = {}): Primary => ({
   missing: [], covered_alone: [], last_backup: null, backup_problem: null, prebuffer: false, prebuffer_bytes: 9e6, drilling: false, tested: null, ...part,
 });
 const running = (role: string, part: Partial<Running> = {}): Running => ({
-  role, name: role.toUpperCase(), since: '2026-11-22T12:00:00Z', cause: 'threshold', claim: 'held', normal: false, returning: false, cameras: 2, recorded: 2, ...part,
+  role, name: role.toUpperCase(), since: '2026-11-22T12:00:00Z', cause: 'threshold', claim: 'held', normal: false, returning: false, cameras: 2, recorded: 2, lacks: [], ...part,
 });
 const lists = (monitoring: Primary[], failovers: Running[] = []): Lists => ({
   setup: { check_interval_ms: 1000, setup_backup_interval_s: 600, auto_failover_threshold: 3, edited: false }, takes_over_after_ms: 4000,

@@ -414,7 +414,9 @@ export const en = {
     claims: {
       asked: 'Other standbys are being asked whether they cover it.',
       unconfirmed: 'Whether another standby covers it as well is not known; it is recorded all the same.',
+      incomplete: 'Not all of its cameras are recorded here. What can be is; a standby that records all of them takes the cover.',
     } as Record<string, string>,
+    lacks: (cameras: string) => `Not recorded here: ${cameras}.`,
     repaired: 'Normal',
     repairedHelp: 'The recorder answers again: Failback gives it its cameras back.',
     stillFailed: 'Failed',

@@ -65,7 +65,7 @@ export class FakeStandby {
   /** A failover begins. */
   begin(role: string, cause: Running['cause']): void {
     const { name, cameras } = this.#primary(role) ?? { name: role, cameras: 0 };
-    const running: Running = { role, name, since: ago(0), cause, claim: 'held', normal: false, returning: false, cameras, recorded: 0 };
+    const running: Running = { role, name, since: ago(0), cause, claim: 'held', normal: false, returning: false, cameras, recorded: 0, lacks: [] };
     this.reports = [{
       number: this.reports.length + 1, role, name, detected: cause === 'threshold' ? ago(40) : null, decided: ago(0), cause, ended: null, why: null, accounted: null,
       cameras: [

@@ -92,6 +92,7 @@ pub(super) fn problem(role: RoleId, error: StandbyError) -> Problem {
         StandbyError::Drill(DrillRefusal::Running) => "failover_running",
         StandbyError::Drill(DrillRefusal::UnderWay) => "drill_under_way",
         StandbyError::Drill(DrillRefusal::NoCameras) => "cameras_unknown",
+        StandbyError::Drill(DrillRefusal::Full) => "standby_full",
         StandbyError::Refused(Refusal::Running) => "failover_running",
         StandbyError::Refused(Refusal::NotRunning) => "failover_not_running",
         StandbyError::Refused(Refusal::Normal) => "primary_normal",

@@ -142,9 +142,10 @@ struct Drill {
     passed: bool,
     /// What is wrong, in words; `null` when it passed.
     detail: Option<String>,
-    /// Cameras that were to be recorded.
+    /// Cameras that were to be recorded: those whose schedules asked for it.
     cameras: usize,
-    /// Those of which no record came to the disk in time.
+    /// Those that were not: no record came to the disk in time, the backup says of them what cannot be used here, or there is no
+    /// room. `detail` says which is which.
     #[schema(value_type = Vec<String>)]
     failed: Vec<CameraId>,
 }
@@ -189,6 +190,10 @@ struct RunningFailover {
     cameras: usize,
     /// Those of which footage is on disk here.
     recorded: usize,
+    /// Cameras that are not recorded here, or not any more. While there are any, the cover is left to a standby that records all of
+    /// them. Cameras that the primary did not record before it failed either are not among them.
+    #[schema(value_type = Vec<String>)]
+    lacks: Vec<CameraId>,
 }
 
 /// Who starts a failover: the standby after the threshold, or an operator only.
@@ -232,7 +237,8 @@ enum FailoverCause {
     Restart,
 }
 
-/// Whether the coordination gave the cover to this standby, was asked, or cannot be asked.
+/// Whether the coordination gave the cover to this standby, is asked, or cannot be asked; `incomplete`: it is not claimed, because
+/// not all cameras are recorded here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[cfg_attr(test, derive(Deserialize))]
 #[serde(rename_all = "snake_case")]
@@ -240,6 +246,7 @@ enum FailoverClaim {
     Asked,
     Held,
     Unconfirmed,
+    Incomplete,
 }
 
 /// A setup to be taken up.
@@ -359,8 +366,8 @@ impl From<&Monitored> for Primary {
 
 /// The row of the *Failover* list of a primary that is covered.
 fn running(primary: &Monitored) -> Option<RunningFailover> {
-    let cover = primary.cover?;
-    let view = cover.view;
+    let cover = primary.cover.as_ref()?;
+    let view = &cover.view;
     Some(RunningFailover {
         role: view.role,
         name: primary.name.clone(),
@@ -374,22 +381,22 @@ fn running(primary: &Monitored) -> Option<RunningFailover> {
             failover::Claim::Asked => FailoverClaim::Asked,
             failover::Claim::Held => FailoverClaim::Held,
             failover::Claim::Unconfirmed => FailoverClaim::Unconfirmed,
+            failover::Claim::Incomplete => FailoverClaim::Incomplete,
         },
         normal: view.normal,
         returning: view.returning,
         cameras: view.cameras,
         recorded: view.recorded,
+        lacks: view.lacks.clone(),
     })
 }
 
 impl From<Drilled> for Drill {
     fn from(drilled: Drilled) -> Self {
+        let detail = drilled.complaint();
+        let detail = detail.map(|why| format!("of {} cameras were not recorded: {why}", drilled.cameras));
         let Drilled { at, cameras, failed } = drilled;
-        let failed: Vec<CameraId> = failed.into_iter().collect();
-        let names = || failed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let detail = (!failed.is_empty())
-            .then(|| format!("{} of {cameras} cameras were not recorded: {}", failed.len(), names()));
-        Self { at, passed: failed.is_empty(), detail, cameras, failed }
+        Self { at, passed: failed.is_empty(), detail, cameras, failed: failed.into_keys().collect() }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject};
+use keepwatch_model::{CameraId, MonoTime, RoleId};
 use keepwatch_recording::failover::{Action, Event};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -70,7 +70,7 @@ impl Driver {
             Action::Try { role, camera } => {
                 let recorder = Arc::clone(&self.tools.recorder);
                 let attempt = Attempt { role, camera, inputs: self.tools.inputs.clone(), told: false };
-                self.tries.spawn(async move {
+                self.tasks.spawn(async move {
                     let received = timeout(TRY_PATIENCE, recorder.try_guest(role, camera)).await;
                     attempt.tell(received.unwrap_or(false)).await;
                 });
@@ -113,21 +113,8 @@ impl Driver {
 
     /// Keeps what the machine knows of a primary for the next start.
     fn keep(&mut self, role: RoleId) {
-        let view = self.machine.monitoring().find(|view| view.role == role);
-        let Some(view) = view else {
-            self.writing.primary(None, role);
-            self.tools.claims.release(role);
-            if let Some(primary) = self.primaries.remove(&role) {
-                let row = primary.row.clone();
-                self.tools.recorder.add_event(
-                    EventCode::PrimaryRemoved,
-                    Subject::Node,
-                    format!("recorder {:?} at {} is watched no more", row.name, row.address),
-                );
-                primary.dismiss();
-                self.say_farewell(row);
-            }
-            self.tell_watched();
+        let Some(view) = self.machine.monitoring().find(|view| view.role == role) else {
+            self.remove(role);
             return;
         };
         let (covered, alone) = (self.machine.covered(role), view.covered_alone);
@@ -138,6 +125,10 @@ impl Driver {
         primary.row.covered_since = match (covered.is_empty(), primary.row.covered_since) {
             (true, _) => None,
             (false, since) => since.or(Some(wall)),
+        };
+        primary.recorded_since = match covered.is_empty() && alone.is_empty() {
+            true => None,
+            false => primary.recorded_since.or(Some(wall)),
         };
         (primary.row.covered, primary.row.alone) = (covered, alone);
         self.writing.primary(Some(&primary.row), role);
@@ -158,6 +149,7 @@ impl Driver {
                 self.writing.primary(Some(&primary.row), role);
                 self.told_of_backup(role, number, changed, before.as_deref());
                 self.tell(now, Event::BackedUp { role, cameras });
+                self.look_at_schedules(now);
             }
             Err(why) => {
                 let news = primary.backup_problem.as_ref() != Some(&why);

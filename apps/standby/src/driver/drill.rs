@@ -3,11 +3,11 @@
 //! The primary is not touched, and a failover that begins meanwhile is not held up: it records the same cameras. A standby that
 //! was never tested counts as none. Drills are asked for by an operator, or begin by themselves every so often.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject, WallTime, ticks_from_duration};
-use keepwatch_recording::failover::Health;
+use keepwatch_recording::failover::{Capacity, Health};
 use serde::{Deserialize, Serialize};
 
 use super::Driver;
@@ -34,6 +34,8 @@ pub(super) struct Drill {
     pub(super) until: MonoTime,
     cameras: usize,
     waiting: BTreeSet<CameraId>,
+    /// Those that were not to be waited for.
+    failed: BTreeMap<CameraId, Unfit>,
     /// Nobody waits for it: it gives way to a failover.
     scheduled: bool,
 }
@@ -43,10 +45,43 @@ pub(super) struct Drill {
 pub struct Drilled {
     /// When it began.
     pub at: WallTime,
-    /// Cameras that were to be recorded.
+    /// Cameras that were to be recorded: those whose schedules asked for it.
     pub cameras: usize,
-    /// Those of which no record came to the disk in time.
-    pub failed: BTreeSet<CameraId>,
+    /// Those that were not, and why.
+    pub failed: BTreeMap<CameraId, Unfit>,
+}
+
+/// Why a failover would not record a camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unfit {
+    /// No record of it came to the disk in time.
+    NoRecord,
+    /// What the backup says of it cannot be used here.
+    Unreadable,
+    /// This standby has no room for so many.
+    NoRoom,
+}
+
+impl Drilled {
+    /// How many cameras failed, which and why; `None` when none did.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let why = |unfit: Unfit| match unfit {
+            Unfit::NoRecord => "no footage came to the disk in time",
+            Unfit::Unreadable => "what the backup says of it cannot be used here",
+            Unfit::NoRoom => "this standby has no room for so many",
+        };
+        let of = |unfit: Unfit| {
+            let cameras: Vec<String> = (self.failed.iter())
+                .filter(|(_, failed)| **failed == unfit)
+                .map(|(camera, _)| camera.to_string())
+                .collect();
+            (!cameras.is_empty()).then(|| format!("{} ({})", cameras.join(", "), why(unfit)))
+        };
+        let told = [Unfit::NoRecord, Unfit::Unreadable, Unfit::NoRoom].into_iter().filter_map(of);
+        let told: Vec<String> = told.collect();
+        (!told.is_empty()).then(|| format!("{}: {}", self.failed.len(), told.join("; ")))
+    }
 }
 
 /// Why no drill begins.
@@ -62,8 +97,15 @@ pub enum DrillRefusal {
     #[error("a drill of it is under way")]
     UnderWay,
     /// Nothing is known of its cameras.
-    #[error("no camera of it is known that can be recorded here; see its last backup")]
+    #[error(
+        "no camera of it is known that can be recorded here and is to be at present; see its last backup"
+    )]
     NoCameras,
+    /// What is recorded comes first.
+    #[error(
+        "what this standby records leaves no room for all of its cameras; Stop a failover, or wait for its end"
+    )]
+    Full,
 }
 
 impl Driver {
@@ -71,6 +113,8 @@ impl Driver {
     pub(super) fn drill(&mut self, now: MonoTime, role: RoleId, scheduled: bool) -> Result<(), DrillRefusal> {
         let runs = self.machine.failovers().any(|cover| cover.role == role);
         let at = self.tools.clock.wall();
+        let wanted = self.machine.wanted(role);
+        let (mut room, idle) = self.room_for_drills();
         let primary = self.primaries.get_mut(&role).ok_or(DrillRefusal::Unknown)?;
         if runs {
             return Err(DrillRefusal::Running);
@@ -78,13 +122,42 @@ impl Driver {
         if primary.drill.is_some() {
             return Err(DrillRefusal::UnderWay);
         }
-        let waiting = primary.recordable();
+        let (recordable, cameras) = (primary.recordable(), wanted.len());
+        let (mut waiting, mut failed) = (BTreeSet::new(), BTreeMap::new());
+        for (camera, demand) in wanted {
+            // As a failover would: what is configured takes room, readable or not.
+            if !room.take(demand) {
+                failed.insert(camera, Unfit::NoRoom);
+            } else if !recordable.contains(&camera) {
+                failed.insert(camera, Unfit::Unreadable);
+            } else {
+                waiting.insert(camera);
+            }
+        }
+        if !idle && failed.values().any(|unfit| *unfit == Unfit::NoRoom) {
+            return Err(DrillRefusal::Full);
+        }
         if waiting.is_empty() {
             return Err(DrillRefusal::NoCameras);
         }
         primary.set_drilled(&waiting);
-        primary.drill = Some(Drill { at, until: now + PATIENCE, cameras: waiting.len(), waiting, scheduled });
+        primary.drill = Some(Drill { at, until: now + PATIENCE, cameras, waiting, failed, scheduled });
         Ok(())
+    }
+
+    /// What can be recorded beside what is, for failovers and for other drills; and whether nothing is.
+    fn room_for_drills(&self) -> (Capacity, bool) {
+        let mut room = self.machine.room();
+        let mut idle = room == self.capacity;
+        for primary in self.primaries.values() {
+            let Some(drill) = &primary.drill else { continue };
+            idle = false;
+            for (_, demand) in primary.demands().iter().filter(|(camera, _)| drill.waiting.contains(camera)) {
+                // What is beyond the room is refused above.
+                let _ = room.take(*demand);
+            }
+        }
+        (room, idle)
     }
 
     /// Tests failovers so often from here on; the first look is at once.
@@ -161,25 +234,24 @@ impl Driver {
 
     fn end_drill(&mut self, role: RoleId) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
-        let Some(Drill { at, cameras, waiting, .. }) = primary.drill.take() else { return };
+        let Some(Drill { at, cameras, waiting, mut failed, .. }) = primary.drill.take() else { return };
         primary.set_drilled(&BTreeSet::new());
+        failed.extend(waiting.into_iter().map(|camera| (camera, Unfit::NoRecord)));
+        let drilled = Drilled { at, cameras, failed };
         let name = &primary.row.name;
-        let (code, text) = if waiting.is_empty() {
-            (
+        let (code, text) = match drilled.complaint() {
+            None => (
                 EventCode::DrillPassed,
                 format!("a failover of primary {name:?} would record all of its {cameras} cameras"),
-            )
-        } else {
-            let failed: Vec<String> = waiting.iter().map(ToString::to_string).collect();
-            let text = format!(
-                "a failover of primary {name:?} would not record {} of its {cameras} cameras: {}; see why in the camera list",
-                failed.len(),
-                failed.join(", ")
-            );
-            (EventCode::DrillFailed, text)
+            ),
+            Some(why) => {
+                let text = format!(
+                    "a failover of primary {name:?} would not record all of its {cameras} cameras, but for {why}"
+                );
+                (EventCode::DrillFailed, text)
+            }
         };
         self.tools.recorder.add_event(code, Subject::Node, text);
-        let drilled = Drilled { at, cameras, failed: waiting };
         primary.row.drill = serde_json::to_string(&drilled).ok();
         primary.drilled = Some(drilled);
         self.writing.primary(Some(&primary.row), role);

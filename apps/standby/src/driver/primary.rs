@@ -10,6 +10,7 @@ use std::time::Duration;
 use keepwatch_model::{CameraId, MonoTime, WallTime};
 use keepwatch_recorder::guests::{BufferLimits, Duty, Guest};
 use keepwatch_recording::failover::{CameraReport, Demand, Setup};
+use keepwatch_recording::schedule::Schedule;
 use keepwatch_settings::standby::{BackupLine, PrimaryRow};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -61,8 +62,12 @@ pub(super) struct Primary {
     pub(super) drill: Option<Drill>,
     /// What came of the last one.
     pub(super) drilled: Option<Drilled>,
-    /// When it failed, while it does.
-    pub(super) failed: Option<WallTime>,
+    /// It has answered since it is watched by this process.
+    pub(super) heard: bool,
+    /// Since when cameras of it are recorded here without a break, single ones or all; not known across a restart.
+    pub(super) recorded_since: Option<WallTime>,
+    /// Cameras whose schedules ask for no recording at present.
+    pub(super) unscheduled: BTreeSet<CameraId>,
     /// Instants that are shown, as they were when they were first seen.
     pub(super) instants: BTreeMap<MonoTime, WallTime>,
 }
@@ -121,7 +126,9 @@ impl Primary {
             account: None,
             drill: None,
             drilled,
-            failed: None,
+            heard: false,
+            recorded_since: None,
+            unscheduled: BTreeSet::new(),
             instants: BTreeMap::new(),
         }
     }
@@ -192,6 +199,15 @@ impl Primary {
                 wished.duties.remove(&camera);
             }
         });
+    }
+
+    /// Its cameras whose schedules ask for no recording at `wall`.
+    pub(super) fn closed(&self, wall: WallTime) -> BTreeSet<CameraId> {
+        let closed = |known: &Camera| {
+            let spans = known.config.schedule.iter().map(|span| (span.from_minute, span.to_minute));
+            !Schedule::new(spans).is_open(wall)
+        };
+        self.cameras.iter().filter(|(_, known)| closed(known)).map(|(camera, _)| *camera).collect()
     }
 
     /// Its cameras that can be recorded here.

@@ -31,12 +31,12 @@ impl Driver {
         let mut primaries = Vec::new();
         for view in self.machine.monitoring() {
             let Some(primary) = self.primaries.get_mut(&view.role) else { continue };
-            let cover = covers.get(&view.role).copied();
+            let cover = covers.get(&view.role).cloned();
             let failed = match view.health {
                 Health::Failed { since, .. } | Health::RecordsNothing { since } => Some(since),
                 Health::Unheard | Health::Normal | Health::Missed { .. } => None,
             };
-            let begun = cover.map(|cover| cover.since);
+            let begun = cover.as_ref().map(|cover| cover.since);
             let shown: Vec<MonoTime> = [failed, begun].into_iter().flatten().collect();
             primary.instants.retain(|at, _| shown.contains(at));
             let mut when =
@@ -47,8 +47,16 @@ impl Driver {
                 since: primary.row.covered_since.unwrap_or_else(|| when(view.since)),
                 view,
             });
+            let begun = cover.as_ref().map(|cover| cover.since);
+            // What happened before this process began to watch is known by the last configuration that was fetched.
+            let last = primary.backup.as_ref().filter(|_| !primary.heard).map(|backup| backup.checked);
+            let lacking_since = match view.health.answers() && cover.is_none() {
+                true => primary.recorded_since,
+                false => [since, begun, primary.recorded_since, last].into_iter().flatten().min(),
+            };
             primaries.push(Monitored {
                 since,
+                lacking_since,
                 cover,
                 name: primary.row.name.clone(),
                 address: primary.row.address,
@@ -78,6 +86,6 @@ impl Driver {
 }
 
 /// The wall clock at a moment that has passed.
-fn before(wall: WallTime, mono: MonoTime, at: MonoTime) -> WallTime {
+pub(super) fn before(wall: WallTime, mono: MonoTime, at: MonoTime) -> WallTime {
     wall.plus(-keepwatch_model::ticks_from_duration(mono.since(at)))
 }

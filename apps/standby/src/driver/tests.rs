@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use keepwatch_cluster::Memory;
 use keepwatch_model::{EventCode, GapReason, Span, Subject, TICKS_PER_SECOND};
-use keepwatch_recorder::config::CameraConfig;
+use keepwatch_recorder::config::{CameraConfig, WeeklySpan};
 use keepwatch_recorder::guests::{Duty, Guest};
-use keepwatch_recording::failover::{CameraReport, Demand, Health, Missed, Report};
+use keepwatch_recording::failover::{CameraReport, Claim, Demand, Health, Missed, Report};
 use keepwatch_recording::peer::{
     Backup, CameraBackup, CameraCheck, CameraMissing, Check, Contents, Hello, Missing, NodePublic, PROTOCOL,
     RecordedSpan, Restore, Restored, Superseded, VERSION, own_version,
@@ -84,6 +84,10 @@ struct World {
     missing: BTreeSet<CameraId>,
     /// What each camera sends.
     bits_per_second: u64,
+    /// What backups say of these cameras cannot be used.
+    unreadable: BTreeSet<CameraId>,
+    /// The schedules of these ask for no recording at present.
+    unscheduled: BTreeSet<CameraId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -298,13 +302,29 @@ impl Recorder for Shared {
     }
 
     fn read_camera(&self, camera: &CameraBackup, local: CameraId) -> Result<CameraConfig, String> {
+        let world = self.lock();
+        if world.unreadable.contains(&camera.id) {
+            return Err("its address is none".to_owned());
+        }
         let url = format!("rtsp://192.0.2.1/{}", camera.id).parse().unwrap();
-        Ok(CameraConfig::new(local, url))
+        let mut config = CameraConfig::new(local, url);
+        if world.unscheduled.contains(&camera.id) {
+            config.schedule = vec![a_minute_in_days()];
+        }
+        Ok(config)
     }
 
     fn add_event(&self, code: EventCode, _: Subject, text: String) {
         self.lock().events.push((code, text));
     }
+}
+
+/// A minute of the week that is days away.
+fn a_minute_in_days() -> WeeklySpan {
+    let minutes = Clock::new().wall().ticks() / TICKS_PER_SECOND / 60;
+    // 1970 began on a Thursday.
+    let from_minute = u32::try_from((minutes + 3 * 1440 + 5_000).rem_euclid(10_080)).unwrap();
+    WeeklySpan { from_minute, to_minute: from_minute + 1 }
 }
 
 /// A driver that runs, and its world.
@@ -421,6 +441,18 @@ impl Bench {
         answered.await.unwrap()
     }
 
+    /// A record of a camera is on disk, which ends at this moment.
+    async fn record(&self, role: RoleId, number: usize) {
+        let event = Event::Durable { role, camera: camera(number), until: Clock::new().wall() };
+        self.inputs.send(Input::Happened(event)).await.unwrap();
+    }
+
+    async fn drill(&self, role: RoleId) -> Result<(), DrillRefusal> {
+        let (answer, answered) = oneshot::channel();
+        self.inputs.send(Input::Drill(role, answer)).await.unwrap();
+        answered.await.unwrap()
+    }
+
     /// Waits until the recorder is wished to do `duty` with all cameras of `role`.
     async fn wait_duty(&self, role: RoleId, duty: Duty) {
         let all = || {
@@ -478,7 +510,7 @@ async fn a_failover_goes_on_after_a_restart_before_the_primary_is_asked() {
     bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
     bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
     bench.wait_duty(NORTH, Duty::Record).await;
-    let since = primary(&bench.lists.borrow(), NORTH).cover.unwrap().since;
+    let since = primary(&bench.lists.borrow(), NORTH).cover.as_ref().unwrap().since;
     let (world, data) = bench.end().await;
     // Nothing that the recorder was wished to do outlives the process.
     world.lock().duties.clear();
@@ -487,7 +519,7 @@ async fn a_failover_goes_on_after_a_restart_before_the_primary_is_asked() {
     let bench = Bench::start(world, data).await;
     bench.wait_duty(NORTH, Duty::Record).await;
     let lists = bench.wait("cover", |lists| !lists.primaries.is_empty()).await;
-    let cover = primary(&lists, NORTH).cover.unwrap();
+    let cover = primary(&lists, NORTH).cover.clone().unwrap();
     assert_eq!(cover.since, since, "it is the same failover");
     let reports = bench.book.reports(None, 10).unwrap();
     assert_eq!(reports.len(), 1, "{reports:?}");
@@ -552,7 +584,10 @@ async fn forged_answers_count_as_none_and_disturb_no_other_primary() {
     let lists = bench.lists.borrow().clone();
     assert!(matches!(primary(&lists, NORTH).view.health, Health::Failed { why: Missed::Unusable, .. }));
     assert_eq!(primary(&lists, NORTH).name, "north");
-    assert_eq!((primary(&lists, EAST).view.health, primary(&lists, EAST).cover), (Health::Normal, None));
+    assert_eq!(
+        (primary(&lists, EAST).view.health, primary(&lists, EAST).cover.is_some()),
+        (Health::Normal, false)
+    );
     bench.end().await;
 }
 
@@ -646,6 +681,127 @@ async fn a_drill_records_every_camera_once_and_names_those_that_fail() {
     let (answer, answered) = oneshot::channel();
     bench.inputs.send(Input::Drill(NORTH, answer)).await.unwrap();
     assert_eq!(answered.await.unwrap(), Err(DrillRefusal::Running));
+    bench.end().await;
+}
+
+/// What a failover would not record is not tested away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_fails_for_what_a_failover_would_not_record_and_leaves_out_what_is_not_to_be_recorded() {
+    let bench = bench().await;
+    bench.world.lock().unreadable.insert(camera(2));
+    bench.world.lock().unscheduled.insert(camera(3));
+    bench.register(NORTH, 4).await;
+    bench.inputs.send(Input::Measured(Capacity { cameras: 2, bits_per_second: u64::MAX })).await.unwrap();
+    assert_eq!(bench.drill(NORTH).await, Ok(()));
+    bench.record(NORTH, 1).await;
+    let ended = |lists: &Lists| primary(lists, NORTH).drilled.is_some();
+    let lists = bench.wait("end of the drill", ended).await;
+    let drilled = primary(&lists, NORTH).drilled.clone().unwrap();
+    assert_eq!(drilled.cameras, 3, "one is not to be recorded at present");
+    let unfit = BTreeMap::from([(camera(2), drill::Unfit::Unreadable), (camera(4), drill::Unfit::NoRoom)]);
+    assert_eq!(drilled.failed, unfit);
+    let told = bench.world.lock().events.iter().any(|(code, text)| {
+        *code == EventCode::DrillFailed
+            && text.contains("cam2 (what the backup")
+            && text.contains("cam4 (this")
+    });
+    assert!(told, "{:?}", bench.world.lock().events);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_takes_no_room_from_what_is_recorded() {
+    let bench = bench().await;
+    bench.register(NORTH, 2).await;
+    bench.register(EAST, 2).await;
+    bench.inputs.send(Input::Measured(Capacity { cameras: 3, bits_per_second: u64::MAX })).await.unwrap();
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
+    assert_eq!(bench.drill(EAST).await, Err(DrillRefusal::Full));
+    bench.inputs.send(Input::Measured(Capacity { cameras: 4, bits_per_second: u64::MAX })).await.unwrap();
+    assert_eq!(bench.drill(EAST).await, Ok(()));
+    bench.end().await;
+}
+
+/// Sends all others to rest: with footage only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cover_is_claimed_when_footage_of_every_camera_that_is_to_be_recorded_is_on_disk() {
+    let bench = bench().await;
+    bench.world.lock().unscheduled.insert(camera(3));
+    bench.register(NORTH, 3).await;
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    bench.wait_duty(NORTH, Duty::Record).await;
+    bench.record(NORTH, 1).await;
+    let cover = |lists: &Lists| primary(lists, NORTH).cover.clone().map(|cover| cover.view);
+    let lists = bench.wait("footage", |lists| cover(lists).is_some_and(|cover| cover.recorded == 1)).await;
+    let view = cover(&lists).unwrap();
+    assert_eq!((view.claim, view.lacks), (Claim::Asked, vec![camera(2)]));
+    bench.record(NORTH, 2).await;
+    bench.wait("claim", |lists| cover(lists).is_some_and(|cover| cover.claim == Claim::Held)).await;
+    assert!(!bench.codes().contains(&EventCode::FailoverConfirmed), "that it is had at last is no news");
+    bench.end().await;
+}
+
+/// Somebody else covers it, or nobody does: what its disks would hold is missed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_a_role_is_told_of_all_that_was_missed_whoever_recorded_it() {
+    let bench = bench().await;
+    bench.register(NORTH, 2).await;
+    assert_eq!(primary(&bench.lists.borrow(), NORTH).lacking_since, None);
+    bench.command(Command::Choose(NORTH, Mode::Manual)).await.unwrap();
+    let before = Clock::new().wall();
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    let failed = |lists: &Lists| primary(lists, NORTH).since.is_some();
+    let lists = bench.wait("failure", failed).await;
+    let north = primary(&lists, NORTH);
+    assert!(north.cover.is_none() && north.lacking_since == north.since);
+    assert!(north.lacking_since.unwrap() >= before);
+    let (world, data) = bench.end().await;
+    // This process has not heard it: what it lacks began when its configuration was fetched last.
+    let bench = Bench::start(world, data).await;
+    let lists = bench.wait("failure", |lists| !lists.primaries.is_empty() && failed(lists)).await;
+    let north = primary(&lists, NORTH);
+    assert_eq!(north.lacking_since, Some(north.backup.as_ref().unwrap().checked));
+    assert!(north.lacking_since < north.since);
+    bench.end().await;
+
+    // A camera that was covered alone is missing since then.
+    let bench = self::bench().await;
+    bench.register(NORTH, 2).await;
+    bench.world.lock().missing.insert(camera(2));
+    bench.wait("cover", |lists| primary(lists, NORTH).view.covered_alone == [camera(2)]).await;
+    let lists = bench.wait("begin", |lists| primary(lists, NORTH).lacking_since.is_some()).await;
+    let alone_since = primary(&lists, NORTH).lacking_since;
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    let lists = bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
+    assert_eq!(primary(&lists, NORTH).lacking_since, alone_since);
+    bench.end().await;
+}
+
+/// A later failover, by hand, was not noticed by anybody before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_does_not_say_that_it_was_noticed_in_an_earlier_failure() {
+    let bench = bench().await;
+    bench.register(NORTH, 1).await;
+    bench.command(Command::Choose(NORTH, Mode::Manual)).await.unwrap();
+    bench.world.lock().missing.insert(camera(1));
+    let records_nothing =
+        |lists: &Lists| matches!(primary(lists, NORTH).view.health, Health::RecordsNothing { .. });
+    bench.wait("failure", records_nothing).await;
+    bench.world.lock().missing.clear();
+    bench.wait("repair", |lists| primary(lists, NORTH).view.health == Health::Normal).await;
+    let repaired = Clock::new().wall();
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    bench.wait("failed check", |lists| !primary(lists, NORTH).view.health.answers()).await;
+    bench.command(Command::Failover(NORTH)).await.unwrap();
+    let written = async || loop {
+        if let Some(line) = bench.book.reports(None, 1).unwrap().pop() {
+            return crate::report::Report::read(&line.document).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let report = tokio::time::timeout(PATIENCE, written()).await.unwrap();
+    assert!(report.detected.is_none_or(|at| at >= repaired), "{report:?}");
     bench.end().await;
 }
 
@@ -805,7 +961,7 @@ async fn a_driver_that_panics_is_begun_anew_and_what_it_recorded_goes_on() {
     bench.register(EAST, 1).await;
     assert!(bench.codes().contains(&EventCode::StandbyUnusable));
     let lists = bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
-    assert_eq!(primary(&lists, NORTH).cover.unwrap().view.cameras, 2);
+    assert_eq!(primary(&lists, NORTH).cover.as_ref().unwrap().view.cameras, 2);
     bench.wait_duty(NORTH, Duty::Record).await;
     bench.command(Command::Stop(NORTH)).await.unwrap();
     bench.wait_duty(NORTH, Duty::Rest).await;
@@ -898,7 +1054,9 @@ async fn a_report_says_what_the_primary_missed_and_what_is_left_of_it_until_noth
         world.since.insert(NORTH, Clock::new().wall().plus(-2 * TICKS_PER_SECOND));
         world.lacks = Lack { filled_ms: 0, left_ms: 9_000 };
     }
-    bench.wait("repair", |lists| primary(lists, NORTH).cover.is_some_and(|cover| cover.view.normal)).await;
+    bench
+        .wait("repair", |lists| primary(lists, NORTH).cover.as_ref().is_some_and(|cover| cover.view.normal))
+        .await;
     let until = Clock::new().wall().plus(TICKS_PER_SECOND);
     let event = Event::Durable { role: NORTH, camera: camera(1), until };
     bench.inputs.send(Input::Happened(event)).await.unwrap();

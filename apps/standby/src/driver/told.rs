@@ -5,7 +5,11 @@ use keepwatch_recording::failover::{Cause, Claim, Ended, Missed, Mode, Told};
 
 use super::Driver;
 use super::account::Account;
+use super::show::before;
 use crate::report::Report;
+
+/// Cameras that a sentence names.
+const NAMES_MAX: usize = 8;
 
 impl Driver {
     /// Tells operators what the machine tells.
@@ -57,11 +61,21 @@ impl Driver {
                 );
                 (EventCode::FailoverUnconfirmed, Subject::Node, text)
             }
+            Told::ClaimIs(Claim::Incomplete) => {
+                let cover = self.machine.failovers().find(|cover| cover.role == role);
+                let lacks = cover.map(|cover| cover.lacks).unwrap_or_default();
+                let text = if lacks.is_empty() {
+                    format!("no camera of {name} is known here; see its backups")
+                } else {
+                    format!(
+                        "not all cameras of {name} are recorded here: {} missing; a standby that records all of them takes the \
+                         cover, and until then this one goes on",
+                        listed(&lacks)
+                    )
+                };
+                (EventCode::FailoverIncomplete, Subject::Node, text)
+            }
             Told::ClaimIs(Claim::Held | Claim::Asked) => {
-                // That it was given at once is no news.
-                if self.claimed_at_once(now, role) {
-                    return;
-                }
                 let text = format!("this standby is the one that covers {name}");
                 (EventCode::FailoverConfirmed, Subject::Node, text)
             }
@@ -98,12 +112,6 @@ impl Driver {
         self.tools.recorder.add_event(code, subject, text);
     }
 
-    /// The claim was given within the first second of the failover.
-    fn claimed_at_once(&self, now: MonoTime, role: RoleId) -> bool {
-        let cover = self.machine.failovers().find(|cover| cover.role == role);
-        cover.is_some_and(|cover| now.since(cover.since) < std::time::Duration::from_secs(1))
-    }
-
     /// A configuration was kept.
     pub(super) fn told_of_backup(&self, role: RoleId, number: u64, changed: bool, before: Option<&str>) {
         let Some(primary) = self.primaries.get(&role) else { return };
@@ -135,10 +143,10 @@ impl Driver {
     /// Keeps the report of a failover up to date.
     fn enter_in_report(&mut self, now: MonoTime, role: RoleId, told: &Told) {
         let wall = self.tools.clock.wall();
+        let view = self.machine.monitoring().find(|view| view.role == role);
+        let failed = view.and_then(|view| view.health.failed_since()).map(|at| before(wall, now, at));
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         match told {
-            Told::Failed(_) | Told::RecordsNothing => primary.failed = Some(wall),
-            Told::Returned => primary.failed = None,
             Told::Began(cause) => {
                 self.give_up_drills();
                 let Some(primary) = self.primaries.get_mut(&role) else { return };
@@ -147,7 +155,7 @@ impl Driver {
                     (Cause::Restart, Some(report)) => report,
                     (Cause::Restart | Cause::Threshold | Cause::Operator, _) => {
                         let number = self.writing.next_report();
-                        Report::begun(number, &primary.row, primary.failed, wall, *cause)
+                        Report::begun(number, &primary.row, failed, wall, *cause)
                     }
                 };
                 for camera in self.machine.covered(role) {
@@ -175,7 +183,10 @@ impl Driver {
                 }
                 self.writing.primary(Some(&primary.row), role);
             }
-            Told::VersionDiffers
+            Told::Failed(_)
+            | Told::RecordsNothing
+            | Told::Returned
+            | Told::VersionDiffers
             | Told::VersionAgrees
             | Told::Waits
             | Told::ClaimIs(_)
@@ -184,6 +195,14 @@ impl Driver {
             | Told::ModeIs(_) => {}
         }
     }
+}
+
+/// Names of cameras, as many as a sentence has room for.
+fn listed(cameras: &[CameraId]) -> String {
+    let mut names: Vec<String> = cameras.iter().take(NAMES_MAX).map(ToString::to_string).collect();
+    let more = cameras.len().saturating_sub(NAMES_MAX);
+    names.extend((more > 0).then(|| format!("{more} more")));
+    names.join(", ")
 }
 
 fn missed(why: Missed) -> &'static str {

@@ -59,9 +59,10 @@ pub enum Action {
         /// Camera time.
         until: WallTime,
     },
-    /// Ask the coordination for the cover of a primary. Recording does not wait for the answer.
+    /// Ask the coordination for the cover of a primary, and keep it once it is had, unless it is released. Recording does not wait
+    /// for the answer.
     Claim(RoleId),
-    /// Tell the coordination that it is covered no more.
+    /// Give the claim back: it is covered no more, or not all of it.
     Release(RoleId),
     /// Keep mode and cover of a primary, for the next start.
     Keep(RoleId),
@@ -86,7 +87,7 @@ pub enum Told {
     Began(Cause),
     /// A failover is due, and the standby can record no more.
     Waits,
-    /// It covers without knowing whether another does, or knows again.
+    /// It covers without knowing whether another does, not all cameras, or has the claim again.
     ClaimIs(Claim),
     /// Another standby covers it.
     LeftToOther,

@@ -22,6 +22,8 @@ impl Standby {
         let runs = primary.cover.is_some() || !primary.alone.is_empty();
         match command {
             Command::Deregister(_) if runs => return Err(Refusal::Running),
+            // Whoever takes the role would be watched by nobody.
+            Command::Deregister(_) if primary.replacing => return Err(Refusal::UnderWay),
             Command::Deregister(_) => {
                 self.primaries.remove(&role);
                 out.push(Action::Keep(role));
@@ -84,7 +86,7 @@ impl Standby {
         let covers = if !answers || primary.watch.health.failed_since().is_some() {
             self.begin(now, role, Cause::Operator, out)
         } else {
-            missing.iter().filter(|camera| self.cover_alone(role, **camera, out)).count() > 0
+            missing.iter().filter(|camera| self.cover_alone(now, role, **camera, out)).count() > 0
         };
         if covers { Ok(()) } else { Err(Refusal::Full) }
     }

@@ -1,5 +1,7 @@
 //! What can happen to a standby: answers of its primaries, news of its own shell, commands of operators.
 
+use std::collections::BTreeSet;
+
 use keepwatch_model::{CameraId, GapReason, RoleId, WallTime};
 use thiserror::Error;
 
@@ -55,6 +57,13 @@ pub enum Event {
         camera: CameraId,
         /// Camera time.
         until: WallTime,
+    },
+    /// The schedules of these cameras of a primary, and of no others, ask for no recording at present.
+    Unscheduled {
+        /// Whose.
+        role: RoleId,
+        /// Which.
+        cameras: BTreeSet<CameraId>,
     },
     /// The coordination gave this standby the cover of a primary.
     Claimed {

@@ -3,9 +3,9 @@
 use keepwatch_model::{Machine, MonoTime, RoleId};
 
 use super::action::{Action, Ended};
-use super::cover::{Claim, Phase};
+use super::cover::Phase;
 use super::event::{Event, Missed};
-use super::standby::{CLAIM_INTERVAL, Primary, Standby};
+use super::standby::{Primary, Standby};
 use super::watch::Health;
 
 impl Machine for Standby {
@@ -52,13 +52,21 @@ impl Machine for Standby {
             }
             Event::Durable { role, camera, until } => {
                 // Every second for every camera: others are looked at only when there is room for them.
-                if self.durable(role, camera, until, out) {
+                if self.durable(now, role, camera, until, out) {
                     self.start_due(now, out);
                 }
             }
-            Event::Claimed { role } => self.claimed(now, role, Claim::Held, out),
-            Event::Unclaimable { role } => self.claimed(now, role, Claim::Unconfirmed, out),
+            Event::Claimed { role } => self.claimed(now, role, out),
+            Event::Unclaimable { role } => self.unclaimable(now, role, out),
             Event::HeldByOther { role } => self.held_by_other(now, role, out),
+            Event::Unscheduled { role, cameras } => {
+                let Some(primary) = self.primaries.get_mut(&role) else { return };
+                let before = std::mem::replace(&mut primary.unscheduled, cameras);
+                let covered = primary.cover.iter_mut().flat_map(|cover| &mut cover.cameras);
+                let begins = covered
+                    .filter(|(camera, _)| before.contains(camera) && !primary.unscheduled.contains(camera));
+                begins.for_each(|(_, covered)| covered.begin_anew(now));
+            }
             Event::Measured(capacity) => {
                 self.capacity = capacity;
                 self.start_due(now, out);
@@ -92,7 +100,7 @@ impl Machine for Standby {
 
     fn deadline(&self) -> Option<(MonoTime, &'static str)> {
         let of = |primary: &Primary| {
-            let claim = primary.claim_at.map(|at| (at, "ask the coordination again"));
+            let claim = primary.claim_at.map(|at| (at, "look at the claim"));
             [(primary.watch.check_at, "check"), (primary.watch.backup_at, "back up the setup")]
                 .into_iter()
                 .chain(claim)
@@ -107,13 +115,9 @@ impl Machine for Standby {
         for role in roles {
             let Some(primary) = self.primaries.get_mut(&role) else { continue };
             if primary.claim_at.is_some_and(|at| at <= now) {
-                // Asked again until it gives an answer, or gives the cover away because the other standby is gone.
-                let asks = primary.cover.is_some() || primary.left.is_some();
-                primary.claim_at = asks.then(|| now + CLAIM_INTERVAL);
-                if asks {
-                    out.push(Action::Claim(role));
-                }
+                self.look_at_claim(now, role, out);
             }
+            let Some(primary) = self.primaries.get_mut(&role) else { continue };
             if primary.watch.backup_at <= now {
                 let asks = primary.watch.health.answers() || primary.watch.health == Health::Unheard;
                 let (interval, retry) = (self.setup.setup_backup_interval(), self.setup.backup_retry());

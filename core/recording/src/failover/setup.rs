@@ -158,7 +158,7 @@ pub struct Capacity {
 
 impl Capacity {
     /// Takes one camera away from what is left, if it fits.
-    pub(super) fn take(&mut self, demand: Demand) -> bool {
+    pub fn take(&mut self, demand: Demand) -> bool {
         let fits = self.cameras > 0 && self.bits_per_second >= demand.bits_per_second;
         if fits {
             self.cameras -= 1;

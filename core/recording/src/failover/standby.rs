@@ -1,18 +1,15 @@
 //! The standby: it watches its primaries, and decides what it records in their place.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keepwatch_model::{CameraId, MonoTime, RoleId, WallTime};
 
 use super::action::{Action, Ended, Told};
-use super::cover::{Cause, Claim, Cover, Covered, Phase};
+use super::claim::LOOK_INTERVAL;
+use super::cover::{Cause, Cover, Covered, Phase};
 use super::event::{Missed, Report};
 use super::setup::{Capacity, Demand, Mode, Registration, Setup, Version};
 use super::watch::{Camera, Watch};
-
-/// The coordination is asked again after so long, while it gave no answer or another standby covers.
-pub(super) const CLAIM_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A primary on the *Monitoring* list.
 #[derive(Debug)]
@@ -31,8 +28,10 @@ pub(super) struct Primary {
     pub(super) left: Option<Cause>,
     /// Another recorder is about to take the role.
     pub(super) replacing: bool,
-    /// When the coordination is to be asked again.
+    /// When it is to be looked at whether the claim can be had, or kept.
     pub(super) claim_at: Option<MonoTime>,
+    /// Cameras whose schedules ask for no recording at present.
+    pub(super) unscheduled: BTreeSet<CameraId>,
 }
 
 impl Primary {
@@ -58,7 +57,7 @@ impl Primary {
     }
 
     /// The failover that was left to another standby is still to run.
-    fn wants_back(&self, cause: Cause) -> bool {
+    pub(super) fn wants_back(&self, cause: Cause) -> bool {
         match cause {
             Cause::Threshold => self.is_due(),
             Cause::Operator | Cause::Restart => {
@@ -125,7 +124,7 @@ impl Standby {
     }
 
     /// What can still be recorded beside all that is.
-    fn room(&self) -> Capacity {
+    pub fn room(&self) -> Capacity {
         let mut room = self.capacity;
         for demand in self.primaries.values().flat_map(Primary::takes) {
             room.cameras = room.cameras.saturating_sub(1);
@@ -143,7 +142,7 @@ impl Standby {
             .filter(|(_, primary)| primary.cover.as_ref().is_some_and(|cover| cover.phase == Phase::Running));
         let running: Vec<RoleId> = running.map(|(role, _)| *role).collect();
         for role in running {
-            self.fill(role, out);
+            self.fill(now, role, out);
         }
         let mut due: Vec<_> = (self.primaries.iter())
             .filter(|(_, primary)| primary.is_due() && primary.left.is_none())
@@ -159,7 +158,7 @@ impl Standby {
     }
 
     /// There is no room for a failover that is due.
-    fn wait(&mut self, role: RoleId, out: &mut Vec<Action>) {
+    pub(super) fn wait(&mut self, role: RoleId, out: &mut Vec<Action>) {
         if let Some(primary) = self.primaries.get_mut(&role).filter(|primary| !primary.waits) {
             primary.waits = true;
             out.push(Action::Tell(role, Told::Waits));
@@ -196,7 +195,8 @@ impl Standby {
             // It may be in no backup any more.
             let known = &mut primary.watch.cameras;
             known.entry(*camera).or_insert_with(|| Camera::new(Demand::default(), now));
-            if primary.alone.insert(*camera, Covered::new(None)).is_none() {
+            let lacked = alone.contains(camera);
+            if primary.alone.insert(*camera, Covered::new(now, None, lacked)).is_none() {
                 out.push(Action::Record { role, camera: *camera });
             }
         }
@@ -210,25 +210,27 @@ impl Standby {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         primary.waits = false;
         primary.left = None;
-        primary.claim_at = Some(now + CLAIM_INTERVAL);
-        let cameras = std::mem::take(&mut primary.alone);
-        let (phase, claim) = (Phase::Running, Claim::Asked);
-        primary.cover = Some(Cover { since: now, cause, claim, phase, cameras, never_failed: 0 });
-        self.fill(role, out);
-        out.extend([Action::Claim(role), Action::Keep(role), Action::Tell(role, Told::Began(cause))]);
+        primary.claim_at = Some(now + LOOK_INTERVAL);
+        primary.cover = Some(Cover::begun(now, cause, std::mem::take(&mut primary.alone)));
+        self.fill(now, role, out);
+        out.extend([Action::Keep(role), Action::Tell(role, Told::Began(cause))]);
+        self.see_lacks(now, role);
     }
 
     /// Records the cameras of a failover that are not, as far as there is room.
-    fn fill(&mut self, role: RoleId, out: &mut Vec<Action>) {
-        let mut room = self.room();
+    fn fill(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
+        let (mut room, setup) = (self.room(), self.setup);
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         let more = primary.uncovered();
+        let failed = primary.watch.health.failed_since().unwrap_or(now);
         let Some(cover) = &mut primary.cover else { return };
         let covered = cover.cameras.len();
         for (camera, demand) in more {
             if room.take(demand) {
-                let before = primary.watch.cameras.get(&camera).and_then(Camera::held_until);
-                cover.cameras.insert(camera, Covered::new(before));
+                let known = primary.watch.cameras.get(&camera);
+                let before = known.and_then(Camera::held_until);
+                let lacked = known.is_some_and(|known| known.lacked(failed, &setup));
+                cover.cameras.insert(camera, Covered::new(now, before, lacked));
                 out.push(Action::Record { role, camera });
             }
         }
@@ -238,14 +240,20 @@ impl Standby {
     }
 
     /// Covers one camera of a primary that lives, if there is room.
-    pub(super) fn cover_alone(&mut self, role: RoleId, camera: CameraId, out: &mut Vec<Action>) -> bool {
+    pub(super) fn cover_alone(
+        &mut self,
+        now: MonoTime,
+        role: RoleId,
+        camera: CameraId,
+        out: &mut Vec<Action>,
+    ) -> bool {
         let mut room = self.room();
         let Some(primary) = self.primaries.get_mut(&role) else { return false };
         let Some(known) = primary.watch.cameras.get(&camera) else { return false };
         if primary.is_covered(camera) || !room.take(known.demand) {
             return false;
         }
-        primary.alone.insert(camera, Covered::new(known.held_until()));
+        primary.alone.insert(camera, Covered::new(now, known.held_until(), true));
         out.extend([
             Action::Record { role, camera },
             Action::Keep(role),
@@ -285,7 +293,9 @@ impl Standby {
         let lacks = |known: &Camera| !known.is_named() || known.is_missing(threshold);
         let kept = |camera| known.get(camera).is_some_and(lacks);
         let all_kept = cover.cameras.len() >= known.len() && !known.is_empty();
-        if cover.cameras.keys().all(kept) && !all_kept {
+        // Those that nobody receives are nobody's failure; of others it is about to be said that the primary records nothing.
+        let all_dead = || known.values().all(|known| known.is_named() && known.is_out_of_reach());
+        if cover.cameras.keys().all(kept) && (!all_kept || all_dead()) {
             self.end(role, ended, out);
         }
         !done.is_empty()
@@ -299,6 +309,7 @@ impl Standby {
         out.extend([Action::Release(role), Action::Keep(role), Action::Tell(role, Told::Ended(ended))]);
         let stays = cover.cameras.keys().map(|camera| Action::Tell(role, Told::CameraCovered(*camera)));
         out.extend(stays);
+        cover.cameras.values_mut().for_each(Covered::left_alone);
         primary.alone.append(&mut cover.cameras);
     }
 
@@ -372,7 +383,7 @@ impl Standby {
             out.push(Action::Tell(role, Told::RecordsNothing));
             // After Replace nothing was given back that would have to be covered again: it is waited for.
             if !self.is_beginning(role) {
-                self.run_again(role, out);
+                self.run_again(now, role, out);
             }
         }
         let Some(primary) = self.primaries.get_mut(&role) else { return };
@@ -385,7 +396,7 @@ impl Standby {
         let counts = primary.watch.cameras.iter().filter(|(_, known)| known.counts(threshold));
         let counts: Vec<CameraId> = counts.map(|(camera, _)| *camera).collect();
         for camera in counts {
-            self.cover_alone(role, camera, out);
+            self.cover_alone(now, role, camera, out);
         }
     }
 
@@ -428,7 +439,7 @@ impl Standby {
             return;
         }
         out.push(Action::Tell(role, Told::Failed(why)));
-        self.run_again(role, out);
+        self.run_again(now, role, out);
         self.start_due(now, out);
     }
 
@@ -442,53 +453,12 @@ impl Standby {
     }
 
     /// The primary fails again while it takes its cameras back: those that rest are recorded again.
-    fn run_again(&mut self, role: RoleId, out: &mut Vec<Action>) {
+    fn run_again(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         let Some(cover) = &mut primary.cover else { return };
         cover.phase = Phase::Running;
         cover.cameras.append(&mut primary.alone);
-        self.fill(role, out);
-    }
-
-    pub(super) fn claimed(&mut self, now: MonoTime, role: RoleId, claim: Claim, out: &mut Vec<Action>) {
-        let Some(primary) = self.primaries.get_mut(&role) else { return };
-        if primary.cover.is_none() {
-            // It ended while the coordination was asked, or another standby covered, and does no more.
-            let wanted = primary.left.filter(|cause| primary.wants_back(*cause));
-            primary.take_back();
-            let begun = wanted.is_some_and(|cause| self.begin(now, role, cause, out));
-            if !begun {
-                if claim == Claim::Held {
-                    out.push(Action::Release(role));
-                }
-                if wanted.is_some() {
-                    self.wait(role, out);
-                }
-                return;
-            }
-        }
-        let Some(primary) = self.primaries.get_mut(&role) else { return };
-        let Some(cover) = &mut primary.cover else { return };
-        primary.claim_at = (claim == Claim::Unconfirmed).then(|| now + CLAIM_INTERVAL);
-        if cover.claim != claim {
-            cover.claim = claim;
-            out.push(Action::Tell(role, Told::ClaimIs(claim)));
-        }
-    }
-
-    /// Another standby covers the primary: this one rests, and is ready to take over from it.
-    pub(super) fn held_by_other(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
-        let Some(primary) = self.primaries.get_mut(&role) else { return };
-        let cover = primary.cover.take();
-        primary.left = cover.as_ref().map(|cover| cover.cause).or(primary.left);
-        if primary.left.is_some() {
-            primary.claim_at = Some(now + CLAIM_INTERVAL);
-        }
-        let Some(cover) = cover else { return };
-        let rests = cover.cameras.keys().map(|camera| Action::Rest { role, camera: *camera });
-        out.extend(rests);
-        out.extend([Action::Keep(role), Action::Tell(role, Told::LeftToOther)]);
-        self.start_due(now, out);
+        self.fill(now, role, out);
     }
 
     pub(super) fn register(&mut self, now: MonoTime, registration: Registration, out: &mut Vec<Action>) {
@@ -515,6 +485,7 @@ impl Standby {
             left: None,
             replacing: false,
             claim_at: None,
+            unscheduled: BTreeSet::new(),
         };
         self.primaries.insert(role, primary);
         self.resume(now, role, &covered, &alone, out);
@@ -523,6 +494,7 @@ impl Standby {
     /// Footage of a covered camera is on disk. Whether that makes a camera rest.
     pub(super) fn durable(
         &mut self,
+        now: MonoTime,
         role: RoleId,
         camera: CameraId,
         until: WallTime,
@@ -534,7 +506,11 @@ impl Standby {
             .or_else(|| primary.alone.get_mut(&camera));
         // News of what rests already.
         let Some(covered) = covered else { return false };
-        covered.durable(until);
+        let lived = covered.is_recorded(now);
+        covered.durable(now, until);
+        if !lived {
+            self.recorded_again(now, role, out);
+        }
         let rests = self.give_back(role, out);
         self.give_back_alone(role, out) || rests
     }

@@ -69,6 +69,8 @@ struct Site {
     /// What the coordination answers.
     coordination: fn(RoleId) -> Event,
     claims: usize,
+    /// It has the claim of these.
+    held: BTreeSet<RoleId>,
     /// How often a backup was asked for.
     backups: usize,
     /// Attempts to receive a camera of which nothing is heard again.
@@ -100,6 +102,7 @@ impl Site {
             kept: BTreeSet::new(),
             coordination: |role| Event::Claimed { role },
             claims: 0,
+            held: BTreeSet::new(),
             backups: 0,
             lost_tries: None,
             reports: BTreeMap::new(),
@@ -210,7 +213,13 @@ impl Site {
                 }
                 Action::Claim(role) => {
                     self.claims += 1;
-                    self.event((self.coordination)(role));
+                    let answer = (self.coordination)(role);
+                    if answer == (Event::Claimed { role }) {
+                        self.held.insert(role);
+                    } else {
+                        self.held.remove(&role);
+                    }
+                    self.event(answer);
                 }
                 Action::Tell(role, told) => self.told.push((role, told)),
                 Action::Keep(role) => {
@@ -223,7 +232,9 @@ impl Site {
                     let trimmed = self.trimmed.insert((role, camera), until);
                     assert!(trimmed.is_none_or(|before| before < until), "{camera} is trimmed backwards");
                 }
-                Action::Release(_) => {}
+                Action::Release(role) => {
+                    self.held.remove(&role);
+                }
             }
         }
     }
@@ -281,11 +292,12 @@ fn takes_over_at_the_threshold_and_not_before() {
     site.run(SECOND);
     assert_eq!((site.covered(0), site.covered(1)), (4, 0));
     let failover = site.failover(0).unwrap();
-    assert_eq!((failover.cause, failover.claim, failover.cameras), (Cause::Threshold, Claim::Held, 4));
+    assert_eq!((failover.cause, failover.claim, failover.cameras), (Cause::Threshold, Claim::Asked, 4));
     assert!(site.was_told(0, &Told::Failed(Missed::Disconnected)));
     assert!(site.kept.contains(&role(0)));
     site.run(2 * SECOND);
-    assert_eq!(site.failover(0).unwrap().recorded, 4);
+    let failover = site.failover(0).unwrap();
+    assert_eq!((failover.claim, failover.recorded, failover.lacks), (Claim::Held, 4, Vec::new()));
 }
 
 #[test]
@@ -511,6 +523,26 @@ fn failback_to_a_primary_that_records_nothing_ends_nothing() {
     assert_eq!(site.command(Command::Failback(role(0))), Err(Refusal::NotRepaired));
 }
 
+/// A switch died behind it: there is nobody to be waited for, and nothing that a longer failover would record.
+#[test]
+fn failback_to_a_primary_whose_cameras_are_all_dead_ends_and_leaves_them_covered() {
+    let mut site = Site::new(1, 2);
+    site.kill(0);
+    site.run(10 * SECOND);
+    site.primary(0).hidden = [camera(0), camera(1)].into();
+    site.primary(0).answers = true;
+    site.run(SECOND);
+    site.command(Command::Failback(role(0))).unwrap();
+    site.run(10 * SECOND);
+    assert_eq!((site.failover(0), site.view(0).covered_alone.len()), (None, 2));
+    assert!(site.was_told(0, &Told::Ended(Ended::FailedBack)));
+    assert_eq!(site.command(Command::Failover(role(0))), Err(Refusal::Normal), "all of it is covered");
+    site.primary(0).hidden.clear();
+    site.repair(0);
+    site.run(5 * SECOND);
+    assert_eq!(site.covered(0), 0);
+}
+
 /// Connected but not recording: the camera is covered while its primary lives, if the standby can receive it.
 #[test]
 fn a_camera_that_its_primary_does_not_record_is_covered_alone() {
@@ -587,7 +619,139 @@ fn of_two_standbys_the_second_rests_and_takes_over_from_the_first() {
     assert!(site.claims > 10, "and asks again and again");
     site.coordination = |role| Event::Claimed { role };
     site.run(3 * SECOND);
+    assert_eq!(site.covered(0), 2);
+    site.run(2 * SECOND);
+    assert_eq!(site.failover(0).unwrap().claim, Claim::Held);
+    assert!(!site.told.iter().any(|(_, told)| matches!(told, Told::ClaimIs(_))), "{:?}", site.told);
+}
+
+/// It was asked in the moment of another standby's look, or what that one gave back was lost on its way.
+#[test]
+fn one_refusal_sends_nobody_to_rest() {
+    let mut site = Site::new(1, 2);
+    site.kill(0);
+    site.coordination = |role| Event::HeldByOther { role };
+    site.run(11 * SECOND);
+    assert_eq!((site.covered(0), site.failover(0).unwrap().claim), (2, Claim::Asked));
+    site.coordination = |role| Event::Claimed { role };
+    site.run(3 * SECOND);
+    site.event(Event::HeldByOther { role: role(0) });
+    site.run(2 * SECOND);
     assert_eq!((site.covered(0), site.failover(0).unwrap().claim), (2, Claim::Held));
+    site.coordination = |role| Event::HeldByOther { role };
+    site.event(Event::Unclaimable { role: role(0) });
+    site.run(17 * SECOND);
+    assert_eq!(site.covered(0), 0);
+}
+
+/// Who holds the claim sends the others to rest: it must have footage of every camera, and of every one as long as it holds it.
+#[test]
+fn a_claim_is_held_only_while_every_camera_is_on_disk_here() {
+    let mut site = Site::new(1, 3);
+    site.primary(0).hidden.insert(camera(2));
+    site.kill(0);
+    site.run(30 * SECOND);
+    let failover = site.failover(0).unwrap();
+    assert_eq!((failover.claim, failover.lacks), (Claim::Incomplete, vec![camera(2)]));
+    assert!(site.claims > 3, "it looks whether another one has it");
+    assert!(site.held.is_empty() && site.was_told(0, &Told::ClaimIs(Claim::Incomplete)));
+    site.primary(0).hidden.clear();
+    site.run(2 * SECOND);
+    let failover = site.failover(0).unwrap();
+    assert_eq!((failover.claim, failover.lacks, site.held.len()), (Claim::Held, vec![], 1));
+    assert!(site.was_told(0, &Told::ClaimIs(Claim::Held)));
+    // A moment without it is none, and for good it is.
+    site.primary(0).hidden.insert(camera(1));
+    site.run(10 * SECOND);
+    assert_eq!((site.failover(0).unwrap().claim, site.held.len()), (Claim::Held, 1));
+    site.run(10 * SECOND);
+    let failover = site.failover(0).unwrap();
+    assert_eq!((failover.claim, failover.lacks, site.held.len()), (Claim::Incomplete, vec![camera(1)], 0));
+    assert_eq!(site.covered(0), 3, "and goes on with all that it can record");
+    // Whoever has all of them takes it from here.
+    site.coordination = |role| Event::HeldByOther { role };
+    site.run(20 * SECOND);
+    assert_eq!((site.covered(0), site.view(0).left_to_other), (0, true));
+}
+
+/// One with less room than the primary has cameras, and one that has no backup of it.
+#[test]
+fn who_cannot_record_all_of_a_primary_never_holds_its_claim() {
+    let mut site = Site::with(1, 3, Capacity { cameras: 2, bits_per_second: u64::MAX });
+    site.kill(0);
+    site.run(30 * SECOND);
+    let failover = site.failover(0).unwrap();
+    assert_eq!((failover.cameras, failover.claim), (2, Claim::Incomplete));
+    assert_eq!((failover.lacks, site.held.len()), (vec![camera(2)], 0));
+    site.event(Event::Measured(Capacity { cameras: 3, bits_per_second: u64::MAX }));
+    site.run(2 * SECOND);
+    assert_eq!(site.failover(0).unwrap().claim, Claim::Held);
+
+    let mut site = Site::new(1, 0);
+    site.kill(0);
+    site.run(30 * SECOND);
+    assert_eq!((site.failover(0).unwrap().claim, site.held.len()), (Claim::Incomplete, 0));
+}
+
+/// Dead for its primary for a long time, and dead here: it is no reason to have all others recorded twice.
+#[test]
+fn a_camera_that_was_dead_before_holds_up_no_claim() {
+    let mut site = Site::new(1, 3);
+    site.primary(0).recorded.insert(camera(2), None);
+    site.primary(0).hidden.insert(camera(2));
+    site.run(200 * SECOND);
+    site.told.clear();
+    site.kill(0);
+    site.run(30 * SECOND);
+    let failover = site.failover(0).unwrap();
+    assert_eq!((failover.claim, failover.cameras, failover.recorded), (Claim::Held, 3, 2));
+    assert_eq!(failover.lacks, []);
+    assert!(!site.told.iter().any(|(_, told)| matches!(told, Told::ClaimIs(_))), "{:?}", site.told);
+    // When nothing is recorded here, nothing is claimed, whoever was to blame before.
+    site.primary(0).hidden = [camera(0), camera(1), camera(2)].into();
+    site.run(20 * SECOND);
+    let failover = site.failover(0).unwrap();
+    assert_eq!((failover.claim, failover.lacks.len(), site.held.len()), (Claim::Incomplete, 3, 0));
+}
+
+/// The other standby need not receive what the primary did not record either.
+#[test]
+fn a_camera_that_only_this_standby_records_goes_on_when_another_one_covers() {
+    let mut site = Site::new(1, 3);
+    site.primary(0).recorded.insert(camera(2), None);
+    site.run(10 * SECOND);
+    assert_eq!(site.view(0).covered_alone, [camera(2)]);
+    site.coordination = |role| Event::HeldByOther { role };
+    site.kill(0);
+    site.rests.clear();
+    site.run(30 * SECOND);
+    assert_eq!(site.recording, BTreeSet::from([(role(0), camera(2))]));
+    assert!(site.view(0).left_to_other && site.view(0).covered_alone == [camera(2)]);
+    assert!(site.rests.iter().all(|(_, rested, _)| *rested != camera(2)), "not for a moment");
+    site.coordination = |role| Event::Claimed { role };
+    site.run(10 * SECOND);
+    assert_eq!((site.covered(0), site.failover(0).unwrap().claim), (3, Claim::Held));
+}
+
+/// At night it gives no footage, and that is no reason to doubt who records by day.
+#[test]
+fn a_camera_outside_its_schedule_holds_up_no_claim() {
+    let mut site = Site::new(1, 2);
+    let night = |cameras: &[CameraId]| Event::Unscheduled {
+        role: role(0),
+        cameras: cameras.iter().copied().collect(),
+    };
+    site.event(night(&[camera(1)]));
+    site.primary(0).hidden.insert(camera(1));
+    site.kill(0);
+    site.run(60 * SECOND);
+    let failover = site.failover(0).unwrap();
+    assert_eq!((failover.claim, failover.lacks), (Claim::Held, vec![]));
+    site.event(night(&[]));
+    site.run(10 * SECOND);
+    assert_eq!(site.failover(0).unwrap().claim, Claim::Held, "it has just begun");
+    site.run(10 * SECOND);
+    assert_eq!(site.failover(0).unwrap().claim, Claim::Incomplete);
 }
 
 /// No lost majority stops recording.
@@ -604,7 +768,7 @@ fn without_coordination_it_covers_unconfirmed_and_reconciles_later() {
     site.event(Event::Unclaimable { role: role(0) });
     assert_eq!((site.covered(0), site.failover(0).unwrap().claim), (2, Claim::Unconfirmed));
     site.coordination = |role| Event::HeldByOther { role };
-    site.run(3 * SECOND);
+    site.run(17 * SECOND);
     assert_eq!(site.covered(0), 0);
 }
 
@@ -618,6 +782,10 @@ fn replace_moves_the_role_and_the_old_recorder_stays_out() {
     site.command(Command::Replace(role(0))).unwrap();
     assert_eq!(site.command(Command::Replace(role(0))), Err(Refusal::UnderWay));
     assert_eq!(site.command(Command::Failback(role(0))), Err(Refusal::UnderWay));
+    site.command(Command::Stop(role(0))).unwrap();
+    assert_eq!(site.command(Command::Deregister(role(0))), Err(Refusal::UnderWay), "somebody has its role");
+    site.command(Command::Failover(role(0))).unwrap();
+    site.rests.clear();
     site.replaced(0, 2);
     site.run(2 * SECOND);
     // The old one is back, in its old epoch, at the same address.
@@ -945,7 +1113,7 @@ fn an_operators_failover_that_was_left_is_taken_over_in_manual_mode_too() {
     site.run(4 * SECOND);
     site.coordination = |role| Event::HeldByOther { role };
     site.command(Command::Failover(role(0))).unwrap();
-    site.run(4 * SECOND);
+    site.run(17 * SECOND);
     assert!(site.view(0).left_to_other && site.covered(0) == 0);
     site.coordination = |role| Event::Claimed { role };
     site.run(3 * SECOND);

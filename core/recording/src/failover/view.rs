@@ -3,7 +3,7 @@
 use keepwatch_model::{CameraId, MonoTime, RoleId, WallTime};
 
 use super::cover::{Cause, Claim, Phase};
-use super::setup::Mode;
+use super::setup::{Demand, Mode};
 use super::standby::{Primary, Standby};
 use super::watch::{Camera, Health};
 
@@ -33,7 +33,7 @@ pub struct PrimaryView {
 }
 
 /// A row of the *Failover* list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoverView {
     /// The role that is covered.
     pub role: RoleId,
@@ -51,6 +51,9 @@ pub struct CoverView {
     pub cameras: usize,
     /// Those of which footage is on the standby's disk.
     pub recorded: usize,
+    /// Cameras that are not recorded here, or not any more: with these it claims nothing. Cameras that their primary did not record
+    /// before either are not among them.
+    pub lacks: Vec<CameraId>,
 }
 
 impl Standby {
@@ -81,6 +84,16 @@ impl Standby {
         cover.map(|cover| cover.cameras.keys().copied().collect()).unwrap_or_default()
     }
 
+    /// The cameras of a primary that are to be recorded at present, and what each takes.
+    pub fn wanted(&self, role: RoleId) -> Vec<(CameraId, Demand)> {
+        let Some(primary) = self.primaries.get(&role) else { return Vec::new() };
+        let wanted = |(camera, known): &(&CameraId, &Camera)| {
+            known.is_wanted() && !primary.unscheduled.contains(camera)
+        };
+        let cameras = primary.watch.cameras.iter().filter(wanted);
+        cameras.map(|(camera, known)| (*camera, known.demand)).collect()
+    }
+
     /// Where the footage of a camera ends that its primary was last known to hold.
     pub fn held_until(&self, role: RoleId, camera: CameraId) -> Option<WallTime> {
         self.primaries.get(&role)?.watch.cameras.get(&camera).and_then(Camera::held_until)
@@ -98,7 +111,8 @@ impl Standby {
                 normal: primary.watch.health == Health::Normal,
                 returning: matches!(cover.phase, Phase::Returning(_)),
                 cameras: cover.cameras.len(),
-                recorded: cover.cameras.values().filter(|camera| camera.is_recorded()).count(),
+                recorded: cover.cameras.values().filter(|camera| camera.was_recorded()).count(),
+                lacks: cover.lacks.clone(),
             })
         };
         self.primaries.iter().filter_map(row)

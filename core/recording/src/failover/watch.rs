@@ -6,7 +6,7 @@ use std::time::Duration;
 use keepwatch_model::{CameraId, MonoTime, Span, TICKS_PER_SECOND, WallTime};
 
 use super::event::{CameraReport, Missed, Recorded};
-use super::setup::Demand;
+use super::setup::{Demand, Setup};
 
 /// A camera whose footage is said to be on disk is believed no more when the end of it has not moved for so long: the slowest
 /// camera's pictures are ten seconds apart, and a record is closed and flushed in less than three.
@@ -142,6 +142,18 @@ impl Camera {
     /// The primary does not record it, by so many answers in a row as `threshold`.
     pub(super) fn is_missing(&self, threshold: u32) -> bool {
         self.misses >= threshold
+    }
+
+    /// It was missing for so long when its primary failed, at `failed`, that this is no part of that failure: for longer than it
+    /// takes to see that a primary records nothing.
+    pub(super) fn lacked(&self, failed: MonoTime, setup: &Setup) -> bool {
+        let notices = setup.notices_stillness_after_max().saturating_add(TRY_PATIENCE);
+        self.is_missing(setup.auto_failover_threshold()) && failed.since(self.moved) >= notices
+    }
+
+    /// The primary does not record it, and the standby cannot.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        matches!(self.reach, Reach::NotReceived { .. })
     }
 
     /// The primary does not record it and the standby can.
