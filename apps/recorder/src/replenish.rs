@@ -14,6 +14,7 @@ mod job;
 mod limit;
 mod missing;
 mod piece;
+mod place;
 mod receive;
 mod run;
 mod send;

@@ -13,8 +13,9 @@ use keepwatch_recording::replenish::JobEnd;
 use keepwatch_store::{CameraTime, RunId, TimeQuality};
 
 use super::course::Passage;
-use super::import::{Import, Judged, NotWritten, Room};
+use super::import::{Import, NotWritten, Room};
 use super::piece::{Piece, PieceSample};
+use super::place::Judged;
 use crate::camera::{CameraState, StreamState};
 use crate::config::{CameraConfig, CameraSource};
 use crate::fetch::{
@@ -28,8 +29,11 @@ const BEFORE_TICKS: i64 = 5 * TICKS_PER_SECOND;
 const AFTER_TICKS: i64 = TICKS_PER_SECOND;
 /// A group of pictures of more is cut: the store takes no larger records.
 const GROUP_BYTES_MAX: usize = 4 << 20;
+/// A group is no shorter, so that pictures which were late are in two of them at most, also where each is a key frame.
+const GROUP_TICKS_MIN: i64 = TICKS_PER_SECOND;
 /// How long the last picture lasts where none follows.
 const LAST_TICKS: i64 = TICKS_PER_SECOND / 25;
+
 /// Fetches what the card of `camera` has for the gap that `import` fills; `ahead_ticks` is how far this recorder's labels are
 /// ahead of the camera's clock.
 pub(super) async fn from_card(
@@ -137,7 +141,7 @@ pub(super) struct CardSink<'a> {
     over: bool,
 }
 
-/// Samples from one key frame to the next.
+/// Samples from one key frame to another.
 #[derive(Default)]
 struct Group {
     samples: Vec<Vec<Sample>>,
@@ -231,7 +235,8 @@ impl FetchSink for CardSink<'_> {
         let begun = self.group.bytes > 0;
         let changed = known != sample.config;
         let full = self.group.bytes.saturating_add(sample.data.len()) > GROUP_BYTES_MAX;
-        if begun && (changed || (is_video && (sample.key || full))) {
+        let starts = sample.key && self.group.lasts_until(sample.track, sample.time);
+        if begun && (changed || (is_video && (starts || full))) {
             self.close(is_video.then_some(sample.time))?;
         }
         if changed && let Some(track) = self.tracks.get_mut(sample.track) {
@@ -254,6 +259,12 @@ impl FetchSink for CardSink<'_> {
 }
 
 impl Group {
+    /// Whether its pictures, those of `track`, last long enough when another one is at `time`.
+    fn lasts_until(&self, track: usize, time: WallTime) -> bool {
+        let first = self.samples.get(track).and_then(|samples| samples.first());
+        first.is_none_or(|first| !(0..GROUP_TICKS_MIN).contains(&time.ticks_since(first.time)))
+    }
+
     /// It as footage by the camera's clock; `None` without a picture.
     fn piece<'s>(&'s self, tracks: &[TrackConfig]) -> Option<Piece<'s>> {
         let video = tracks.iter().position(|track| track.kind.is_video())?;

@@ -1,12 +1,11 @@
 //! Writes fetched footage into the backfill lane: of it what fills the gap, with labels of this recorder's clock.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keepwatch_model::{GapReason, Span, TICKS_PER_SECOND, TrackConfig, WallTime};
 use keepwatch_recording::replenish::JobEnd;
-use keepwatch_recording::replenish::splice::{Splice, Verdict};
+use keepwatch_recording::replenish::splice::Splice;
 use keepwatch_store::{
     CameraTime, CommitError, PushError, RecordMeta, RunId, Store, StreamWriter, TRACKS_MAX,
 };
@@ -16,10 +15,8 @@ use tokio::sync::watch;
 use super::edges::Edges;
 use super::intake::Settled;
 use super::piece::{Piece, PieceSample};
+use super::place::{Judged, Placed, Places};
 use crate::camera::StreamState;
-
-/// Most frames between two pieces that count as none missing: rounding, and the steering of clocks.
-const SEAM_HALF_FRAMES: i64 = 3;
 
 /// Fills one gap from one source.
 pub(super) struct Import {
@@ -27,15 +24,10 @@ pub(super) struct Import {
     stream: Arc<StreamState>,
     writer: StreamWriter,
     splice: Splice,
-    gap: Span,
-    half_frame_ticks: i64,
+    places: Places,
     ahead_of_camera_ticks: Option<i64>,
-    /// Where what was written ends.
-    reach: WallTime,
     /// The run of the source, where its last piece ended, and the run that it is here.
     run: Option<(RunId, WallTime, RunId)>,
-    /// The run of the piece that was judged last.
-    source_run: Option<RunId>,
     /// Fetched records that had been refused when this began.
     refused_before: u64,
     /// Ticks and records that were written.
@@ -82,25 +74,6 @@ impl Room {
     }
 }
 
-/// What of a piece fills the gap. It is written when the next one was judged: only that tells what becomes of a frame that is
-/// labelled behind the gap, and whether anything is missing between what is taken and what is held behind it.
-#[derive(Debug)]
-pub(super) struct Judged {
-    taken: BTreeSet<usize>,
-    /// Frames that fill the gap if the first one held behind it comes after them.
-    late: BTreeSet<usize>,
-    /// How many of those that are taken were late.
-    taken_late: usize,
-    /// This recorder's labels are so far ahead.
-    shift_ticks: i64,
-    /// The first frame held behind the gap is in it.
-    joined: bool,
-    /// Nothing else is missing up to the end of the gap but so many late frames, which are in the piece behind it.
-    behind: Option<usize>,
-    /// Something of it belongs behind the gap: nothing more is wanted.
-    pub(super) is_last: bool,
-}
-
 /// Why a piece was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotWritten {
@@ -112,31 +85,6 @@ pub(super) enum NotWritten {
     Refused,
 }
 
-impl Judged {
-    /// Whether any of it fills the gap.
-    pub(super) fn takes_any(&self) -> bool {
-        !self.taken.is_empty()
-    }
-
-    /// `next` was judged, which comes right behind it.
-    pub(super) fn followed_by(&mut self, next: &mut Self) {
-        if next.joined {
-            self.take_late();
-            self.behind = (next.taken.len() == next.taken_late).then_some(next.taken_late);
-        } else if !self.late.is_empty() {
-            // Whether they are held here cannot be told.
-            self.late.clear();
-            next.late.clear();
-            next.is_last = true;
-        }
-    }
-
-    fn take_late(&mut self) {
-        self.taken_late = self.late.len();
-        self.taken.append(&mut self.late);
-    }
-}
-
 impl Import {
     pub(super) fn new(store: &Store, stream: Arc<StreamState>, edges: Edges) -> Self {
         let refused_before = stream.intake().settled().refused;
@@ -144,13 +92,10 @@ impl Import {
             store: store.clone(),
             writer: store.backfill_writer(stream.camera, stream.id),
             stream,
-            gap: edges.gap,
+            places: Places::new(edges.gap, edges.half_frame_ticks),
             ahead_of_camera_ticks: edges.ahead_of_camera_ticks(),
-            half_frame_ticks: edges.half_frame_ticks,
-            reach: edges.gap.from,
             splice: edges.splice(),
             run: None,
-            source_run: None,
             refused_before,
             ticks: 0,
             records: 0,
@@ -169,70 +114,7 @@ impl Import {
 
     /// Judges the next piece. Each is judged once, in order.
     pub(super) fn judge(&mut self, piece: &Piece<'_>) -> Judged {
-        if self.source_run.replace(piece.run).is_some_and(|before| before != piece.run) {
-            self.splice.other_run();
-        }
-        let joined_before = self.splice.is_joined();
-        let (mut taken, mut late, mut is_last) = (BTreeSet::new(), BTreeSet::new(), false);
-        for (place, frame) in piece.frames().iter().enumerate() {
-            match self.splice.judge(frame) {
-                Verdict::Take => drop(taken.insert(place)),
-                Verdict::Late => drop(late.insert(place)),
-                Verdict::Skip => {}
-                Verdict::Beyond => is_last = true,
-            }
-        }
-        let joined = self.splice.is_joined() && !joined_before;
-        let shift_ticks = self.splice.shift_ticks();
-        let mut judged = Judged { taken, late, taken_late: 0, shift_ticks, joined, behind: None, is_last };
-        if joined {
-            judged.take_late();
-            judged.behind = Some(0);
-        } else if is_last {
-            judged.late.clear();
-        }
-        judged
-    }
-
-    /// The labels of what is taken of `piece`, and how much earlier than by the clocks its samples are labelled: what was recognised
-    /// as lying in the gap has its place there, however late its packets were.
-    fn place(&self, piece: &Piece<'_>, judged: &Judged) -> (Span, i64) {
-        let Judged { taken, taken_late, shift_ticks, behind, is_last, .. } = judged;
-        let only_late = *taken_late > 0 && taken.len() == *taken_late;
-        let own = |label: WallTime| label.plus(*shift_ticks);
-        let frame_ticks = 2 * self.half_frame_ticks;
-        let samples = piece.video().and_then(|video| piece.samples.get(video));
-        let labels = samples.into_iter().flatten().enumerate();
-        let shown = labels.filter(|(place, _)| taken.contains(place)).map(|(_, sample)| sample.label);
-        let (first, last) = (shown.clone().min(), shown.max());
-        let whole = |place: usize| taken.contains(&place);
-        let count = samples.map_or(0, Vec::len);
-        let from = if whole(0) { piece.label.from } else { first.unwrap_or(piece.label.to) };
-        let to = match last {
-            Some(last) if *is_last || !whole(count.saturating_sub(1)) => last.plus(frame_ticks),
-            Some(_) | None => piece.label.to,
-        };
-        let (mut from, mut to) = (own(from), own(to).min(self.gap.to));
-        let seam = SEAM_HALF_FRAMES * self.half_frame_ticks;
-        if only_late || from < self.reach || from.ticks_since(self.reach) <= seam {
-            from = self.reach;
-        }
-        // Nothing is known of what comes behind it: one frame more may, unless there is no room for it.
-        let behind_ticks = if *is_last { seam } else { self.half_frame_ticks };
-        match *behind {
-            // What comes behind it needs a place as well.
-            Some(count @ 1..) => {
-                let room = frame_ticks.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX));
-                to = to.min(self.gap.to.plus(-room)).max(from.plus(1)).min(self.gap.to);
-            }
-            Some(0) if self.gap.to.ticks_since(to) <= seam => to = self.gap.to,
-            None if self.gap.to.ticks_since(to) <= behind_ticks => to = self.gap.to,
-            Some(0) | None => {}
-        }
-        let excess_ticks = last.map_or(0, |last| own(last).ticks_since(to) + 1).max(0);
-        // The first picture of a longer piece must not come before the last of the one before.
-        let earlier_ticks = if only_late { excess_ticks } else { excess_ticks.min(frame_ticks - 1) };
-        (Span { from, to }, earlier_ticks)
+        Judged::of(&mut self.splice, piece)
     }
 
     /// Writes what was judged to fill the gap; what has no room is left as if it had not come.
@@ -241,11 +123,8 @@ impl Import {
         if self.stream.intake().settled().refused > self.refused_before {
             return Err(NotWritten::Refused);
         }
-        let (label, earlier_ticks) = self.place(piece, judged);
-        let Some(video) = piece.video().filter(|_| !judged.taken.is_empty() && label.from < label.to) else {
-            return Ok(());
-        };
-        let judged = &Placed { taken: &judged.taken, label, shift_ticks: judged.shift_ticks - earlier_ticks };
+        let Some(judged) = self.places.place(piece, judged) else { return Ok(()) };
+        let (judged, Some(video)) = (&judged, piece.video()) else { return Ok(()) };
         let mut pushed = Pushed { first: [None; TRACKS_MAX], is_whole: true };
         let result = self.push(piece, judged, video, &mut pushed);
         if let Err(error) = result {
@@ -264,7 +143,7 @@ impl Import {
         self.stream.intake().queued();
         match self.writer.commit(meta) {
             Ok(()) => {
-                self.reach = judged.label.to;
+                self.places.written(judged);
                 self.ticks = self.ticks.saturating_add(judged.label.ticks());
                 self.records += 1;
                 Ok(())
@@ -351,13 +230,6 @@ impl Import {
         let to = from.plus(judged.label.ticks().clamp(1, 3_600 * TICKS_PER_SECOND));
         Some(CameraTime { span: Span::new(from, to.min(known.span.to.max(from.plus(1))))?, ..known })
     }
-}
-
-/// What of a piece is written, and where.
-struct Placed<'a> {
-    taken: &'a BTreeSet<usize>,
-    label: Span,
-    shift_ticks: i64,
 }
 
 /// What was pushed of a piece.

@@ -10,8 +10,9 @@ use keepwatch_web::{NodeClient, NodeError, NodeStream};
 
 use super::conduct::{Behind, Conduct};
 use super::course::Passage;
-use super::import::{Import, Judged, NotWritten, Room};
+use super::import::{Import, NotWritten, Room};
 use super::piece::Piece;
+use super::place::Judged;
 use super::wire::{CLOCK_AHEAD, Found, Incoming};
 use crate::Node;
 use crate::camera::StreamState;

@@ -45,6 +45,8 @@ struct Footage<'a> {
     store: &'a Store,
     begin: WallTime,
     ahead: i64,
+    /// What the camera's clock shows beside the time.
+    camera: i64,
     origin: Origin,
     replaces: Option<RoleId>,
 }
@@ -66,8 +68,8 @@ impl Footage<'_> {
                 writer.push(1, pts * 8 / 90, true, &number.to_le_bytes()).unwrap();
             }
             let camera = Span {
-                from: self.begin.plus(first * FRAME + CAMERA),
-                to: self.begin.plus(end * FRAME + CAMERA),
+                from: self.begin.plus(first * FRAME + self.camera),
+                to: self.begin.plus(end * FRAME + self.camera),
             };
             let meta =
                 self.meta(run, first == numbers.start, Span { from: self.label(first), to: self.label(end) });
@@ -182,13 +184,13 @@ impl Pair {
 
     fn primary(&self, begin: WallTime) -> Footage<'_> {
         let store = self.north.node.store();
-        Footage { store, begin, ahead: 0, origin: Origin::Primary, replaces: None }
+        Footage { store, begin, ahead: 0, camera: CAMERA, origin: Origin::Primary, replaces: None }
     }
 
     fn standby(&self, begin: WallTime) -> Footage<'_> {
         let replaces = Some(self.north.node.store().role());
         let store = self.south.node.store();
-        Footage { store, begin, ahead: STANDBY_AHEAD, origin: Origin::Standby, replaces }
+        Footage { store, begin, ahead: STANDBY_AHEAD, camera: CAMERA, origin: Origin::Standby, replaces }
     }
 }
 
@@ -261,6 +263,35 @@ async fn what_a_standby_recorded_comes_back_frame_by_frame_and_none_twice() {
     assert_eq!(coverage(&north.node, all), expected);
     north.end().await;
     south.end().await;
+}
+
+/// Its server sets it, in the middle of a group of pictures: at the standby a run ends and another begins, without a frame between.
+#[tokio::test]
+async fn a_camera_whose_clock_is_set_during_a_failover_comes_back_whole_and_where_it_belongs() {
+    let pair = Pair::start().await;
+    let north = &pair.north.node;
+    let begin = north.clock().wall().plus(-60 * TICKS_PER_SECOND);
+    let (primary, standby) = (pair.primary(begin), pair.standby(begin));
+    let camera = CAMERA + 8 * TICKS_PER_SECOND;
+    primary.record(0..104);
+    Footage { camera, ..pair.primary(begin) }.record(400..450);
+    standby.record(70..255);
+    Footage { camera, ..pair.standby(begin) }.record(255..430);
+    let gap = Span { from: primary.label(104), to: primary.label(400) };
+    let all = Span { from: primary.label(0), to: primary.label(450) };
+    wait_until("the footage is on disk", || held(north.store()).0.len() == 154).await;
+    wait_until("the footage is on disk", || held(pair.south.node.store()).0.len() == 360).await;
+    north.camera(gate()).unwrap().main().ledger().lost(gap, GapReason::RecorderDown);
+    wait_until("the gap is filled", || is_held(north, all)).await;
+    let (pictures, _) = held(north.store());
+    let numbers: Vec<i64> = pictures.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (0..450).collect::<Vec<_>>());
+    for (number, label) in &pictures {
+        let off = label.ticks_since(primary.label(*number)).abs();
+        assert!(off <= 2, "picture {number} is {off} ticks from its place");
+    }
+    pair.north.end().await;
+    pair.south.end().await;
 }
 
 /// An operator's pause; and a standby that began late, without a picture that both have.
@@ -478,7 +509,8 @@ async fn what_the_card_holds_fills_a_gap_without_a_frame_twice() {
         let node = &north.node;
         let begin = node.clock().wall().plus(-60 * TICKS_PER_SECOND);
         let store = node.store();
-        let primary = Footage { store, begin, ahead: 0, origin: Origin::Primary, replaces: None };
+        let primary =
+            Footage { store, begin, ahead: 0, camera: CAMERA, origin: Origin::Primary, replaces: None };
         primary.record(0..104);
         primary.record(400..450);
         let gap = Span { from: primary.label(104), to: primary.label(400) };

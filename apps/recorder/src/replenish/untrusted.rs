@@ -4,13 +4,14 @@ use keepwatch_model::Span;
 use keepwatch_recording::replenish::splice::Splice;
 
 use super::piece::Piece;
+use super::place::{Judged, Places};
 use super::wire::{END, Found, Incoming, WireError, head};
 
 /// Takes `data` as an answer to `/peer/records`: whatever it is, this returns. Behind a first byte that is odd stands one record,
 /// which gets a head of its own: nobody meets a checksum by trying.
 ///
 /// # Panics
-/// When what is found depends on how the bytes were cut.
+/// When what is found depends on how the bytes were cut, or gets a place that is not in the gap.
 pub fn decode_untrusted_records(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else { return };
     let bytes = match first % 2 {
@@ -46,16 +47,31 @@ fn read(bytes: &[u8], cut_bytes: usize) -> (usize, &'static str) {
     }
 }
 
-/// Judges what came as if the second half of it were missing, and as if it came from elsewhere.
+/// Judges what came as if all of it, the second half or the middle third were missing, and gives it a place there.
 fn judge(piece: &Piece<'_>) {
     let frames = piece.frames();
-    let (before, after) = frames.split_at(frames.len() / 2);
-    let middle = after.first().map_or(piece.label.from, |frame| frame.label);
-    for gap in [Some(piece.label), Span::new(middle, piece.label.to)].into_iter().flatten() {
-        let mut splice = Splice::new(gap, 1, before.to_vec(), Vec::new());
-        for frame in &frames {
-            let _ = splice.judge(frame);
-            let _ = frame.label.plus(splice.shift_ticks());
+    let label = |place: usize| frames.get(place).map_or(piece.label.from, |frame| frame.label);
+    let (half, third) = (frames.len() / 2, frames.len() / 3);
+    let (before, after) = (&frames[..third], &frames[2 * third..]);
+    for (gap, before, after) in [
+        (Some(piece.label), &frames[..half], &[][..]),
+        (Span::new(label(half), piece.label.to), &frames[..half], &[]),
+        (Span::new(label(third), label(2 * third)), before, after),
+        // Its last ones are late.
+        (Span::new(label(third), label(half)), before, after),
+    ] {
+        let Some(gap) = gap else { continue };
+        let mut splice = Splice::new(gap, 1, before.to_vec(), after.to_vec());
+        let mut places = Places::new(gap, 1);
+        let mut first = Judged::of(&mut splice, piece);
+        let mut second = Judged::of(&mut splice, piece);
+        first.followed_by(&mut second);
+        let mut reach = gap.from;
+        for judged in [first, second] {
+            let Some(placed) = places.place(piece, &judged) else { continue };
+            assert!(reach <= placed.label.from && placed.label.to <= gap.to, "{placed:?} is not in {gap:?}");
+            reach = placed.label.to;
+            places.written(&placed);
         }
     }
 }
