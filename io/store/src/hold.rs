@@ -143,11 +143,28 @@ impl Kept {
 
     /// Takes out what is too old beside the newest record.
     fn aged(&mut self) -> Vec<Job> {
-        let newest = self.jobs.back().map(|job| job.header.info.label.to);
-        let (Some(newest), Some(limits)) = (newest, self.limits) else { return Vec::new() };
-        let oldest = newest.plus(-ticks_from_duration(limits.age_max));
-        let count = self.jobs.iter().take_while(|job| job.header.info.label.to <= oldest).count();
-        self.take(self.spare(count))
+        let Some(limits) = self.limits else { return Vec::new() };
+        self.take(self.spare(self.older(limits.age_max)))
+    }
+
+    /// How many of the first records ended `age_max` or more before the newest one. What is between two records counts as far as
+    /// that time has passed here: the labels of a new run are those of a clock that may have been set.
+    fn older(&self, age_max: Duration) -> usize {
+        let (age_max, mut age) = (ticks_from_duration(age_max), 0_i64);
+        let mut next: Option<&Job> = None;
+        for (place, job) in self.jobs.iter().enumerate().rev() {
+            if let Some(next) = next {
+                let (label, before) = (next.header.info.label, job.header.info.label);
+                let passed = next.queued_at.saturating_duration_since(job.queued_at);
+                let between = label.from.ticks_since(before.to).clamp(0, ticks_from_duration(passed));
+                age = age.saturating_add(between).saturating_add(label.ticks());
+            }
+            if age >= age_max {
+                return place + 1;
+            }
+            next = Some(job);
+        }
+        0
     }
 }
 
@@ -325,7 +342,7 @@ impl Store {
     /// Queues all that waits in `hold`, the oldest first, except what is older than `age_max`, which is let go; later records pass.
     /// `queued` hears of each before it is queued. Returns those that no disk takes.
     ///
-    /// A record is as old as the newest one has waited, and as much older as it ended before that: no clock that is set tells it.
+    /// A record is as old as the newest one has waited, and as much older as it ended before that. No clock that is set tells it.
     pub fn release_held(
         &self,
         hold: &Hold,
@@ -335,10 +352,8 @@ impl Store {
         hold.0.keeps.store(false, Ordering::Release);
         hold.queue(self.shared(), queued, |kept| {
             kept.limits = None;
-            let newest = kept.jobs.back().map(|job| (job.header.info.label.to, job.queued_at.elapsed()));
-            let oldest = newest
-                .map(|(newest, waited)| newest.plus(-ticks_from_duration(age_max.saturating_sub(waited))));
-            let count = kept.jobs.iter().take_while(|job| Some(job.header.info.label.to) <= oldest).count();
+            let waited = kept.jobs.back().map_or(Duration::ZERO, |job| job.queued_at.elapsed());
+            let count = kept.older(age_max.saturating_sub(waited));
             let gone = kept.take(if count == kept.jobs.len() { count } else { kept.spare(count) });
             Chosen { needed: kept.take(usize::MAX), _gone: gone }
         })

@@ -169,6 +169,21 @@ fn what_waits_begins_with_a_picture_that_decoding_can_start_at() {
     assert_eq!(on_disk(&store, "gate"), all(12..14));
 }
 
+/// The standby's clock was set forward by an hour, and the camera's session began anew.
+#[test]
+fn a_clock_that_is_set_makes_nothing_old() {
+    let site = Site::new();
+    let store = site.open(vec![site.disk("disk", 4096 * KIB)]);
+    let mut gate = Held::new(&store, "gate");
+    gate.hold.keep(HoldLimits { age_max: Duration::from_secs(6), ..PLENTY });
+    gate.seconds(3);
+    (gate.run, gate.next) = (store.new_run(), 3_600);
+    gate.seconds(2);
+    assert_eq!(gate.hold.view().records, 5);
+    assert_eq!(release(&store, &gate, Duration::from_secs(6)), [0, 1, 2, 3_600, 3_601]);
+    site.ear.wait(|heard| heard.durable.len() == 5);
+}
+
 #[test]
 fn the_oldest_of_a_camera_gives_way_to_the_newest_within_its_bytes() {
     let site = Site::new();
