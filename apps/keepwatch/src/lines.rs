@@ -5,6 +5,7 @@
 
 pub(crate) mod watch;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use keepwatch_interfaces::{Bond, Interface, Interfaces, Member, PortState};
@@ -16,10 +17,20 @@ const SPEED_MBPS_MIN: u32 = 1_000;
 /// Number of the mode that bundles by IEEE 802.1AX with LACP.
 const MODE_LACP: u8 = 4;
 
+/// An interface that the configuration names, or a link of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    part: Part,
+    interface: String,
+    /// The link; the interface itself otherwise.
+    name: String,
+}
+
 /// What is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fault {
     kind: Kind,
+    line: Line,
     /// Where the configuration names the line.
     span: Range<usize>,
     what: String,
@@ -38,7 +49,7 @@ enum Kind {
 
 /// Looks at the interfaces that the configuration names.
 pub(crate) fn check(tables: &[InterfaceTable], interfaces: &Interfaces, report: &mut Report) {
-    for Fault { kind, span, what, remedy } in faults(tables, interfaces) {
+    for Fault { kind, span, what, remedy, .. } in look(tables, interfaces).faults {
         match kind {
             Kind::Absent => report.error(span, what, remedy),
             Kind::Setup | Kind::Failure => report.warning(span, what, remedy),
@@ -46,38 +57,50 @@ pub(crate) fn check(tables: &[InterfaceTable], interfaces: &Interfaces, report: 
     }
 }
 
-/// All faults of the interfaces that the configuration names.
-fn faults(tables: &[InterfaceTable], interfaces: &Interfaces) -> Vec<Fault> {
-    let mut faults = Vec::new();
+/// What was found of the lines.
+#[derive(Debug, Default)]
+struct Look {
+    faults: Vec<Fault>,
+    /// Those that are there: one without a fault is well.
+    seen: BTreeSet<Line>,
+}
+
+/// Looks at the interfaces that the configuration names, and at their links.
+fn look(tables: &[InterfaceTable], interfaces: &Interfaces) -> Look {
+    let mut found = Look::default();
     for table in tables {
-        let mut lines = Lines { table, faults: &mut faults };
-        match interfaces.look(table.interface.get_ref()) {
+        let mut lines = Lines { table, found: &mut found };
+        let name = table.interface.get_ref();
+        match interfaces.look(name) {
             Ok(interface) => lines.judge(&interface),
             Err(error) => lines.add(
                 Kind::Absent,
+                name,
                 table.interface.span(),
                 error.to_string(),
                 "write a name as `ip link` shows it; `keepwatch plan` writes the configuration of a bundle",
             ),
         }
     }
-    faults
+    found
 }
 
 struct Lines<'a> {
     table: &'a InterfaceTable,
-    faults: &'a mut Vec<Fault>,
+    found: &'a mut Look,
 }
 
 impl Lines<'_> {
     fn judge(&mut self, interface: &Interface) {
         let span = self.table.interface.span();
+        let name = &interface.name;
+        self.found.seen.insert(self.line(name));
         if let Some(bond) = &interface.member_of {
-            let what = format!("{} is a link of the bundle {bond}", interface.name);
+            let what = format!("{name} is a link of the bundle {bond}");
             return self.setup(span, what, &format!("name the bundle: interface = {bond:?}"));
         }
         if !interface.up {
-            self.failure(span.clone(), format!("{} is down", interface.name), "plug it in, or bring it up");
+            self.failure(name, span.clone(), format!("{name} is down"), "plug it in, or bring it up");
         }
         match &interface.bond {
             Some(bond) => self.bundle(interface, bond),
@@ -112,7 +135,12 @@ impl Lines<'_> {
         for wanted in &self.table.members {
             if !bond.members.iter().any(|member| member.name == *wanted.get_ref()) {
                 let what = format!("{} is not a link of {name}", wanted.get_ref());
-                self.failure(wanted.span(), what, "add it to the bundle, or take it out of members");
+                self.failure(
+                    wanted.get_ref(),
+                    wanted.span(),
+                    what,
+                    "add it to the bundle, or take it out of members",
+                );
             }
         }
         let fastest = bond.members.iter().filter_map(|member| member.speed_mbps).max();
@@ -126,9 +154,10 @@ impl Lines<'_> {
         let named = table.members.iter().find(|wanted| *wanted.get_ref() == member.name);
         let span = named.unwrap_or(&table.interface).span();
         let name = &member.name;
+        self.found.seen.insert(self.line(name));
         if !member.up {
             let what = format!("the link {name} is down: the bundle has no spare for it");
-            return self.failure(span, what, "look at its cable and at the port of the switch");
+            return self.failure(name, span, what, "look at its cable and at the port of the switch");
         }
         self.slow(span.clone(), name, member.up, member.speed_mbps);
         if let (Some(speed), Some(fastest)) = (member.speed_mbps, fastest)
@@ -137,20 +166,20 @@ impl Lines<'_> {
             let what = format!(
                 "the link {name} has {speed} Mbit/s and another {fastest}: LACP bundles equal ones only"
             );
-            self.failure(span.clone(), what, "look at its cable, and set both ports alike");
+            self.failure(name, span.clone(), what, "look at its cable, and set both ports alike");
         }
         if bond.mode_number != MODE_LACP {
             return;
         }
         if let Some(what) = member.partner.and_then(refused) {
             let what = format!("the link {name} is not bundled: {what}");
-            return self.failure(span, what, "set LACP, active, at this port of the switch");
+            return self.failure(name, span, what, "set LACP, active, at this port of the switch");
         }
         if member.aggregator.zip(bond.aggregator).is_some_and(|(own, used)| own != used) {
             let what = format!(
                 "the link {name} is not in the bundle that is used: its other end belongs to another"
             );
-            self.failure(span, what, "put both ports into one aggregator of one switch");
+            self.failure(name, span, what, "put both ports into one aggregator of one switch");
         }
     }
 
@@ -159,21 +188,26 @@ impl Lines<'_> {
             && self.table.part != Part::Wan
         {
             let what = format!("{name} has {speed} Mbit/s, and cameras need lines of 1 Gbit/s");
-            self.failure(span, what, "look at its cable and at the port of the switch");
+            self.failure(name, span, what, "look at its cable and at the port of the switch");
         }
     }
 
     fn setup(&mut self, span: Range<usize>, what: String, remedy: &str) {
-        self.add(Kind::Setup, span, what, remedy);
+        self.add(Kind::Setup, self.table.interface.get_ref(), span, what, remedy);
     }
 
-    fn failure(&mut self, span: Range<usize>, what: String, remedy: &str) {
-        self.add(Kind::Failure, span, what, remedy);
+    fn failure(&mut self, name: &str, span: Range<usize>, what: String, remedy: &str) {
+        self.add(Kind::Failure, name, span, what, remedy);
     }
 
-    fn add(&mut self, kind: Kind, span: Range<usize>, what: String, remedy: &str) {
+    fn add(&mut self, kind: Kind, name: &str, span: Range<usize>, what: String, remedy: &str) {
         let what = format!("{}: {what}", self.table.part);
-        self.faults.push(Fault { kind, span, what, remedy: remedy.to_owned() });
+        self.found.faults.push(Fault { kind, line: self.line(name), span, what, remedy: remedy.to_owned() });
+    }
+
+    fn line(&self, name: &str) -> Line {
+        let InterfaceTable { part, interface, .. } = self.table;
+        Line { part: *part, interface: interface.get_ref().clone(), name: name.to_owned() }
     }
 }
 

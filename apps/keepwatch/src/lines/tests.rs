@@ -58,10 +58,13 @@ fn a_running_node_tells_of_what_fails_and_not_of_how_it_is_set_up() {
     let tree = tree();
     let text = format!("{VIN}[node.wan]\ninterface = \"eno3\"\n[node.vin2]\ninterface = \"eno3\"\n");
     let (file, _) = config::read(&text, Path::new("/"));
-    let look = || watch::failures(&file.node.interfaces, &Interfaces::at(tree.path()));
+    let look = || -> Vec<String> {
+        let state = watch::State::of(&file.node.interfaces, &Interfaces::at(tree.path()));
+        state.failures.into_values().flatten().map(|(what, _)| what).collect()
+    };
     assert!(look().is_empty(), "a single line is how it is set up: {:?}", look());
     write(tree.path(), "eno1/bonding_slave/mii_status", "down");
-    let failed: Vec<String> = look().into_keys().collect();
+    let failed = look();
     assert!(matches!(&failed[..], [one] if one.contains("the link eno1 is down")), "{failed:?}");
     write(tree.path(), "eno1/bonding_slave/mii_status", "up");
     assert!(look().is_empty());

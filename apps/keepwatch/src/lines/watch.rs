@@ -1,7 +1,6 @@
 //! Tells of a line that fails while the node runs: a bundle carries on without it, so that nobody would notice before the next.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use keepwatch_interfaces::Interfaces;
@@ -10,10 +9,10 @@ use keepwatch_recorder::Node;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::{Kind, faults};
-use crate::config::InterfaceTable;
+use super::{Kind, Line, Look, look};
+use crate::config::{InterfaceTable, Part};
 
 /// Between two looks: a few small files of the kernel each.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -51,9 +50,17 @@ async fn look_on(node: Node, tables: watch::Receiver<Vec<InterfaceTable>>) {
     loop {
         ticks.tick().await;
         let tables = tables.borrow().clone();
-        let looked = tokio::task::spawn_blocking(move || failures(&tables, &Interfaces::default()));
-        let Ok(failures) = looked.await else { return };
-        for (code, text) in told.news(Instant::now(), failures) {
+        let looked = tokio::task::spawn_blocking(move || State::of(&tables, &Interfaces::default()));
+        let state = match looked.await {
+            Ok(state) => state,
+            Err(error) if error.is_panic() => {
+                error!(%error, "the lines of this node could not be looked at");
+                continue;
+            }
+            // The runtime ends.
+            Err(_) => return,
+        };
+        for (code, text) in told.news(Instant::now(), state) {
             if code == EventCode::LineFailed {
                 warn!(%code, "{text}");
             } else {
@@ -64,35 +71,63 @@ async fn look_on(node: Node, tables: watch::Receiver<Vec<InterfaceTable>>) {
     }
 }
 
-/// What fails now, each with what to do; how the lines are set up is for `keepwatch check`.
-pub(super) fn failures(tables: &[InterfaceTable], interfaces: &Interfaces) -> BTreeMap<String, String> {
-    let all = faults(tables, interfaces).into_iter();
-    all.filter(|fault| fault.kind != Kind::Setup).map(|fault| (fault.what, fault.remedy)).collect()
+/// How the lines are.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What fails, line by line, each with what to do; how the lines are set up is for `keepwatch check`.
+    pub(super) failures: BTreeMap<Line, BTreeMap<String, String>>,
+    /// Those that are there.
+    seen: BTreeSet<Line>,
+    /// What the configuration names.
+    named: BTreeSet<(Part, String)>,
 }
 
-/// What was told of, and since when it fails.
+impl State {
+    pub(super) fn of(tables: &[InterfaceTable], interfaces: &Interfaces) -> Self {
+        let Look { faults, seen } = look(tables, interfaces);
+        let named = tables.iter().map(|table| (table.part, table.interface.get_ref().clone()));
+        let mut state = Self { failures: BTreeMap::new(), seen, named: named.collect() };
+        for fault in faults.into_iter().filter(|fault| fault.kind != Kind::Setup) {
+            state.failures.entry(fault.line).or_default().insert(fault.what, fault.remedy);
+        }
+        state
+    }
+}
+
+/// The lines that were told of.
 #[derive(Debug, Default)]
-struct Told(BTreeMap<String, Instant>);
+struct Told(BTreeMap<Line, Failing>);
+
+/// A line that fails.
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    /// What was told of it and is still so.
+    what: BTreeSet<String>,
+}
 
 impl Told {
-    /// What changed since the last look.
-    fn news(&mut self, now: Instant, failures: BTreeMap<String, String>) -> Vec<(EventCode, String)> {
+    /// What changed since the last look. A line returns when nothing of it fails: neither when it fails otherwise, nor when it is
+    /// not there to be looked at, nor when nobody asks for it any more.
+    fn news(&mut self, now: Instant, mut state: State) -> Vec<(EventCode, String)> {
         let mut news = Vec::new();
-        self.0.retain(|what, since| {
-            let goes_on = failures.contains_key(what);
-            if !goes_on {
-                let seconds = now.duration_since(*since).as_secs();
-                news.push((
-                    EventCode::LineReturned,
-                    format!("no longer: {what} (it was so for {seconds} s)"),
-                ));
+        self.0.retain(|line, failing| {
+            if state.failures.contains_key(line) || !state.seen.contains(line) {
+                return state.named.contains(&(line.part, line.interface.clone()));
             }
-            goes_on
+            let seconds = now.duration_since(failing.since).as_secs();
+            let what: Vec<&str> = failing.what.iter().map(String::as_str).collect();
+            let text = format!("no longer: {} (it failed for {seconds} s)", what.join("; "));
+            news.push((EventCode::LineReturned, text));
+            false
         });
-        for (what, remedy) in failures {
-            if let Entry::Vacant(place) = self.0.entry(what) {
-                news.push((EventCode::LineFailed, format!("{}; {remedy}", place.key())));
-                place.insert(now);
+        for (line, failures) in std::mem::take(&mut state.failures) {
+            let failing = self.0.entry(line).or_insert_with(|| Failing { since: now, what: BTreeSet::new() });
+            failing.what.retain(|what| failures.contains_key(what));
+            for (what, remedy) in failures {
+                if failing.what.insert(what.clone()) {
+                    news.push((EventCode::LineFailed, format!("{what}; {remedy}")));
+                }
             }
         }
         news
@@ -103,30 +138,67 @@ impl Told {
 mod tests {
     use super::*;
 
+    fn line(name: &str) -> Line {
+        Line { part: Part::Vin, interface: "bond0".to_owned(), name: name.to_owned() }
+    }
+
+    /// A bundle of two links and what fails of them.
+    fn state(failures: &[(&str, &str)]) -> State {
+        let mut state = State {
+            failures: BTreeMap::new(),
+            seen: ["bond0", "eno1", "eno2"].map(line).into(),
+            named: [(Part::Vin, "bond0".to_owned())].into(),
+        };
+        for (name, what) in failures {
+            let of_line = state.failures.entry(line(name)).or_default();
+            of_line.insert(format!("VIN: {name} {what}"), "look at it".to_owned());
+        }
+        state
+    }
+
+    fn failed(text: &str) -> (EventCode, String) {
+        (EventCode::LineFailed, format!("VIN: {text}; look at it"))
+    }
+
+    fn returned(text: &str, seconds: u64) -> (EventCode, String) {
+        (EventCode::LineReturned, format!("no longer: VIN: {text} (it failed for {seconds} s)"))
+    }
+
     #[test]
     fn a_failure_is_told_once_and_its_end_too() {
         let mut told = Told::default();
         let begun = Instant::now();
-        let failing = |names: &[&str]| -> BTreeMap<String, String> {
-            names
-                .iter()
-                .map(|name| (format!("vin: the link {name} is down"), "look at it".to_owned()))
-                .collect()
-        };
-        assert_eq!(told.news(begun, failing(&[])), []);
-        let first = (EventCode::LineFailed, "vin: the link eno1 is down; look at it".to_owned());
-        assert_eq!(told.news(begun, failing(&["eno1"])), [first]);
-        assert_eq!(told.news(begun, failing(&["eno1"])), [], "it goes on");
+        assert_eq!(told.news(begun, state(&[])), []);
+        assert_eq!(told.news(begun, state(&[("eno1", "is down")])), [failed("eno1 is down")]);
+        assert_eq!(told.news(begun, state(&[("eno1", "is down")])), [], "it goes on");
         let later = begun + Duration::from_secs(70);
-        assert_eq!(
-            told.news(later, failing(&["eno2"])),
-            [
-                (
-                    EventCode::LineReturned,
-                    "no longer: vin: the link eno1 is down (it was so for 70 s)".to_owned()
-                ),
-                (EventCode::LineFailed, "vin: the link eno2 is down; look at it".to_owned()),
-            ]
-        );
+        let news = told.news(later, state(&[("eno2", "is down")]));
+        assert_eq!(news, [returned("eno1 is down", 70), failed("eno2 is down")]);
+    }
+
+    #[test]
+    fn a_line_that_gets_worse_has_not_returned() {
+        let mut told = Told::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        assert_eq!(told.news(begun, state(&[("eno1", "is slow")])), [failed("eno1 is slow")]);
+        assert_eq!(told.news(at(10), state(&[("eno1", "is down")])), [failed("eno1 is down")]);
+        assert_eq!(told.news(at(20), state(&[("eno1", "is slow")])), [failed("eno1 is slow")]);
+        assert_eq!(told.news(at(30), state(&[])), [returned("eno1 is slow", 30)]);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_looked_at_has_not_returned_and_one_that_nobody_names_is_forgotten() {
+        let mut told = Told::default();
+        let now = Instant::now();
+        assert_eq!(told.news(now, state(&[("eno1", "is down")])), [failed("eno1 is down")]);
+        // All of the bundle is gone.
+        let mut gone = state(&[("bond0", "is not there")]);
+        gone.seen.clear();
+        assert_eq!(told.news(now, gone), [failed("bond0 is not there")]);
+        let back = told.news(now, state(&[("eno1", "is down")]));
+        assert_eq!(back, [returned("bond0 is not there", 0)], "the link is as it was");
+        assert_eq!(told.news(now, State::default()), [], "the configuration names none");
+        assert_eq!(told.news(now, state(&[])), []);
     }
 }
