@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -130,7 +131,8 @@ fn told(error: &RegisterError, address: SocketAddr) -> RegisterRefusal {
 
 impl Lines for Neighbours {
     fn line(&self, primary: &PrimaryRow) -> Result<Box<dyn Line>, Failure> {
-        Ok(Box::new(Kept { role: primary.role, client: self.client(primary.address, &primary.key)? }))
+        let client = self.client(primary.address, &primary.key)?;
+        Ok(Box::new(Kept { role: primary.role, port: Arc::clone(&self.port), client }))
     }
 
     fn register(&self, wish: RegisterWish) -> Answer<'_, Result<Hello, RegisterRefusal>> {
@@ -168,12 +170,17 @@ impl Lines for Neighbours {
 /// A kept connection.
 struct Kept {
     role: RoleId,
+    /// As in [`Neighbours`]: the primary fetches there what it missed, and hears of each change.
+    port: Arc<AtomicU16>,
     client: NodeClient,
 }
 
 impl Line for Kept {
     fn check(&mut self, patience: Duration) -> Answer<'_, Result<Checked, Failure>> {
-        Box::pin(async move { Checked::of(self.role, &peers::check(&mut self.client, patience).await?) })
+        let port = NonZeroU16::new(self.port.load(Ordering::Relaxed));
+        Box::pin(
+            async move { Checked::of(self.role, &peers::check(&mut self.client, port, patience).await?) },
+        )
     }
 
     fn backup(&mut self, patience: Duration) -> Answer<'_, Result<Backup, Failure>> {

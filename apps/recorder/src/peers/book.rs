@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -18,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 pub use super::file::Standby;
 use super::file::{NodesFile, State, TOKENS_MAX, Taken, Token};
 
-/// A standby that asks from two addresses in turn must not have the file written with each question.
+/// A standby that is at two addresses in turn must not have the file written with each question.
 const MOVE_TICKS_MIN: i64 = 60 * TICKS_PER_SECOND;
 
 /// How long a token can be used: who makes it is about to register a standby.
@@ -47,7 +48,7 @@ pub struct Peers {
     primaries: RwLock<BTreeMap<NodePublic, RoleId>>,
     /// When each standby was last heard.
     heard: Mutex<BTreeMap<NodePublic, WallTime>>,
-    /// When it was last kept whence each asks.
+    /// When it was last kept where each is.
     moved: Mutex<BTreeMap<NodePublic, WallTime>>,
     /// This node records in the place of others.
     standby: AtomicBool,
@@ -141,13 +142,20 @@ impl Peers {
         }
     }
 
-    /// The standby of this key asked from `from`, at `now`. Returns whether it moved, which is to be kept.
-    pub(super) fn hear(&self, key: NodePublic, from: IpAddr, now: WallTime) -> Result<bool, Problem> {
+    /// The standby of this key asked from an address at `now`, and may have said at which port it answers. Returns where it is by
+    /// now if that is to be kept.
+    pub(super) fn hear(
+        &self,
+        key: NodePublic,
+        (from, port): (IpAddr, Option<NonZeroU16>),
+        now: WallTime,
+    ) -> Result<Option<SocketAddr>, Problem> {
         let state = self.state().map_err(unreadable)?;
         let standby = state.standbys.iter().find(|standby| standby.key == key).ok_or_else(not_registered)?;
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
-        if standby.address.ip() == from {
-            return Ok(false);
+        let at = SocketAddr::new(from, port.map_or(standby.address.port(), NonZeroU16::get));
+        if standby.address == at {
+            return Ok(None);
         }
         let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due =
@@ -155,14 +163,14 @@ impl Peers {
         if is_due {
             moved.insert(key, now);
         }
-        Ok(is_due)
+        Ok(is_due.then_some(at))
     }
 
-    /// Keeps whence a standby asks. Blocks.
-    pub(super) fn moved(&self, key: NodePublic, to: IpAddr) -> Result<(), Problem> {
+    /// Keeps where a standby is. Blocks.
+    pub(super) fn moved(&self, key: NodePublic, to: SocketAddr) -> Result<(), Problem> {
         self.change(|state| {
             for standby in state.standbys.iter_mut().filter(|standby| standby.key == key) {
-                standby.address = SocketAddr::new(to, standby.address.port());
+                standby.address = to;
             }
             Ok(())
         })

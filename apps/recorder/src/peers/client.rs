@@ -1,6 +1,7 @@
 //! How this node asks others: it makes an acquaintance, registers with it, and from then on calls it by its key.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use keepwatch_model::{RoleId, Span, WallTime};
@@ -241,12 +242,17 @@ pub async fn hello(client: &mut NodeClient, patience: Duration) -> Result<Hello,
     client.get("/peer/hello", patience).await
 }
 
-/// Asks a primary whether its pictures reach its disks.
+/// Asks a primary whether its pictures reach its disks; this node answers at `port`, where that is known.
 ///
 /// # Errors
 /// See [`NodeError`].
-pub async fn check(client: &mut NodeClient, patience: Duration) -> Result<Check, NodeError> {
-    client.get("/peer/check", patience).await
+pub async fn check(
+    client: &mut NodeClient,
+    port: Option<NonZeroU16>,
+    patience: Duration,
+) -> Result<Check, NodeError> {
+    let target = port.map_or_else(|| "/peer/check".to_owned(), |port| format!("/peer/check?port={port}"));
+    client.get(&target, patience).await
 }
 
 /// Fetches the whole configuration of a primary. It is to be [opened](Backup::open) before it is kept.

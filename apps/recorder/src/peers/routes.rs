@@ -1,5 +1,7 @@
 //! The routes of other nodes. Each says itself who may ask: whoever has a key, or who is registered.
 
+use std::num::NonZeroU16;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, FromRef, Query, State};
 use axum::http::StatusCode;
@@ -9,6 +11,7 @@ use keepwatch_recording::peer::{
     Backup, Check, Hello, Missing, NodePublic, Register, Restore, Restored, Superseded,
 };
 use keepwatch_web::{Auth, Node as Asking, Peer, Problem, Small};
+use serde::Deserialize;
 
 use super::answers::MissingQuery;
 use super::book::Known;
@@ -81,13 +84,25 @@ async fn deregister(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Who asks for a check says where it answers itself.
+#[derive(Deserialize)]
+struct CheckQuery {
+    /// What has none is as it was.
+    port: Option<NonZeroU16>,
+}
+
 /// Whether the pictures reach the disks.
 async fn check(
     State(node): State<Node>,
     Extension(Asking(key)): Extension<Asking>,
     Extension(peer): Extension<Peer>,
+    query: Result<Query<CheckQuery>, QueryRejection>,
 ) -> Result<Json<Check>, Problem> {
-    node.heard(public(key), &peer)?;
+    // Who is not registered is told nothing else.
+    node.peers().known(public(key))?;
+    let Query(CheckQuery { port }) =
+        query.map_err(|error| Problem::bad_request("query_malformed", error.body_text()))?;
+    node.heard_at(public(key), &peer, port)?;
     Ok(Json(node.check()))
 }
 
@@ -142,16 +157,21 @@ async fn superseded(
 }
 
 impl Node {
-    /// A standby asks: it is registered, and where it is is noted.
+    /// A standby asks: it is registered, and whence it asks is noted.
     fn heard(&self, key: NodePublic, peer: &Peer) -> Result<(), Problem> {
+        self.heard_at(key, peer, None)
+    }
+
+    /// The same of one that says at which port it answers.
+    fn heard_at(&self, key: NodePublic, peer: &Peer, port: Option<NonZeroU16>) -> Result<(), Problem> {
         let Peer::Network(from) = peer else {
             return self.peers().known(key).map(|_| ());
         };
         let from = from.ip().to_canonical();
-        if self.peers().hear(key, from, self.clock().wall())? {
+        if let Some(at) = self.peers().hear(key, (from, port), self.clock().wall())? {
             let node = self.clone();
             // Nobody waits for it: it is kept with the next question otherwise.
-            drop(tokio::task::spawn_blocking(move || node.peers().moved(key, from)));
+            drop(tokio::task::spawn_blocking(move || node.peers().moved(key, at)));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Two nodes: one that is watched, and one that asks.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,7 +167,7 @@ async fn a_standby_is_let_in_with_the_login_of_an_administrator_and_told_all() {
     let south = Asker::new("south");
     let mut client = south.client(&north);
     for refused in [
-        code(check(&mut client, PATIENCE).await),
+        code(check(&mut client, None, PATIENCE).await),
         code(backup(&mut client, PATIENCE).await.map(|_| ())),
         code(missing(&mut client, minute(&north), north.node.clock().wall(), PATIENCE).await),
         code(deregister(&mut client, PATIENCE).await),
@@ -183,7 +184,7 @@ async fn a_standby_is_let_in_with_the_login_of_an_administrator_and_told_all() {
     let kept = north.node.peers().standbys();
     assert_eq!((kept[0].key, kept[0].address.port()), (south.key(), 4711));
 
-    let answer = check(&mut client, PATIENCE).await.unwrap();
+    let answer = check(&mut client, None, PATIENCE).await.unwrap();
     let ids: Vec<&str> = answer.cameras.iter().map(|camera| camera.camera.as_str()).collect();
     assert_eq!(ids, ["gate", "yard"]);
     for camera in &answer.cameras {
@@ -195,6 +196,16 @@ async fn a_standby_is_let_in_with_the_login_of_an_administrator_and_told_all() {
             "{camera:?}"
         );
     }
+    // It listens elsewhere by now, and says so with its next check.
+    let refused = client.get::<serde_json::Value>("/peer/check?port=0", PATIENCE).await;
+    assert_eq!(code(refused), "query_malformed");
+    check(&mut client, NonZeroU16::new(4712), PATIENCE).await.unwrap();
+    let is_kept = async {
+        while north.node.peers().standbys()[0].address.port() != 4712 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_kept).await.expect("its port is kept");
     let contents = backup(&mut client, PATIENCE).await.unwrap().open().unwrap();
     assert_eq!((contents.name.as_str(), contents.retention.as_deref()), ("north", Some("30 days")));
     let gate = &contents.cameras[0];
@@ -221,9 +232,9 @@ async fn a_standby_is_let_in_with_the_login_of_an_administrator_and_told_all() {
     let data = north.end().await;
     let north = Recorder::start_in("north", data, &["gate"]).await;
     let mut client = south.client(&north);
-    assert_eq!(check(&mut client, PATIENCE).await.unwrap().cameras.len(), 1);
+    assert_eq!(check(&mut client, None, PATIENCE).await.unwrap().cameras.len(), 1);
     deregister(&mut client, PATIENCE).await.unwrap();
-    assert_eq!(code(check(&mut client, PATIENCE).await), "not_registered");
+    assert_eq!(code(check(&mut client, None, PATIENCE).await), "not_registered");
     north.end().await;
 }
 
@@ -489,7 +500,7 @@ async fn a_recorder_takes_the_role_of_another_one_with_its_cameras_and_users() {
     assert_eq!(state(30), State::Unknown { reason: UnknownReason::NotConfigured });
     let said = hello(&mut client, PATIENCE).await.unwrap();
     assert_eq!((said.role, said.epoch), (role, 2));
-    let answer = check(&mut client, PATIENCE).await.unwrap();
+    let answer = check(&mut client, None, PATIENCE).await.unwrap();
     assert_eq!((answer.role, answer.epoch, answer.cameras.len()), (role, 2, 2));
     let (config, _) = west.node.in_force();
     assert_eq!(config.cameras[0].password, Some(Secret::new("hidden1".to_owned())));
@@ -539,7 +550,7 @@ async fn a_role_is_fenced_by_its_epoch_and_an_altered_backup_takes_none() {
     // Whoever played the role keeps the earlier epoch, and cannot be given it back in one that is over.
     restore(&mut client, &asked(5), PATIENCE).await.unwrap();
     assert_eq!(code(restore(&mut client, &asked(4), PATIENCE).await), "epoch_stale");
-    assert_eq!(check(&mut of_north, PATIENCE).await.unwrap().epoch, 1);
+    assert_eq!(check(&mut of_north, None, PATIENCE).await.unwrap().epoch, 1);
     // A camera of the configuration file is the operator's, and stays.
     let refused = restore(&mut of_north, &asked(6), PATIENCE).await;
     assert_eq!(code(refused), "camera_of_file");
@@ -612,7 +623,7 @@ async fn a_recorder_that_was_replaced_is_told_by_who_watched_it_and_tells_its_op
     assert_eq!(north.node.peers().standbys().len(), 1);
     supersede(&mut client, &told(2, role), PATIENCE).await.unwrap();
     assert_eq!(north.node.peers().standbys(), []);
-    assert_eq!(code(check(&mut client, PATIENCE).await), "not_registered");
+    assert_eq!(code(check(&mut client, None, PATIENCE).await), "not_registered");
     // It keeps its epoch, and says so again after each start.
     let north = Recorder::start_in("north", north.end().await, &["gate"]).await;
     assert_eq!(north.node.peers().role(), (role, 1));
