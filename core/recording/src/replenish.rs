@@ -2,22 +2,22 @@
 //!
 //! A recorder that misses footage asks for it: it knows its gaps, and it alone writes its store. Who may have the footage is
 //! ranked for each stream: the standby that covered it, then the camera's own card. One source is asked at a time for a
-//! stream, oldest gap first, since the oldest is the first to be overwritten where it is. What a source does not have is asked
-//! of the next; a source that cannot be reached is asked again, later and later. Nothing of this is kept: after a restart the
-//! ledger says what is still missing. Fetching, comparing ([`splice`]) and writing are the shell's.
+//! stream, oldest gap first, since the oldest is the first to be overwritten where it is, but behind all others a gap at which the
+//! source failed last. What a source does not have is asked of the next; a source that cannot be reached is asked again, later and
+//! later. Nothing of this is kept: after a restart the ledger says what is still missing. Fetching, comparing ([`splice`]) and
+//! writing are the shell's.
 
 pub mod identity;
 pub mod splice;
+mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keepwatch_model::{
-    Backfill, CameraId, Machine, MonoTime, RoleId, Span, SpanSet, StreamId, TICKS_PER_SECOND, WallTime,
-};
+use keepwatch_model::{Backfill, CameraId, Machine, MonoTime, RoleId, Span, SpanSet, StreamId, WallTime};
 
-/// Most footage that is asked for at a time: what is lost when a source breaks off, and how long others wait.
-const CHUNK_TICKS: i64 = 15 * 60 * TICKS_PER_SECOND;
+use self::stream::{Stream, Turn};
+
 /// Most that run at a time: the disks are there for live footage.
 const JOBS_MAX: usize = 2;
 /// How long a source is left alone that could not be reached or refused: at first, and at most.
@@ -27,8 +27,6 @@ const REST_MAX: Duration = Duration::from_secs(600);
 const FAILURES_PATIENT: u32 = 3;
 /// How long all is left alone after the disks took nothing: they are looked for every few seconds.
 const NO_ROOM_REST: Duration = Duration::from_secs(60);
-/// What a source did not have it may still have on its way to its disk, so that it is asked again after these.
-const ASK_AGAIN: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(600)];
 
 /// A stream of a camera.
 pub type StreamKey = (CameraId, StreamId);
@@ -83,6 +81,8 @@ pub enum JobEnd {
     Unreachable,
     /// The source refused.
     Refused,
+    /// The source sends footage to others first.
+    Busy,
     /// This recorder's disks took nothing.
     NoRoom,
     /// They had no place for this footage, as all that they hold is newer, or a record was refused: so it is with all before
@@ -126,19 +126,6 @@ pub struct Job {
     pub span: Span,
 }
 
-/// How far all is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Nothing is fetched for an operator said so.
-    pub paused: bool,
-    /// What is fetched at the moment.
-    pub running: Vec<Job>,
-    /// Ticks of footage that are missing and that somebody may have.
-    pub pending_ticks: i64,
-    /// Ticks that are missing and that nobody has.
-    pub nowhere_ticks: i64,
-}
-
 /// The machine.
 #[derive(Debug, Default)]
 pub struct Replenish {
@@ -147,38 +134,10 @@ pub struct Replenish {
     running: BTreeMap<JobId, Job>,
     paused: bool,
     last_id: u64,
+    /// Jobs that a source failed so far: what tells which of two gaps failed later.
+    failed: u64,
     /// When the disks are tried again after they took nothing.
     no_room_until: Option<MonoTime>,
-}
-
-#[derive(Debug, Default)]
-struct Stream {
-    gaps: Vec<Span>,
-    sources: Vec<Source>,
-    /// What each source did not have, and is asked for again.
-    without: BTreeMap<Source, Vec<Without>>,
-    /// What is asked of each source no more.
-    never: BTreeMap<Source, SpanSet>,
-    /// What was last entered into the ledger.
-    marked: Vec<(Span, Backfill)>,
-}
-
-/// Footage that a source did not have and may get.
-#[derive(Clone, Copy, Debug)]
-struct Without {
-    span: Span,
-    /// How often it was asked.
-    asked: usize,
-    again: Again,
-}
-
-/// When a source is asked once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
-    /// Then.
-    At(MonoTime),
-    /// As soon as it is its turn.
-    Now,
 }
 
 /// A source that failed.
@@ -190,24 +149,6 @@ struct Rest {
 }
 
 impl Replenish {
-    /// How far all is.
-    pub fn progress(&self) -> Progress {
-        let mut progress = Progress {
-            paused: self.paused,
-            running: self.running.values().copied().collect(),
-            ..Progress::default()
-        };
-        for stream in self.streams.values() {
-            let open: SpanSet =
-                stream.sources.iter().flat_map(|source| stream.open(*source).spans().to_vec()).collect();
-            let missing: i64 = stream.gaps.iter().map(|gap| gap.ticks()).sum();
-            progress.pending_ticks = progress.pending_ticks.saturating_add(open.ticks());
-            progress.nowhere_ticks =
-                progress.nowhere_ticks.saturating_add(missing.saturating_sub(open.ticks()).max(0));
-        }
-        progress
-    }
-
     /// Until when `source` is left alone because it could not be reached or refused; `None` when it may be asked.
     pub fn rests_until(&self, source: Source) -> Option<MonoTime> {
         self.resting.get(&source)?.until
@@ -215,29 +156,14 @@ impl Replenish {
 
     /// What is missing of a stream and is asked for no more, since none of its sources has it.
     pub fn settled(&self, key: StreamKey) -> SpanSet {
-        let Some(stream) = self.streams.get(&key) else { return SpanSet::new() };
-        let mut of_each = stream.sources.iter().map(|source| stream.never.get(source));
-        let Some(first) = of_each.next() else { return SpanSet::new() };
-        of_each.fold(first.cloned().unwrap_or_default(), |common, never| {
-            let Some(never) = never else { return SpanSet::new() };
-            common.spans().iter().flat_map(|span| never.within(*span).spans().to_vec()).collect()
-        })
+        self.streams.get(&key).map(Stream::settled).unwrap_or_default()
     }
 
     fn missing(&mut self, key: StreamKey, since: WallTime, gaps: Vec<Span>, sources: Vec<Source>) {
         let stream = self.streams.entry(key).or_default();
         stream.gaps = gaps;
         stream.sources = sources;
-        let Stream { gaps, without, never, sources, .. } = stream;
-        without.retain(|source, _| sources.contains(source));
-        never.retain(|source, _| sources.contains(source));
-        if let Some(gone) = Span::new(WallTime::MIN, since) {
-            never.values_mut().for_each(|never| never.remove(gone));
-        }
-        for asked in without.values_mut() {
-            // What was filled meanwhile, or expired, need not be remembered.
-            asked.retain(|without| gaps.iter().any(|gap| gap.intersection(without.span).is_some()));
-        }
+        stream.forget(since);
     }
 
     fn ended(&mut self, now: MonoTime, job: Job, end: JobEnd) {
@@ -249,11 +175,19 @@ impl Replenish {
                 }
             }
             JobEnd::Unreachable | JobEnd::Refused => {
-                let failures =
-                    self.resting.get(&job.source).map_or(0, |rest| rest.failures).saturating_add(1);
+                let failures = self.failures(job.source).saturating_add(1);
                 let longest = REST_MIN.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
                 let until = now + longest.min(REST_MAX);
                 self.resting.insert(job.source, Rest { failures, until: Some(until) });
+                self.failed += 1;
+                if let Some(stream) = self.streams.get_mut(&job.stream) {
+                    stream.note_failed(job.source, job.span, self.failed);
+                }
+            }
+            // It is well, and says that this recorder's turn comes.
+            JobEnd::Busy => {
+                let rest = Rest { failures: self.failures(job.source), until: Some(now + REST_MIN) };
+                self.resting.insert(job.source, rest);
             }
             JobEnd::NoRoom => self.no_room_until = Some(now + NO_ROOM_REST),
             JobEnd::NotTaken { until } => {
@@ -265,12 +199,16 @@ impl Replenish {
         }
     }
 
+    fn failures(&self, source: Source) -> u32 {
+        self.resting.get(&source).map_or(0, |rest| rest.failures)
+    }
+
     /// Begins what can be begun, and notes how far the gaps of the streams are for which something changed, `touched` among
     /// them.
     fn go_on(&mut self, touched: Option<StreamKey>, out: &mut Vec<Action>) {
         let mut touched: BTreeSet<StreamKey> = touched.into_iter().collect();
         while !self.paused && self.running.len() < JOBS_MAX && self.no_room_until.is_none() {
-            let Some((stream, source, span)) = self.next() else { break };
+            let Some((stream, Turn { source, span, .. })) = self.next() else { break };
             self.last_id += 1;
             let job = Job { id: JobId(self.last_id), source, stream, span };
             self.running.insert(job.id, job);
@@ -282,16 +220,13 @@ impl Replenish {
         }
     }
 
-    /// The oldest gap that can be asked for, and of whom.
-    fn next(&self) -> Option<(StreamKey, Source, Span)> {
+    /// The oldest gap that can be asked for, and of whom; what failed comes behind what did not.
+    fn next(&self) -> Option<(StreamKey, Turn)> {
         let busy: BTreeSet<Source> = self.running.values().map(|job| job.source).collect();
         let being_filled: BTreeSet<StreamKey> = self.running.values().map(|job| job.stream).collect();
         let idle = self.streams.iter().filter(|(key, _)| !being_filled.contains(key));
-        idle.filter_map(|(key, stream)| {
-            let (source, span) = stream.next(&self.resting, &busy)?;
-            Some((*key, source, span))
-        })
-        .min_by_key(|(_, _, span)| span.from)
+        let turns = idle.filter_map(|(key, stream)| Some((*key, stream.next(&self.resting, &busy)?)));
+        turns.min_by_key(|(_, turn)| (turn.failed_last, turn.span.from))
     }
 
     fn mark(&mut self, key: StreamKey, out: &mut Vec<Action>) {
@@ -314,95 +249,22 @@ impl Replenish {
             }
         }
         marks.sort_by_key(|(span, _)| *span);
-        if marks != stream.marked {
-            let before: BTreeMap<Span, Backfill> = stream.marked.iter().copied().collect();
-            out.extend(marks.iter().filter(|(span, backfill)| before.get(span) != Some(backfill)).map(
-                |(span, backfill)| Action::Mark { stream: key, span: *span, backfill: Some(*backfill) },
-            ));
-            stream.marked = marks;
+        if stream.marked.as_ref() == Some(&marks) {
+            return;
         }
-    }
-}
-
-impl Stream {
-    /// What is missing and `source` may have, now or when it is asked again.
-    fn open(&self, source: Source) -> SpanSet {
-        self.open_if(source, |_| true)
-    }
-
-    /// What is missing and `source` may be asked for.
-    fn askable(&self, source: Source) -> SpanSet {
-        self.open_if(source, |without| without.again == Again::Now)
-    }
-
-    fn open_if(&self, source: Source, may: impl Fn(&Without) -> bool) -> SpanSet {
-        let mut open: SpanSet = self.gaps.iter().copied().collect();
-        if let Some(never) = self.never.get(&source) {
-            let gone = self.gaps.iter().flat_map(|gap| never.within(*gap).spans().to_vec());
-            gone.for_each(|span| open.remove(span));
+        if marks.is_empty() {
+            // Nobody can be asked any more: what was said before holds no longer, in an earlier process neither.
+            let gaps = stream.gaps.iter();
+            out.extend(gaps.map(|gap| Action::Mark { stream: key, span: *gap, backfill: None }));
         }
-        for without in self.without.get(&source).into_iter().flatten().filter(|without| !may(without)) {
-            open.remove(without.span);
-        }
-        open
-    }
-
-    fn next(&self, resting: &BTreeMap<Source, Rest>, busy: &BTreeSet<Source>) -> Option<(Source, Span)> {
-        let mut asked_first = SpanSet::new();
-        for source in &self.sources {
-            let mut open = self.askable(*source);
-            for span in asked_first.spans() {
-                open.remove(*span);
-            }
-            let rest = resting.get(source).filter(|rest| rest.until.is_some());
-            if rest.is_none()
-                && !busy.contains(source)
-                && let Some(first) = open.spans().first()
-            {
-                // What was asked for before is asked for apart from what was not, or was less often.
-                let asked = self.without.get(source).into_iter().flatten();
-                let edges = asked.flat_map(|without| [without.span.from, without.span.to]);
-                let edge = edges.filter(|edge| *edge > first.from).min().unwrap_or(first.to);
-                let to = first.to.min(first.from.plus(CHUNK_TICKS)).min(edge);
-                return Some((*source, Span { from: first.from, to }));
-            }
-            // It is waited for, unless it has been away for long.
-            if rest.is_none_or(|rest| rest.failures < FAILURES_PATIENT) {
-                for span in self.open(*source).spans() {
-                    asked_first.insert(*span);
-                }
-            }
-        }
-        None
-    }
-
-    fn note_without(&mut self, now: MonoTime, source: Source, span: Span) {
-        if !self.gaps.iter().any(|gap| gap.intersection(span).is_some()) {
-            return; // All of it came.
-        }
-        let asked = self.without.entry(source).or_default();
-        let before = asked.iter().filter(|without| without.span.intersection(span).is_some());
-        let times = before.map(|without| without.asked).max().unwrap_or(0) + 1;
-        asked.retain(|without| without.span.intersection(span).is_none());
-        let wait = match source {
-            Source::Recorder(_) => ASK_AGAIN.get(times - 1),
-            // A card is written as it is recorded.
-            Source::Card(_) => ASK_AGAIN.get(times),
-        };
-        match wait {
-            Some(wait) => asked.push(Without { span, asked: times, again: Again::At(now + *wait) }),
-            None => self.never.entry(source).or_default().insert(span),
-        }
-    }
-
-    /// `span` is asked of nobody any more.
-    fn give_up(&mut self, span: Span) {
-        for source in &self.sources {
-            self.never.entry(*source).or_default().insert(span);
-        }
-        for asked in self.without.values_mut() {
-            asked.retain(|without| without.span.from < span.from || without.span.to > span.to);
-        }
+        let before: BTreeMap<Span, Backfill> = stream.marked.iter().flatten().copied().collect();
+        out.extend(
+            marks
+                .iter()
+                .filter(|(span, backfill)| before.get(span) != Some(backfill))
+                .map(|(span, backfill)| Action::Mark { stream: key, span: *span, backfill: Some(*backfill) }),
+        );
+        stream.marked = Some(marks);
     }
 }
 
@@ -447,12 +309,8 @@ impl Machine for Replenish {
         }
         let rests = self.resting.values().filter_map(|rest| Some((rest.until?, "a source is asked again")));
         let room = self.no_room_until.map(|until| (until, "the disks are tried again"));
-        let again = self.streams.values().flat_map(|stream| stream.without.values().flatten()).filter_map(
-            |without| match without.again {
-                Again::At(at) => Some((at, "a source may have it by then")),
-                Again::Now => None,
-            },
-        );
+        let again = self.streams.values().filter_map(Stream::deadline);
+        let again = again.map(|at| (at, "a source may have it by then"));
         rests.chain(room).chain(again).min_by_key(|(at, _)| *at)
     }
 
@@ -461,11 +319,7 @@ impl Machine for Replenish {
             rest.until = rest.until.filter(|until| *until > now);
         }
         self.no_room_until = self.no_room_until.filter(|until| *until > now);
-        for without in self.streams.values_mut().flat_map(|stream| stream.without.values_mut()).flatten() {
-            if matches!(without.again, Again::At(at) if at <= now) {
-                without.again = Again::Now;
-            }
-        }
+        self.streams.values_mut().for_each(|stream| stream.wake(now));
         self.go_on(None, out);
     }
 }

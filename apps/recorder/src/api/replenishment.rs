@@ -238,7 +238,7 @@ impl ReplenishEnded {
         let end = match last.end {
             JobEnd::Over => ReplenishEnd::Over,
             JobEnd::Unreachable => ReplenishEnd::Unreachable,
-            JobEnd::Refused => ReplenishEnd::Refused,
+            JobEnd::Refused | JobEnd::Busy => ReplenishEnd::Refused,
             JobEnd::NoRoom => ReplenishEnd::NoRoom,
             JobEnd::NotTaken { .. } => ReplenishEnd::NotTaken,
             JobEnd::Cancelled => ReplenishEnd::Cancelled,

@@ -37,7 +37,7 @@ pub(super) async fn run(node: Node, job: Job, passage: Passage) -> Brought {
         passage.course.trouble("the disks do not take what was fetched before");
         return JobEnd::NoRoom.into();
     };
-    let edges = match look(&node, &stream, job).await {
+    let edges = match look(&node, &stream, job, &passage).await {
         Ok(edges) => edges,
         Err(end) => return end.into(),
     };
@@ -65,7 +65,7 @@ pub(super) async fn run(node: Node, job: Job, passage: Passage) -> Brought {
 }
 
 /// Looks at what is held beside the gap, and whether it is one.
-async fn look(node: &Node, stream: &Arc<StreamState>, job: Job) -> Result<Edges, JobEnd> {
+async fn look(node: &Node, stream: &Arc<StreamState>, job: Job, passage: &Passage) -> Result<Edges, JobEnd> {
     let (store, stream, key) = (node.store().clone(), Arc::clone(stream), job.stream);
     let looked = tokio::task::spawn_blocking(move || {
         // A record may have become durable and nobody have heard of it: its disk failed and was recovered since.
@@ -82,6 +82,7 @@ async fn look(node: &Node, stream: &Arc<StreamState>, job: Job) -> Result<Edges,
         Ok(Ok(_)) | Err(_) => Err(JobEnd::Cancelled),
         Ok(Err(error)) => {
             tracing::error!(camera = %job.stream.0, %error, "what is held beside a gap cannot be read");
+            passage.course.trouble(format!("what is held beside the gap cannot be read: {error}"));
             Err(JobEnd::NoRoom)
         }
     }

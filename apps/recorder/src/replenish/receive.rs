@@ -8,12 +8,12 @@ use keepwatch_store::Record;
 use keepwatch_tls::{NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError, NodeStream};
 
-use super::conduct::{Behind, Conduct};
+use super::conduct::{Behind, Conduct, Misconduct};
 use super::course::Passage;
 use super::import::{Import, NotWritten, Room};
 use super::piece::Piece;
 use super::place::Judged;
-use super::wire::{CLOCK_AHEAD, Found, Incoming};
+use super::wire::{BUSY, CLOCK_AHEAD, Found, Incoming};
 use crate::Node;
 use crate::camera::StreamState;
 use crate::peers::Standby;
@@ -108,6 +108,11 @@ async fn transfer(
                 }
                 match conduct.judged(of_use, bytes) {
                     Ok(()) => continue,
+                    // It has nothing that fits: more of it would be no better.
+                    Err(error @ Misconduct::Useless) => {
+                        let _ = broken(&error);
+                        return JobEnd::Over;
+                    }
                     Err(error) => return broken(&error),
                 }
             }
@@ -162,6 +167,7 @@ async fn ask(
         passage.course.trouble(&error);
         match error {
             NodeError::Refused { code, .. } if code == "camera_unknown" => JobEnd::Over,
+            NodeError::Refused { code, .. } if code == BUSY => JobEnd::Busy,
             NodeError::Refused { .. }
             | NodeError::Other(_)
             | NodeError::NoNode

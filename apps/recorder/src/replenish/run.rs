@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use keepwatch_model::{Backfill, Machine as _, MonoTime, Span, StreamId, WallTime, ticks_from_duration};
-use keepwatch_recording::replenish::{Action, Event, Job, JobEnd, Progress, Replenish, Source, StreamKey};
+use keepwatch_recording::replenish::{Action, Event, Job, JobEnd, Replenish, Source, StreamKey};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
@@ -36,7 +36,6 @@ pub struct ReplenishSettings {
 #[derive(Debug, Default)]
 pub struct Replenishing {
     settings: watch::Sender<ReplenishSettings>,
-    progress: Mutex<Progress>,
     standing: Mutex<BTreeMap<StreamKey, StreamStanding>>,
 }
 
@@ -61,11 +60,6 @@ impl Replenishing {
     /// How gaps are filled.
     pub fn settings(&self) -> ReplenishSettings {
         *self.settings.borrow()
-    }
-
-    /// How far it is.
-    pub fn progress(&self) -> Progress {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How each stream stands that misses something, or did since the start.
@@ -93,6 +87,8 @@ pub(crate) async fn run(node: Node, mut stopped: watch::Receiver<bool>) {
     filling.tell(Event::Paused(settings.borrow_and_update().paused));
     loop {
         tokio::select! {
+            // A pause comes before anything else begins.
+            biased;
             _ = stopped.changed() => return,
             changed = settings.changed() => {
                 // The sender is the node's, which is held here.
@@ -281,9 +277,7 @@ impl Filling {
 
     /// Makes known how far it is.
     fn show(&mut self) {
-        let shown = self.node.replenishing();
-        *shown.progress.lock().unwrap_or_else(PoisonError::into_inner) = self.machine.progress();
-        let mut streams = shown.streams();
+        let mut streams = self.node.replenishing().streams();
         streams.values_mut().for_each(|standing| standing.running = None);
         for running in self.running.values_mut() {
             let bytes = running.course.bytes();

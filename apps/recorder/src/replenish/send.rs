@@ -1,8 +1,8 @@
 //! Footage for other recorders: closed records of a camera, one after the other, behind all who watch and all that is
 //! recorded.
 //!
-//! A recorder that is watched from here gets what was recorded in its place, and a standby that is registered here the
-//! footage of this recorder's own cameras; nobody else gets anything. It can go on behind any record.
+//! A recorder that is watched from here gets what was recorded in its place; nobody else gets anything. It can go on behind any
+//! record.
 
 use std::io;
 use std::sync::Arc;
@@ -20,13 +20,15 @@ use keepwatch_web::{Node as Asking, Problem};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::wire::{CLOCK_AHEAD, END, head};
+use super::wire::{BUSY, CLOCK_AHEAD, END, head};
 use crate::Node;
 use crate::api::Pieces;
 use crate::peers::Known;
 
 /// Recorders that are sent footage at a time.
 const SENT_MAX: usize = 4;
+/// How long a recorder waits for its turn, in the order of asking: it asks again at once, and has waited nearly always.
+const TURN_MAX: Duration = Duration::from_secs(30);
 /// Longest window of one request.
 const WINDOW_TICKS_MAX: i64 = 24 * 3_600 * TICKS_PER_SECOND;
 /// As much of the window is looked up at a time.
@@ -77,8 +79,8 @@ struct Order {
     camera: CameraId,
     stream: StreamId,
     window: Span,
-    /// Only what was recorded in its place.
-    replaces: Option<RoleId>,
+    /// What was recorded in the place of this recorder.
+    replaces: RoleId,
     after: Option<(WallTime, RunId)>,
 }
 
@@ -92,10 +94,11 @@ async fn records(
     // The window is by the clock of who asks, labels are by this recorder's.
     let ahead = node.clock().wall().ticks_since(query.clock);
     let order = order(&node, known, &query, ahead)?;
-    let place = places.try_acquire_owned().map_err(|_| {
+    let turn = tokio::time::timeout(TURN_MAX, places.acquire_owned()).await;
+    let place = turn.ok().and_then(Result::ok).ok_or_else(|| {
         Problem::unavailable(
-            "busy",
-            format!("{SENT_MAX} recorders are sent footage already; ask again later"),
+            BUSY,
+            format!("{SENT_MAX} recorders are sent footage already; ask again at once"),
         )
     })?;
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
@@ -111,13 +114,12 @@ async fn records(
 
 fn order(node: &Node, known: Known, query: &RecordsQuery, ahead: i64) -> Result<Order, Problem> {
     let unknown = || Problem::camera_unknown(query.camera.as_str());
-    let (camera, replaces) = match known {
-        Known::Primary(role) => (node.guest(role, query.camera).ok_or_else(unknown)?.local, Some(role)),
-        Known::Standby => {
-            let is_own = node.own_cameras().contains(&query.camera);
-            (is_own.then_some(query.camera).ok_or_else(unknown)?, None)
-        }
+    let replaces = match known {
+        Known::Primary(role) => role,
+        // A standby has what it needs of its primary in the backup; footage is fetched by whoever misses it.
+        Known::Standby => return Err(unknown()),
     };
+    let camera = node.guest(replaces, query.camera).ok_or_else(unknown)?.local;
     let window = Span::new(query.from.plus(ahead), query.to.plus(ahead));
     let window = window
         .filter(|window| window.ticks() <= WINDOW_TICKS_MAX)
@@ -151,8 +153,8 @@ async fn send(node: Node, order: Order, pipe: Pipe, _place: OwnedSemaphorePermit
         };
         for record in found {
             let place = (record.info.label.from, record.info.run);
-            let wanted = after.is_none_or(|after| place > after)
-                && order.replaces.is_none_or(|role| record.info.replaces == Some(role));
+            let wanted =
+                after.is_none_or(|after| place > after) && record.info.replaces == Some(order.replaces);
             if !wanted {
                 continue;
             }

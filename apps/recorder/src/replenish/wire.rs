@@ -8,6 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The header of the answer that says how many ticks the clock of who sends shows more than that of who asked.
 pub(super) const CLOCK_AHEAD: &str = "keepwatch-clock-ahead";
+/// The code of an answer that has others come first.
+pub(super) const BUSY: &str = "busy";
 /// Bytes in front of a record: u32 length, u64 xxh3.
 pub(super) const HEAD_BYTES: usize = 12;
 /// Longest record; the store makes none that is longer.

@@ -1,5 +1,5 @@
 use super::*;
-use keepwatch_model::WallTime;
+use keepwatch_model::{TICKS_PER_SECOND, WallTime};
 use proptest::prelude::*;
 
 const STANDBY: Source = Source::Recorder(RoleId([1; 16]));
@@ -101,13 +101,12 @@ fn the_oldest_gap_comes_first_and_what_a_source_has_not_is_asked_of_the_next() {
     let from_card = site.begun()[0];
     assert_eq!((from_card.source, from_card.span), (card(), span(130, 160)));
     site.ended(700, from_card, JobEnd::Over);
-    assert_eq!(site.machine.progress().pending_ticks, 30 * TICKS_PER_SECOND, "the card is asked once more");
+    assert!(site.machine.settled(stream("gate")).is_empty(), "the card is asked once more");
     site.wait();
     let from_card = site.begun()[0];
     site.ended(2_000, from_card, JobEnd::Over);
     assert_eq!(site.marks().last(), Some(&(span(130, 160), Some(Backfill::Done))));
-    let progress = site.machine.progress();
-    assert_eq!((progress.pending_ticks, progress.nowhere_ticks), (0, 30 * TICKS_PER_SECOND));
+    assert_eq!(site.machine.settled(stream("gate")).spans(), [span(130, 160)]);
     assert_eq!(site.machine.deadline(), None);
 }
 
@@ -129,6 +128,92 @@ fn a_source_that_is_away_is_asked_again_later_and_later_and_the_next_one_meanwhi
     let job = site.begun()[0];
     assert_eq!(job.source, card(), "the standby has been away for long");
     site.ended(now, job, JobEnd::Cancelled);
+}
+
+/// A record there is damaged so that the source breaks off at it each time, or it sends what cannot be used.
+#[test]
+fn a_gap_at_which_its_source_breaks_off_has_its_turn_behind_all_others() {
+    let mut site = Site::default();
+    site.missing(0, "gate", &[span(0, 60), span(500, 520)], &[STANDBY]);
+    site.missing(0, "yard", &[span(100, 160)], &[STANDBY]);
+    let mut now = 0;
+    let mut asked = Vec::new();
+    let mut missing = vec![span(0, 60), span(500, 520)];
+    for _ in 0..6 {
+        let job = site.begun()[0];
+        asked.push((job.stream, job.span));
+        if job.span == span(0, 60) {
+            site.ended(now, job, JobEnd::Unreachable);
+            now = site.wait();
+            continue;
+        }
+        missing.retain(|gap| *gap != job.span);
+        let others = if job.stream == stream("gate") { &missing[..] } else { &[] };
+        site.missing(now, &job.stream.0.to_string(), others, &[STANDBY]);
+        site.ended(now, job, JobEnd::Over);
+    }
+    let (gate, yard) = (stream("gate"), stream("yard"));
+    let expected = [(gate, span(0, 60)), (yard, span(100, 160)), (gate, span(500, 520))];
+    assert_eq!(asked[..3], expected);
+    assert!(asked[3..].iter().all(|asked| *asked == expected[0]), "nothing else is missing: {asked:?}");
+}
+
+/// All others come through, so that the source itself never seems to be away.
+#[test]
+fn what_one_source_never_brings_is_asked_of_the_next() {
+    let mut site = Site::default();
+    let mut now = 0;
+    for second in 1..20 {
+        let others = span(1_000 * second, 1_000 * second + 10);
+        site.missing(now, "gate", &[span(0, 60), others], &[STANDBY, OTHER]);
+        let mut jobs = site.begun();
+        while let Some(job) = jobs.pop() {
+            if job.span == others {
+                site.missing(now, "gate", &[span(0, 60)], &[STANDBY, OTHER]);
+                site.ended(now, job, JobEnd::Over);
+            } else if job.source == STANDBY {
+                site.ended(now, job, JobEnd::Unreachable);
+                now = site.wait();
+            } else {
+                assert_eq!(job.span, span(0, 60));
+                return;
+            }
+            jobs.extend(site.begun());
+        }
+    }
+    panic!("the other source is never asked");
+}
+
+/// It has its turn when those before it are done, and is no worse for having waited.
+#[test]
+fn a_source_that_is_busy_is_asked_again_soon_however_often() {
+    let mut site = Site::default();
+    site.missing(0, "gate", &[span(0, 60)], &[STANDBY, card()]);
+    for turn in 0..20 {
+        let job = site.begun()[0];
+        assert_eq!(job.source, STANDBY, "nobody else is asked");
+        site.ended(5 * turn, job, JobEnd::Busy);
+        assert!(site.begun().is_empty());
+        assert_eq!(site.wait(), 5 * turn + 5);
+    }
+}
+
+#[test]
+fn what_is_marked_is_marked_no_more_when_nobody_can_be_asked() {
+    let mut site = Site::default();
+    let gaps = [span(0, 60), span(500, 520)];
+    site.missing(0, "gate", &gaps, &[STANDBY]);
+    let job = site.begun()[0];
+    site.out.clear();
+    site.missing(1, "gate", &gaps, &[]);
+    site.ended(2, job, JobEnd::Refused);
+    assert_eq!(site.marks(), [(gaps[0], None), (gaps[1], None)]);
+    // Once is enough.
+    site.missing(3, "gate", &gaps, &[]);
+    assert!(site.marks().is_empty());
+    // What an earlier process entered, from a standby that was removed since.
+    site.missing(4, "yard", &gaps, &[]);
+    assert_eq!(site.marks(), [(gaps[0], None), (gaps[1], None)]);
 }
 
 #[test]
@@ -208,7 +293,7 @@ fn a_gap_that_goes_on_for_long_costs_no_more_than_a_short_one() {
         site.machine.timeout(second(now), &mut site.out);
         site.out.retain(|action| !matches!(action, Action::Mark { .. }));
         let stream = &site.machine.streams[&stream("gate")];
-        assert!(stream.without.values().flatten().count() < 32, "in minute {minute}");
+        assert!(stream.asked_again() < 32, "in minute {minute}");
     }
     assert_eq!(site.machine.settled(stream("gate")).spans().len(), 1);
 }
@@ -259,6 +344,7 @@ proptest! {
             }
         }
         prop_assert!(missing.spans().iter().all(|gap| has.within(*gap).is_empty()), "{missing:?}");
-        prop_assert_eq!(site.machine.progress().pending_ticks, 0);
+        let settled = site.machine.settled(stream("gate"));
+        prop_assert!(missing.spans().iter().all(|gap| settled.missing(*gap).is_empty()), "{missing:?}");
     }
 }
