@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepwatch_model::WallTime;
-use keepwatch_recorder::peers::{FoundNode, Scan, ScanWish};
+use keepwatch_recorder::peers::{FoundNode, Scan, ScanProgress, ScanWish};
 use keepwatch_tls::NodeKey;
 use tokio::sync::watch;
 
@@ -18,10 +18,8 @@ pub(crate) struct ScanState {
     pub(crate) ended: Option<WallTime>,
     /// The recorders found until now.
     pub(crate) found: Vec<FoundNode>,
-    /// Single addresses that were asked, of how many.
-    pub(crate) asked: (usize, usize),
-    /// Why announcements cannot be heard.
-    pub(crate) failed: Option<String>,
+    /// Single addresses that were asked, of how many, and why announcements cannot be heard.
+    pub(crate) progress: ScanProgress,
 }
 
 /// The scan that runs, or the last one.
@@ -33,6 +31,7 @@ pub(crate) struct Scans {
 #[derive(Debug)]
 struct Job {
     state: Arc<Mutex<ScanState>>,
+    progress: watch::Receiver<ScanProgress>,
     /// Set or dropped, it ends the scan.
     stop: watch::Sender<bool>,
 }
@@ -51,19 +50,23 @@ impl Scans {
             return Err(running.id);
         }
         let id = before.map_or(0, |before| before.id) + 1;
-        let state =
-            ScanState { id, since: wall(), ended: None, found: Vec::new(), asked: (0, 0), failed: None };
+        let scan = Scan::begin(key, wish);
+        let progress = scan.watch();
+        let known = progress.borrow().clone();
+        let state = ScanState { id, since: wall(), ended: None, found: Vec::new(), progress: known };
         let state = Arc::new(Mutex::new(state));
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(run(Scan::begin(key, wish), Arc::clone(&state), stopped, wall));
-        *last = Some(Job { state, stop });
+        tokio::spawn(run(scan, Arc::clone(&state), stopped, wall));
+        *last = Some(Job { state, progress, stop });
         Ok(id)
     }
 
     /// How a scan stands; only the last one is known.
     pub(crate) fn state(&self, id: u64) -> Option<ScanState> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|job| lock(&job.state).clone()).filter(|state| state.id == id)
+        let job = last.as_ref().filter(|job| lock(&job.state).id == id)?;
+        let progress = job.progress.borrow().clone();
+        Some(ScanState { progress, ..lock(&job.state).clone() })
     }
 
     /// Ends a scan; what it found stays. Whether there is such a scan.
@@ -87,12 +90,7 @@ async fn run(
     loop {
         tokio::select! {
             found = scan.next() => match found {
-                Some(found) => {
-                    let progress = scan.progress();
-                    let mut state = lock(&state);
-                    state.found.push(found);
-                    state.asked = (progress.asked, progress.all);
-                }
+                Some(found) => lock(&state).found.push(found),
                 None => break,
             },
             // Dropped is stopped, too.
@@ -102,13 +100,50 @@ async fn run(
             }
         }
     }
-    let progress = scan.progress();
-    let mut state = lock(&state);
-    state.asked = (progress.asked, progress.all);
-    state.failed = progress.failed;
-    state.ended = Some(wall());
+    lock(&state).ended = Some(wall());
 }
 
 fn lock(state: &Mutex<ScanState>) -> MutexGuard<'_, ScanState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Most addresses of a network are nobody's, and asking them takes a while.
+    #[tokio::test]
+    async fn a_scan_says_how_far_it_is_while_it_has_found_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let key = Arc::new(NodeKey::keep(data.path()).unwrap().0);
+        // It accepts whoever comes, and says nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let wish = ScanWish {
+            announced: None,
+            announced_port: 0,
+            ranges: vec!["127.0.0.1".parse().unwrap()],
+            port: silent.local_addr().unwrap().port(),
+            time_max: Duration::from_secs(15),
+        };
+        let scans = Scans::default();
+        let id = scans.begin(key, wish, || WallTime::from_ticks(0)).unwrap();
+        let state = || scans.state(id).unwrap();
+        let began = async {
+            while state().progress.all == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), began).await.unwrap();
+        assert_eq!((state().ended, state().progress.all), (None, 1));
+        let ended = async {
+            while state().ended.is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+        assert_eq!((state().progress.asked, state().progress.all, state().found.len()), (1, 1, 0));
+        drop(silent);
+    }
 }

@@ -96,6 +96,11 @@ impl Scan {
         self.progress.borrow().clone()
     }
 
+    /// How far it is, from here on: also while nothing is found.
+    pub fn watch(&self) -> watch::Receiver<ScanProgress> {
+        self.progress.clone()
+    }
+
     /// Ends it; what was found can still be taken.
     pub fn stop(&self) {
         self.stop.send_replace(true);

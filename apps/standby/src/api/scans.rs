@@ -151,9 +151,9 @@ pub(super) async fn one(
         running: state.ended.is_none(),
         since: state.since,
         ended: state.ended,
-        asked: state.asked.0,
-        all: state.asked.1,
-        failed: state.failed.into_iter().collect(),
+        asked: state.progress.asked,
+        all: state.progress.all,
+        failed: state.progress.failed.into_iter().collect(),
         items: state.found.into_iter().map(item).collect(),
     }))
 }
