@@ -32,12 +32,13 @@ use keepwatch_settings::standby::PrimaryRow;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+pub(crate) use self::account::ACCOUNTS_MAX;
 use self::account::Account;
 use self::drill::DrillSchedule;
 pub use self::drill::{DrillRefusal, Drilled};
 use self::primary::Primary;
 pub(crate) use self::primary::buffer_time;
-pub(crate) use self::supervise::Beginning;
+pub(crate) use self::supervise::{Beginning, TakingUp};
 use self::watched::registration;
 pub(crate) use self::writing::Writing;
 use crate::backups::{Fetched, Keeper};
@@ -185,12 +186,15 @@ impl Driver {
     }
 
     /// Watches primaries from here on as they were kept, and goes on with what was recorded. That comes first, all of it at once.
-    pub(crate) async fn take_up(&mut self, kept: Vec<Known>) {
+    /// `at` says with which of them it is busy, for whoever finds that it panicked.
+    pub(crate) async fn take_up(&mut self, kept: Vec<Known>, at: &TakingUp) {
         let covered = |known: &Known| !(known.row.covered.is_empty() && known.row.alone.is_empty());
         let (covered, others): (Vec<Known>, Vec<Known>) = kept.into_iter().partition(covered);
         for known in covered {
+            at.begin(&known.row);
             self.take_up_one(known);
         }
+        at.end();
         // Others are watched soon, whatever holds up the recorder.
         let settled = async {
             for primary in self.primaries.values_mut() {
@@ -201,8 +205,10 @@ impl Driver {
             tracing::error!("the recorder is slow to take up the cameras that were covered; they follow");
         }
         for known in others {
+            at.begin(&known.row);
             self.take_up_one(known);
         }
+        at.end();
     }
 
     fn take_up_one(&mut self, known: Known) {
@@ -214,7 +220,7 @@ impl Driver {
         let role = row.role;
         let mut primary = Primary::new(row, &self.machine.setup(), &self.tools);
         primary.report = report;
-        primary.account = open.map(|report| Account::open(report, now));
+        primary.accounts = open.into_iter().map(|report| Account::open(report, now)).collect();
         if let Some(last) = last {
             primary.backed_up(last, &[]);
         }

@@ -135,11 +135,16 @@ impl Standby {
         let data = node.data();
         let opened = tokio::task::spawn_blocking(move || {
             let book = StandbyBook::open(&data, opened::key(&data).map_err(BookError::from)?)?;
-            let setup = SetupBook::open(book.clone(), config.setup)?;
+            let setup = SetupBook::open(book.clone(), config.setup);
             Ok::<_, StartError>((book, opened::coordination(&data), setup))
         });
         let opened = opened.await.map_err(|_| StartError::Interrupted)??;
-        let (book, (coord, unconfirmed), (setup_book, setup, edited)) = opened;
+        let (book, (coord, unconfirmed), setup) = opened;
+        let setup::Opened { setups, setup, edited, problem } = setup;
+        if let Some(why) = problem {
+            let text = format!("what the standby kept cannot be used in full: {why}");
+            node.add_event(EventCode::SetupBackupFailed, Subject::Node, text);
+        }
         if let Some(why) = unconfirmed {
             let text = format!("failovers run unconfirmed, for the coordination cannot be used: {why}");
             node.add_event(EventCode::FailoverUnconfirmed, Subject::Node, text);
@@ -168,8 +173,8 @@ impl Standby {
         let empty = Lists { setup, edited, capacity, coordinator: None, drill_every, primaries: Vec::new() };
         let (shown, lists) = watch::channel(Arc::new(empty));
         let keeper = tools.keeper.clone();
-        let beginning = Beginning { tools, book: book.clone(), lists: Arc::new(shown) };
-        let driver = beginning.driver().await?;
+        let beginning = Arc::new(Beginning::new(tools, book.clone(), Arc::new(shown)));
+        let driver = beginning.first().await?;
         let told = lists.clone();
         node.show_in_status("failover", move || api::text(&told.borrow()));
         let (stop, stopped) = watch::channel(false);
@@ -185,7 +190,7 @@ impl Standby {
         let inner = Inner {
             book,
             keeper,
-            setup: setup_book,
+            setup: setups,
             node,
             coordination,
             lines,
@@ -394,16 +399,17 @@ impl Standby {
         Ok((line, contents.map_err(|why| StandbyError::BackupUnusable(number, why))?))
     }
 
-    /// At most `limit` reports with a number below `before`, the newest first.
+    /// At most `limit` reports with a number below `before`, the newest first, and below which number there may be more. Those
+    /// that cannot be read were told of at the start.
     pub(crate) async fn reports(
         &self,
         before: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<Report>, StandbyError> {
+    ) -> Result<(Vec<Report>, Option<u64>), StandbyError> {
         let book = self.inner.book.clone();
         let read = tokio::task::spawn_blocking(move || book.reports(before, limit));
-        let lines = read.await.map_err(|_| StandbyError::Ending)??;
-        Ok(lines.into_iter().filter_map(|line| Report::read(&line.document)).collect())
+        let found = read.await.map_err(|_| StandbyError::Ending)??;
+        Ok((found.lines.iter().filter_map(|line| Report::read(&line.document)).collect(), found.next))
     }
 
     async fn tell(&self, input: Input) -> Result<(), StandbyError> {

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keepwatch_cluster::{Absent, Coord, Database};
-use keepwatch_settings::standby::{BookError, PrimaryRow, StandbyBook};
+use keepwatch_settings::standby::{BookError, PrimaryRow, ReportRows, StandbyBook};
 use keepwatch_settings::{Key, KeyError};
 
 use crate::backups::{Fetched, Keeper};
+use crate::driver::ACCOUNTS_MAX;
 use crate::report::Report;
 
 /// Among so many reports one is sought whose account is open.
@@ -31,17 +32,27 @@ pub(crate) struct Known {
     pub(crate) last: Option<Fetched>,
     /// The report of the failover that ran.
     pub(crate) report: Option<Report>,
-    /// That of the last one that ended, if its account is open.
-    pub(crate) open: Option<Report>,
+    /// Those of others that ended, and whose accounts are open, the newest first.
+    pub(crate) open: Vec<Report>,
 }
 
 impl Kept {
     /// Reads it. Blocks.
     pub(crate) fn read(book: &StandbyBook, keeper: &Keeper) -> Result<Self, BookError> {
         let found = book.primaries()?;
-        let mut kept = Self { last_report: book.last_report()?, problems: found.damaged, ..Self::default() };
-        let newest = book.reports(None, NEWEST_REPORTS)?;
-        let newest: Vec<Report> = newest.iter().filter_map(|line| Report::read(&line.document)).collect();
+        let mut kept = Self { problems: found.damaged, ..Self::default() };
+        // Reports are history: nothing waits for what of them cannot be read.
+        let newest = book.reports(None, NEWEST_REPORTS).unwrap_or_else(|error| {
+            kept.problems.push(format!("the reports of failovers cannot be read: {error}"));
+            ReportRows::default()
+        });
+        kept.last_report = book.last_report().unwrap_or_else(|error| {
+            kept.problems.push(format!("the number of the last report cannot be read: {error}"));
+            found.rows.iter().filter_map(|row| row.report).max().unwrap_or(0)
+        });
+        kept.problems.extend(newest.damaged);
+        let newest: Vec<Report> =
+            newest.lines.iter().filter_map(|line| Report::read(&line.document)).collect();
         for row in found.rows {
             let covered: Vec<_> = row.covered.iter().chain(&row.alone).copied().collect();
             let loaded = keeper.last(row.role, &covered);
@@ -51,8 +62,10 @@ impl Kept {
                 kept.problems.push(told(error.to_string()));
                 None
             });
-            let open = newest.iter().find(|ended| ended.role == row.role && Some(ended.number) != row.report);
-            let open = open.filter(|ended| ended.is_open(keeper.wall())).cloned();
+            let ended =
+                newest.iter().filter(|ended| ended.role == row.role && Some(ended.number) != row.report);
+            let open = ended.filter(|ended| ended.is_open(keeper.wall())).take(ACCOUNTS_MAX).cloned();
+            let open = open.collect();
             kept.primaries.push(Known { row, last: loaded.fetched, report, open });
         }
         Ok(kept)
@@ -71,7 +84,7 @@ pub(crate) fn coordination(data: &Path) -> (Arc<dyn Coord>, Option<String>) {
 fn report_of(book: &StandbyBook, row: &PrimaryRow) -> Result<Option<Report>, BookError> {
     let Some(number) = row.report else { return Ok(None) };
     let lines = book.reports(number.checked_add(1), 1)?;
-    let line = lines.into_iter().find(|line| line.number == number);
+    let line = lines.lines.into_iter().find(|line| line.number == number);
     Ok(line.and_then(|line| Report::read(&line.document)))
 }
 

@@ -31,25 +31,40 @@ pub(crate) struct SetupBook {
     file: Arc<Mutex<Setup>>,
 }
 
+/// What is in force after a start.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) setups: SetupBook,
+    pub(crate) setup: Setup,
+    /// It was edited, rather than read from the file.
+    pub(crate) edited: bool,
+    /// Why what was edited is not in force, where that cannot be read.
+    pub(crate) problem: Option<String>,
+}
+
 impl SetupBook {
-    /// Opens it, where the file says `file`. Returns what is in force, and whether it was edited.
-    pub(crate) fn open(book: StandbyBook, file: Setup) -> Result<(Self, Setup, bool), BookError> {
-        let kept = book.setup()?;
-        let edit = kept.as_deref().and_then(|text| serde_json::from_str::<Edit>(text).ok());
-        let opened = Self { book, file: Arc::new(Mutex::new(file)) };
-        let edited = edit.filter(|edit| edit.file == file.into()).and_then(|edit| edit.setup.setup());
-        Ok(match edited {
-            Some(setup) => (opened, setup, true),
+    /// Opens it, where the file says `file`. What was edited and cannot be read is told, and the file's is in force.
+    pub(crate) fn open(book: StandbyBook, file: Setup) -> Opened {
+        let setups = Self { book, file: Arc::new(Mutex::new(file)) };
+        let unread = |problem| Opened { setups: setups.clone(), setup: file, edited: false, problem };
+        let kept = match setups.book.setup() {
+            Ok(Some(kept)) => kept,
+            Ok(None) => return unread(None),
+            Err(error) => return unread(Some(format!("the setup that was edited cannot be read: {error}"))),
+        };
+        let Ok(edit) = serde_json::from_str::<Edit>(&kept) else {
+            return unread(Some("the setup that was edited is none of this version".to_owned()));
+        };
+        match edit.setup.setup().filter(|_| edit.file == file.into()) {
+            Some(setup) => Opened { setup, edited: true, ..unread(None) },
             None => {
                 // What the file said since was said later. It holds whether the disk takes that or not.
-                if kept.is_some()
-                    && let Err(error) = opened.book.put_setup(None)
-                {
+                if let Err(error) = setups.book.put_setup(None) {
                     tracing::warn!(%error, "a setup that was edited before the file is not forgotten");
                 }
-                (opened, file, false)
+                unread(None)
             }
-        })
+        }
     }
 
     /// Keeps what was edited.
@@ -103,7 +118,9 @@ mod tests {
     fn the_last_change_wins_wherever_it_was_made() {
         let data = tempfile::tempdir().unwrap();
         let open = |file: Setup| {
-            SetupBook::open(StandbyBook::open(data.path(), Key::new([1; 32])).unwrap(), file).unwrap()
+            let opened = SetupBook::open(StandbyBook::open(data.path(), Key::new([1; 32])).unwrap(), file);
+            assert_eq!(opened.problem, None);
+            (opened.setups, opened.setup, opened.edited)
         };
         let setup = |millis| Setup::new(Duration::from_millis(millis), Duration::from_secs(60), 2).unwrap();
         let (book, force, edited) = open(setup(1_000));
@@ -120,5 +137,20 @@ mod tests {
         book.edit(setup(500)).unwrap();
         let (_, force, edited) = open(setup(3_000));
         assert_eq!((force, edited), (setup(3_000), false), "while the node was down");
+    }
+
+    #[test]
+    fn a_setup_that_cannot_be_read_is_told_and_that_of_the_file_holds() {
+        let data = tempfile::tempdir().unwrap();
+        let book = StandbyBook::open(data.path(), Key::new([1; 32])).unwrap();
+        let file = Setup::default();
+        book.put_setup(Some("{")).unwrap();
+        let opened = SetupBook::open(book.clone(), file);
+        assert_eq!((opened.setup, opened.edited), (file, false));
+        assert!(opened.problem.is_some());
+        assert_eq!(book.setup().unwrap().as_deref(), Some("{"), "it is there for whoever looks into it");
+        opened.setups.edit(file).unwrap();
+        let opened = SetupBook::open(book, file);
+        assert_eq!((opened.edited, opened.problem), (true, None), "and goes with the next change");
     }
 }

@@ -25,7 +25,7 @@ use crate::{Key, KeyError, SealError};
 
 pub use backups::{BACKUPS_MAX, BackupKept, BackupLine};
 pub use former::{FORMER_MAX, FormerRow};
-pub use reports::{REPORTS_MAX, ReportLine};
+pub use reports::{REPORTS_MAX, ReportLine, ReportRows};
 
 /// The name of the database in the data directory.
 pub const DATABASE_FILE: &str = "standby.db";

@@ -96,9 +96,9 @@ pub(super) async fn list(
     State(standby): State<Standby>,
     Query(query): Query<ReportsQuery>,
 ) -> Result<Json<FailoverReports>, Problem> {
-    let reports = standby.reports(query.cursor, REPORTS_MAX).await.map_err(super::commands::unkept)?;
-    let next = reports.last().filter(|last| reports.len() == REPORTS_MAX && last.number > 1);
-    let next = next.map(|last| last.number.to_string());
+    let (reports, next) =
+        standby.reports(query.cursor, REPORTS_MAX).await.map_err(super::commands::unkept)?;
+    let next = next.map(|number| number.to_string());
     Ok(Json(FailoverReports { items: reports.into_iter().map(FailoverReport::from).collect(), next }))
 }
 

@@ -3,7 +3,7 @@
 //! What is wished is a state, not a list of orders: a task of its own brings the recorder to it (`follow`), and skips what
 //! was overtaken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ pub(super) struct Primary {
     tasks: JoinSet<()>,
     /// The report of the failover that runs.
     pub(super) report: Option<Report>,
-    /// The account of the last one, while it is open.
-    pub(super) account: Option<Account>,
+    /// The accounts of others that are open, the newest first.
+    pub(super) accounts: VecDeque<Account>,
     /// The drill that runs.
     pub(super) drill: Option<Drill>,
     /// What came of the last one.
@@ -123,7 +123,7 @@ impl Primary {
             followed,
             tasks,
             report: None,
-            account: None,
+            accounts: VecDeque::new(),
             drill: None,
             drilled,
             heard: false,

@@ -74,8 +74,10 @@ struct World {
     refuses: usize,
     /// Changes of cameras never come to an end.
     hangs: bool,
-    /// The next time that it is told who is watched, the driver panics.
-    driver_panics: bool,
+    /// So many times, when it is told who is watched, the driver panics.
+    driver_panics: usize,
+    /// The driver panics when it tells of this.
+    panics_at: Option<EventCode>,
     /// What each camera of a primary lacks by its books.
     lacks: Lack,
     /// Of which times that was asked.
@@ -293,7 +295,13 @@ impl Recorder for Shared {
     }
 
     fn set_watched(&self, primaries: BTreeMap<NodePublic, RoleId>) {
-        assert!(!std::mem::take(&mut self.lock().driver_panics), "a fault of the driver");
+        let panics = {
+            let mut world = self.lock();
+            let panics = world.driver_panics > 0;
+            world.driver_panics = world.driver_panics.saturating_sub(1);
+            panics
+        };
+        assert!(!panics, "a fault of the driver");
         self.lock().watched = primaries;
     }
 
@@ -315,6 +323,8 @@ impl Recorder for Shared {
     }
 
     fn add_event(&self, code: EventCode, _: Subject, text: String) {
+        let panics = self.lock().panics_at == Some(code);
+        assert!(!panics, "a fault of the driver");
         self.lock().events.push((code, text));
     }
 }
@@ -369,8 +379,8 @@ impl Bench {
             primaries: Vec::new(),
         };
         let (shown, lists) = watch::channel(Arc::new(empty));
-        let beginning = Beginning { tools, book: book.clone(), lists: Arc::new(shown) };
-        let driver = beginning.driver().await.unwrap();
+        let beginning = Arc::new(Beginning::new(tools, book.clone(), Arc::new(shown)));
+        let driver = beginning.first().await.unwrap();
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(beginning.supervise(driver, receiver, stopped));
         Self { data, world, book, inputs, lists, stop, running }
@@ -521,7 +531,7 @@ async fn a_failover_goes_on_after_a_restart_before_the_primary_is_asked() {
     let lists = bench.wait("cover", |lists| !lists.primaries.is_empty()).await;
     let cover = primary(&lists, NORTH).cover.clone().unwrap();
     assert_eq!(cover.since, since, "it is the same failover");
-    let reports = bench.book.reports(None, 10).unwrap();
+    let reports = bench.book.reports(None, 10).unwrap().lines;
     assert_eq!(reports.len(), 1, "{reports:?}");
     // Stopped by an operator: the mode is kept, and nothing is recorded.
     bench.command(Command::Stop(NORTH)).await.unwrap();
@@ -530,7 +540,7 @@ async fn a_failover_goes_on_after_a_restart_before_the_primary_is_asked() {
     let book = StandbyBook::open(data.path(), Key::new([1; 32])).unwrap();
     let row = &book.primaries().unwrap().rows[0];
     assert!(!row.automatic && row.covered.is_empty() && row.report.is_none(), "{row:?}");
-    let report = crate::report::Report::read(&book.reports(None, 1).unwrap()[0].document).unwrap();
+    let report = crate::report::Report::read(&book.reports(None, 1).unwrap().lines[0].document).unwrap();
     assert_eq!(report.why.as_deref(), Some("stopped"));
 }
 
@@ -795,7 +805,7 @@ async fn a_report_does_not_say_that_it_was_noticed_in_an_earlier_failure() {
     bench.wait("failed check", |lists| !primary(lists, NORTH).view.health.answers()).await;
     bench.command(Command::Failover(NORTH)).await.unwrap();
     let written = async || loop {
-        if let Some(line) = bench.book.reports(None, 1).unwrap().pop() {
+        if let Some(line) = bench.book.reports(None, 1).unwrap().lines.pop() {
             return crate::report::Report::read(&line.document).unwrap();
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -955,9 +965,10 @@ async fn a_driver_that_panics_is_begun_anew_and_what_it_recorded_goes_on() {
     bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
     bench.wait_duty(NORTH, Duty::Record).await;
     bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
-    bench.world.lock().driver_panics = true;
+    // Once while it runs, and twice while it is begun anew.
+    bench.world.lock().driver_panics = 3;
     bench.enter(EAST, 1).await.unwrap();
-    bench.wait_world("panic", |world| !world.driver_panics).await;
+    bench.wait_world("panic", |world| world.driver_panics == 0).await;
     bench.register(EAST, 1).await;
     assert!(bench.codes().contains(&EventCode::StandbyUnusable));
     let lists = bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
@@ -965,6 +976,32 @@ async fn a_driver_that_panics_is_begun_anew_and_what_it_recorded_goes_on() {
     bench.wait_duty(NORTH, Duty::Record).await;
     bench.command(Command::Stop(NORTH)).await.unwrap();
     bench.wait_duty(NORTH, Duty::Rest).await;
+    bench.end().await;
+}
+
+/// What ended it badly is kept, and would do so each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_the_driver_cannot_take_up_is_left_out_and_the_others_are_watched() {
+    let bench = bench().await;
+    bench.register(NORTH, 1).await;
+    bench.register(EAST, 1).await;
+    bench.world.lock().conduct.insert(EAST, Conduct::Gone);
+    bench.wait_duty(EAST, Duty::Record).await;
+    let (world, data) = bench.end().await;
+    world.lock().panics_at = Some(EventCode::FailoverStarted);
+    let bench = Bench::start(world, data).await;
+    bench.world.lock().panics_at = None;
+    let lists = bench.wait("lists", |lists| !lists.primaries.is_empty()).await;
+    assert_eq!(lists.primaries.iter().map(|primary| primary.view.role).collect::<Vec<_>>(), [NORTH]);
+    bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
+    bench.wait_duty(NORTH, Duty::Record).await;
+    let told =
+        bench.world.lock().events.iter().filter(|(code, _)| *code == EventCode::StandbyUnusable).count();
+    assert_eq!(told, 1);
+    // The next process tries again.
+    let (world, data) = bench.end().await;
+    let bench = Bench::start(world, data).await;
+    bench.wait("both", |lists| lists.primaries.len() == 2).await;
     bench.end().await;
 }
 
@@ -1064,7 +1101,7 @@ async fn a_report_says_what_the_primary_missed_and_what_is_left_of_it_until_noth
     bench.wait("end", |lists| primary(lists, NORTH).cover.is_none()).await;
     let told = async |bench: &Bench, missed: u64, left: u64| {
         let read = || {
-            let line = bench.book.reports(None, 1).unwrap().pop()?;
+            let line = bench.book.reports(None, 1).unwrap().lines.pop()?;
             let camera = *crate::report::Report::read(&line.document)?.cameras.get(&camera(1))?;
             Some((camera.missed_ms?, camera.left_ms?))
         };

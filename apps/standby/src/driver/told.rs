@@ -4,7 +4,6 @@ use keepwatch_model::{CameraId, EventCode, MonoTime, RoleId, Subject};
 use keepwatch_recording::failover::{Cause, Claim, Ended, Missed, Mode, Told};
 
 use super::Driver;
-use super::account::Account;
 use super::show::before;
 use crate::report::Report;
 
@@ -171,7 +170,7 @@ impl Driver {
                 if let Some(mut report) = primary.report.take() {
                     report.end(wall, *why);
                     self.writing.report(&report);
-                    primary.account = Some(Account::open(report, now));
+                    Self::open_account(&mut primary.accounts, report, now);
                 }
                 self.writing.primary(Some(&primary.row), role);
             }

@@ -1,5 +1,7 @@
 //! Backups of what the primaries are configured with: numbered, sealed, each kept once.
 
+use std::sync::PoisonError;
+
 use keepwatch_model::{RoleId, WallTime};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -46,24 +48,24 @@ impl StandbyBook {
         digest: &[u8],
         document: &[u8],
     ) -> Result<BackupKept, BookError> {
-        let last = self.run(|connection| last(connection, role))?;
+        // Whoever keeps another one of the same primary meanwhile would take the same number.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |source| BookError::Database { path: self.path.clone(), source };
+        let last = last(&connection, role).map_err(failed)?;
         let cameras = u64::try_from(cameras).unwrap_or(u64::MAX);
         if let Some((number, before, known)) = &last
             && known == digest
         {
-            self.run(|connection| {
-                connection.execute(
-                    "UPDATE backups SET checked = ?3 WHERE role = ?1 AND number = ?2",
-                    params![role.0, number.cast_signed(), now.ticks()],
-                )
-            })?;
+            let update = "UPDATE backups SET checked = ?3 WHERE role = ?1 AND number = ?2";
+            let checked = params![role.0, number.cast_signed(), now.ticks()];
+            connection.execute(update, checked).map_err(failed)?;
             let line = BackupLine { number: *number, taken: *before, checked: now, cameras };
             return Ok(BackupKept { line, changed: false });
         }
         let number = last.map_or(0, |(number, _, _)| number) + 1;
         let sealed = SealedDocument::seal(&self.key, &object(role, number), document)
             .map_err(|source| BookError::Seal { number, source })?;
-        self.run(|connection| {
+        let mut insert = || {
             let transaction = connection.transaction()?;
             transaction.execute(
                 "INSERT INTO backups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -82,7 +84,8 @@ impl StandbyBook {
                 params![role.0, number.saturating_sub(BACKUPS_MAX).cast_signed()],
             )?;
             transaction.commit()
-        })?;
+        };
+        insert().map_err(failed)?;
         let line = BackupLine { number, taken, checked: now, cameras };
         Ok(BackupKept { line, changed: true })
     }

@@ -19,6 +19,17 @@ pub struct ReportLine {
     pub document: String,
 }
 
+/// Reports as they are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportRows {
+    /// Those that can be read, the newest first.
+    pub lines: Vec<ReportLine>,
+    /// What is wrong with others, a sentence each.
+    pub damaged: Vec<String>,
+    /// The number below which there may be more; `None` at the end.
+    pub next: Option<u64>,
+}
+
 impl StandbyBook {
     /// Keeps a report under `number`, or changes it.
     ///
@@ -51,25 +62,33 @@ impl StandbyBook {
         })
     }
 
-    /// At most `limit` reports with a number below `before`, the newest first.
+    /// At most `limit` reports with a number below `before`. One that is damaged hides no other.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn reports(&self, before: Option<u64>, limit: usize) -> Result<Vec<ReportLine>, BookError> {
+    pub fn reports(&self, before: Option<u64>, limit: usize) -> Result<ReportRows, BookError> {
         let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.run(|connection| {
             let mut query = connection.prepare(
                 "SELECT number, role, document FROM reports WHERE number < ?1 ORDER BY number DESC LIMIT ?2",
             )?;
-            let line = |row: &rusqlite::Row<'_>| {
-                Ok(ReportLine {
-                    number: row.get::<_, i64>(0)?.cast_unsigned(),
-                    role: RoleId(row.get(1)?),
-                    document: row.get(2)?,
-                })
-            };
-            query.query_map(params![before, limit], line)?.collect()
+            let (mut found, mut rows) = (ReportRows::default(), query.query(params![before, limit])?);
+            let (mut count, mut last) = (0, 0);
+            while let Some(row) = rows.next()? {
+                last = row.get::<_, i64>(0)?.cast_unsigned();
+                count += 1;
+                match line(row, last) {
+                    Ok(line) => found.lines.push(line),
+                    Err(error) => found.damaged.push(format!("report {last} cannot be read: {error}")),
+                }
+            }
+            found.next = (count == limit && last > 1).then_some(last);
+            Ok(found)
         })
     }
+}
+
+fn line(row: &rusqlite::Row<'_>, number: u64) -> rusqlite::Result<ReportLine> {
+    Ok(ReportLine { number, role: RoleId(row.get(1)?), document: row.get(2)? })
 }

@@ -170,10 +170,40 @@ fn reports_are_numbered_and_changed_in_place() {
     book.put_report(9, OTHER, "ended").unwrap();
     assert_eq!(book.last_report().unwrap(), REPORTS_MAX + 2);
     let newest = book.reports(None, 2).unwrap();
-    assert_eq!(newest.iter().map(|line| line.number).collect::<Vec<_>>(), [REPORTS_MAX + 2, REPORTS_MAX + 1]);
+    assert_eq!(
+        newest.lines.iter().map(|line| line.number).collect::<Vec<_>>(),
+        [REPORTS_MAX + 2, REPORTS_MAX + 1]
+    );
     let ninth = book.reports(Some(10), 1).unwrap();
-    assert_eq!(ninth, [ReportLine { number: 9, role: OTHER, document: "ended".to_owned() }]);
-    assert_eq!(book.reports(Some(4), 9).unwrap().len(), 1, "the first two went");
+    assert_eq!(ninth.lines, [ReportLine { number: 9, role: OTHER, document: "ended".to_owned() }]);
+    assert_eq!(ninth.next, Some(9));
+    let oldest = book.reports(Some(4), 9).unwrap();
+    assert_eq!((oldest.lines.len(), oldest.next), (1, None), "the first two went");
+    // One that is damaged hides no other, and no end.
+    let raw = Connection::open(data.path().join(DATABASE_FILE)).unwrap();
+    raw.execute("UPDATE reports SET role = x'01' WHERE number = 9", []).unwrap();
+    let found = book.reports(Some(11), 2).unwrap();
+    assert_eq!(found.lines.iter().map(|line| line.number).collect::<Vec<_>>(), [10]);
+    assert!(found.damaged.len() == 1 && found.damaged[0].contains("report 9"), "{found:?}");
+    assert_eq!(found.next, Some(9));
+}
+
+/// An old line and a new one to the same primary, for a moment.
+#[test]
+fn backups_that_are_kept_at_once_have_a_number_each() {
+    let data = tempfile::tempdir().unwrap();
+    let book = book(data.path());
+    let keep = |number: u8| {
+        for round in 0..20_u8 {
+            book.keep_backup(ROLE, at(1), at(2), 1, &[number, round], b"{}").unwrap();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| keep(1));
+        scope.spawn(|| keep(2));
+    });
+    let numbers: Vec<u64> = book.backups(ROLE).unwrap().iter().map(|line| line.number).collect();
+    assert_eq!(numbers, (1..=40).rev().collect::<Vec<_>>());
 }
 
 #[test]
