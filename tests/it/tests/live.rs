@@ -201,11 +201,14 @@ fn window(site: &Site, node: &Node, query: &str, name: &str) -> Option<Window> {
     }
     assert_eq!(answer.status, 200, "{query}: {}", String::from_utf8_lossy(&answer.body));
     assert!(answer.header("keepwatch-mime").unwrap().starts_with("video/mp4; codecs=\"avc1."));
-    let base = answer.header("keepwatch-base").unwrap().parse().unwrap();
+    let base: WallTime = answer.header("keepwatch-base").unwrap().parse().unwrap();
+    let first: WallTime = answer.header("keepwatch-first").unwrap().parse().unwrap();
     let next = answer.header("keepwatch-next").map(str::to_owned);
     let path = site.path().join(name);
     std::fs::write(&path, &answer.body).unwrap();
-    Some(Window { base, next, pictures: Movie::pictures(&path).unwrap() })
+    let pictures = Movie::pictures(&path).unwrap();
+    assert!(first.ticks_since(base.plus(pictures[0].pts)).abs() <= 1, "{first} is said of {:?}", pictures[0]);
+    Some(Window { base, next, pictures })
 }
 
 #[test]

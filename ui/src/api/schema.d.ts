@@ -3696,6 +3696,8 @@ export interface operations {
                 headers: {
                     /** @description The label at media time 0. */
                     "Keepwatch-Base"?: string;
+                    /** @description The label of the first picture; sound may begin earlier. */
+                    "Keepwatch-First"?: string;
                     /** @description The media type with its codecs. */
                     "Keepwatch-Mime"?: string;
                     /** @description Where to go on behind a change of parameters. */

@@ -25,6 +25,8 @@ export interface WindowAnswer {
   mime: string;
   /** Label of media time 0, as the node made it. */
   base: number;
+  /** Label of its first picture; sound may begin earlier. */
+  first: number;
   /** Where to go on when the codec changes inside of the window. */
   next: number | null;
   body: ReadableStream<Uint8Array<ArrayBuffer>>;
@@ -66,6 +68,7 @@ export class NodeFootage implements Footage {
     return {
       mime: headers.get('Keepwatch-Mime') ?? headers.get('Content-Type') ?? 'video/mp4',
       base: parseTime(headers.get('Keepwatch-Base') ?? '') ?? order.base,
+      first: parseTime(headers.get('Keepwatch-First') ?? '') ?? Number.NEGATIVE_INFINITY,
       next: parseTime(headers.get('Keepwatch-Next') ?? ''),
       body: response.body,
     };

@@ -6,6 +6,7 @@ import type { Range } from './ranges';
 class FakeSink implements Sink {
   updating = false;
   timestampOffset = 0;
+  appendWindowStart = 0;
   ranges: Range[] = [];
   log: string[] = [];
   quota = Number.POSITIVE_INFINITY;
@@ -94,12 +95,12 @@ describe('pieces', () => {
 
   it('of another time line and codec are told from those before', () => {
     queue.append(piece(1));
-    queue.line('b', 7);
+    queue.line('b', 7, 9);
     queue.append(piece(2));
-    expect(sink.timestampOffset).toBe(0);
+    expect([sink.timestampOffset, sink.appendWindowStart]).toEqual([0, 0]);
     sink.settle();
     expect(sink.log).toEqual(['append 1', 'type b', 'append 2']);
-    expect(sink.timestampOffset).toBe(7);
+    expect([sink.timestampOffset, sink.appendWindowStart]).toEqual([7, 9]);
   });
 
   it('of another socket are placed behind all that came before them', () => {

@@ -13,6 +13,7 @@ export interface Sink {
   readonly updating: boolean;
   readonly buffered: TimeRanges;
   timestampOffset: number;
+  appendWindowStart: number;
   appendBuffer(data: BufferSource): void;
   remove(start: number, end: number): void;
   abort(): void;
@@ -22,7 +23,7 @@ export interface Sink {
 
 type Job =
   | { kind: 'append'; data: BufferSource; bytes: number }
-  | { kind: 'line'; mime: string; offset_s: Offset }
+  | { kind: 'line'; mime: string; offset_s: Offset; from_s: number }
   | { kind: 'remove'; from_s: number; to_s: number }
   | { kind: 'abort' }
   | { kind: 'reached'; call: () => void };
@@ -89,9 +90,12 @@ export class AppendQueue {
     this.#add({ kind: 'append', data, bytes: data.byteLength });
   }
 
-  /** From here on pieces are of this type, and their time 0 is at `offset_s`. */
-  line(mime: string, offset_s: Offset): void {
-    this.#add({ kind: 'line', mime, offset_s });
+  /**
+   * From here on pieces are of this type, their time 0 is at `offset_s`, and what they have before `from_s` is left out: browsers
+   * take out the pictures of before from where a window's sound begins, which is earlier than its first picture.
+   */
+  line(mime: string, offset_s: Offset, from_s = 0): void {
+    this.#add({ kind: 'line', mime, offset_s, from_s: Math.max(0, from_s) });
   }
 
   /** Takes out a stretch, when all before it is done. */
@@ -176,6 +180,7 @@ export class AppendQueue {
           this.#mime = job.mime;
         }
         if (this.sink.timestampOffset !== offset_s) this.sink.timestampOffset = offset_s;
+        if (this.sink.appendWindowStart !== job.from_s) this.sink.appendWindowStart = job.from_s;
         return;
       }
       case 'remove':

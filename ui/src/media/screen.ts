@@ -123,7 +123,7 @@ export class Screen {
       await answer.body.cancel().catch(() => {});
       return true;
     }
-    deck.queue.line(answer.mime, (answer.base - this.#base) / 1000);
+    deck.queue.line(answer.mime, (answer.base - this.#base) / 1000, this.seconds(answer.first) - INTO_S);
     const reader = answer.body.getReader();
     for (;;) {
       const { done, value } = await reader.read().catch((error: unknown) => {

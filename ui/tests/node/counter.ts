@@ -56,17 +56,17 @@ export function counters(page: Page, selector = 'video'): Promise<(number | null
   return page.evaluate(readBars, selector);
 }
 
-/** Waits until the only picture of the page shows a counter that `fits`, and returns it. */
-export async function counter(page: Page, fits: (counter: number) => boolean = () => true): Promise<number> {
+/** Waits until the only picture of the page shows a counter that `fits`, and returns it. A number fits itself. */
+export async function counter(page: Page, fits: number | ((counter: number) => boolean) = () => true): Promise<number> {
   const end = Date.now() + 10_000;
   let last: (number | null)[] = [];
   while (Date.now() < end) {
     last = await counters(page);
     const [only] = last;
-    if (last.length === 1 && only !== null && only !== undefined && fits(only)) return only;
+    if (last.length === 1 && only !== null && only !== undefined && (typeof fits === 'number' ? only === fits : fits(only))) return only;
     await page.waitForTimeout(20);
   }
-  throw new Error(`the picture shows ${JSON.stringify(last)}`);
+  throw new Error(`the picture shows ${JSON.stringify(last)}${typeof fits === 'number' ? `, not ${fits}` : ''}`);
 }
 
 /** How long it takes until a picture with a counter is there after `click` was called in the page, in milliseconds. */

@@ -131,7 +131,8 @@ it('four live pictures advance, by the numbers in them', async () => {
     const due = ((Date.now() - from) / 1000) * FPS;
     for (const [n, one] of seen.entries()) {
       expect(one - (before[n] ?? 0), `tile ${n}`).toBeGreaterThan(due * 0.4);
-      expect(one - (before[n] ?? 0), `tile ${n}`).toBeLessThan(due * 2 + 5);
+      // One that has fallen behind catches up with a jump, by a group of pictures at most.
+      expect(one - (before[n] ?? 0), `tile ${n}`).toBeLessThan(due + FPS * GOP_S);
     }
     before = seen;
   }
@@ -170,16 +171,16 @@ describe('the timeline', () => {
       if (frame === undefined) throw new Error(`no frame ${at} of ${known.length}`);
       await page.goto(`${node.address}#/timeline?camera=cam1&at=${utc(frame.label + 20)}&span=60`);
       await page.waitForSelector('.screen[data-phase="paused"]');
-      expect(await counter(page, (shown) => shown === frame.shows), `frame ${at}`).toBe(frame.shows);
+      await counter(page, frame.shows);
       await until(`the time of frame ${at}`, async () => (Math.abs((await written(page)) - frame.label) < 2 ? true : undefined));
     }
     // One picture back and forward, by the keyboard.
     const near = known[known.length - 12]?.shows ?? 0;
     await page.keyboard.press('.');
-    await counter(page, (shown) => shown === near + 1);
+    await counter(page, near + 1);
     await page.keyboard.press(',');
     await page.keyboard.press(',');
-    await counter(page, (shown) => shown === near - 1);
+    await counter(page, near - 1);
     // Backwards, and forwards.
     await page.keyboard.press('j');
     await counter(page, (shown) => shown < near - FPS * 2);
@@ -189,6 +190,28 @@ describe('the timeline', () => {
     await page.keyboard.press('l');
     await counter(page, (shown) => shown > stood + FPS);
     await page.keyboard.press('k');
+    await visit.close();
+  });
+
+  it('keeps the pictures before a key frame that was fetched again, with sound that begins earlier', async () => {
+    const held = await recorded('cam1', 12);
+    const visit = await open(`#/timeline?camera=cam1&at=${utc(held.to - 1000)}&span=60`);
+    const { page } = visit;
+    await page.waitForSelector('.screen[data-phase="paused"]');
+    // While it stands there, what is recorded is fetched second by second, each time from the last key frame on.
+    for (let group = 0; group < 2; group += 1) {
+      const from = Date.now();
+      const known = await until('a key frame with two seconds behind it', async () => {
+        const { to } = await recorded('cam1', 12);
+        const late = await frames('cam1', to - 5000, to);
+        const key = late.findIndex((frame, n) => frame.key && frame.label > from && n > 2);
+        return key > 0 && late.length - key > 2 * FPS ? late.slice(key - 3, key + 1) : undefined;
+      });
+      for (const frame of known) {
+        await page.goto(`${node.address}#/timeline?camera=cam1&at=${utc(frame.label + 20)}&span=60`);
+        await counter(page, frame.shows);
+      }
+    }
     await visit.close();
   });
 

@@ -335,6 +335,7 @@ export class FakeNode {
     response.setHeader('Content-Type', 'video/mp4');
     response.setHeader('Keepwatch-Mime', mime);
     response.setHeader('Keepwatch-Base', formatTime(base));
+    response.setHeader('Keepwatch-First', formatTime(Math.floor(time(query, 'from') / 1000) * 1000));
     response.write(init);
     for (const piece of pieces) response.write(piece);
     response.end();

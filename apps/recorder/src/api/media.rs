@@ -33,6 +33,8 @@ const FRAMES_MAX: usize = 1_000;
 
 /// The label at media time 0.
 const BASE: HeaderName = HeaderName::from_static("keepwatch-base");
+/// The label of the first picture.
+const FIRST: HeaderName = HeaderName::from_static("keepwatch-first");
 /// The media type with its codecs.
 const MIME: HeaderName = HeaderName::from_static("keepwatch-mime");
 /// Where to go on behind a change of parameters.
@@ -60,6 +62,7 @@ pub(super) struct MediaQuery {
     params(("id" = String, Path, description = "The camera."), WindowQuery, MediaQuery),
     responses((status = 200, content_type = "video/mp4", body = Vec<u8>,
         headers(("Keepwatch-Base", description = "The label at media time 0."),
+            ("Keepwatch-First", description = "The label of the first picture; sound may begin earlier."),
             ("Keepwatch-Mime", description = "The media type with its codecs."),
             ("Keepwatch-Next", description = "Where to go on behind a change of parameters.")))))]
 pub(super) async fn media(
@@ -107,8 +110,9 @@ pub(super) async fn media(
     let text = |text: String| {
         HeaderValue::try_from(text).map_err(|_| Problem::internal("the answer has no header form"))
     };
-    let (base, mime, next) = (
+    let (base, first, mime, next) = (
         text(playback.base().to_string())?,
+        text(playback.first_picture().to_string())?,
         text(playback.mime().to_owned())?,
         playback.next().map(|next| text(next.to_string())).transpose()?,
     );
@@ -118,6 +122,7 @@ pub(super) async fn media(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
     headers.insert(BASE, base);
+    headers.insert(FIRST, first);
     headers.insert(MIME, mime);
     if let Some(next) = next {
         headers.insert(NEXT, next);

@@ -187,6 +187,11 @@ impl Playback {
         self.base
     }
 
+    /// The label of the first picture. Sound may begin earlier.
+    pub(crate) const fn first_picture(&self) -> WallTime {
+        self.clean
+    }
+
     /// The media type, with its codecs.
     pub(crate) fn mime(&self) -> &str {
         &self.mime
