@@ -37,7 +37,7 @@ pub use store::{HeldSpan, Store};
 pub use types::{
     CameraTime, Commit, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, Lane, LedgerRow,
     Loss, Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex, RecordInfo, RecordMeta, RecordRef,
-    RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents, TRACKS_MAX, TimeQuality,
+    RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents, TRACKS_MAX, TimeQuality, WriteRate,
 };
 pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};
 pub use writer::{Committed, OpenSample, SAMPLES_MAX, StreamWriter};

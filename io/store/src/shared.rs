@@ -8,7 +8,7 @@ use std::time::Duration;
 use keepwatch_model::{CameraId, GapReason, RoleId, Span};
 
 use crate::chunk::Pool;
-use crate::disk::{Disk, Mount, Mounted, Takes, Unusable, WrapDevice, mount};
+use crate::disk::{Disk, Mount, Mounted, Takes, Unusable, WrapDevice, load_write_rate, mount};
 use crate::hold::Holds;
 use crate::index::{Index, IndexChange, Protections};
 use crate::volume::{Job, Key, spans_of_rows};
@@ -112,6 +112,8 @@ impl Shared {
             self.tell(disk, DiskChange::Buffered);
         }
         let state = if superblock.writable() { DiskState::Online } else { DiskState::ReadOnly };
+        // A figure that cannot be read is one that was never measured.
+        disk.set_write_rate(load_write_rate(&self.index, superblock.disk).unwrap_or(None));
         disk.put_in(Arc::new(now.mounted), state);
         if now.adopted {
             self.tell(disk, DiskChange::Adopted);

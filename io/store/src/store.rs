@@ -305,6 +305,14 @@ impl Store {
         }
     }
 
+    /// Measures how fast each disk is, beside recording and behind it: a few dozen megabytes are written where no footage is.
+    /// Returns at once; [`disks`](Self::disks) tell the result. A disk on which nothing is free keeps the one of before.
+    pub fn measure_disks(&self, now: WallTime) {
+        for disk in &self.shared().disks {
+            disk.measure(now);
+        }
+    }
+
     /// The state of every configured disk.
     pub fn disks(&self) -> Vec<DiskStatus> {
         let protected = self.shared().protected();

@@ -355,6 +355,15 @@ pub enum DiskState {
     },
 }
 
+/// How fast a disk makes footage durable when it does nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteRate {
+    /// Bytes per second, of records of several cameras at once.
+    pub bytes_per_second: u64,
+    /// When that was measured.
+    pub measured_at: WallTime,
+}
+
 /// The state of one disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskStatus {
@@ -374,6 +383,8 @@ pub struct DiskStatus {
     pub protected_bytes: u64,
     /// Bytes of the buffer that wait to be written.
     pub queued_bytes: u64,
+    /// How fast it is; `None` when that was never measured.
+    pub write_rate: Option<WriteRate>,
 }
 
 /// What was found when a store was opened.

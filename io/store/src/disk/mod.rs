@@ -1,8 +1,10 @@
 //! One disk: found, taken into use, written by a thread of its own, and found again when it was gone.
 
+mod gauge;
 mod mount;
 mod worker;
 
+pub(crate) use gauge::load as load_write_rate;
 pub use mount::WrapDevice;
 pub(crate) use mount::{Mount, Mounted, Unusable, mount, mount_read_only};
 pub(crate) use worker::run;
@@ -15,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use keepwatch_model::{CameraId, Span, WallTime};
 
+use self::gauge::Gauge;
 use crate::volume::Job;
-use crate::{DiskConfig, DiskId, DiskState, DiskStatus, Lane};
+use crate::{DiskConfig, DiskId, DiskState, DiskStatus, Lane, WriteRate};
 
 /// How long records are gathered behind the first of a round. Sockets are read at the same instants, so records come in
 /// bursts: one flush then covers a burst, for a delay that is a hundredth of a record.
@@ -44,6 +47,8 @@ pub(crate) struct Disk {
     /// Streams whose home it is.
     pub(crate) streams: AtomicUsize,
     slow: AtomicBool,
+    /// How fast it is, as it was measured last.
+    write_rate: Mutex<Option<WriteRate>>,
 }
 
 struct Inbox {
@@ -51,6 +56,8 @@ struct Inbox {
     /// Records that were fetched for gaps: written when no other waits.
     behind: VecDeque<Job>,
     expiries: Vec<(CameraId, WallTime)>,
+    /// How fast it is, being measured while no record waits.
+    gauge: Option<Gauge>,
     state: DiskState,
     stopping: bool,
 }
@@ -73,6 +80,8 @@ pub(crate) struct Work {
     /// others came for a while.
     pub(crate) behind: bool,
     pub(crate) expiries: Vec<(CameraId, WallTime)>,
+    /// Whether a measurement waits for its next round, and no record for the disk.
+    pub(crate) measure: bool,
     pub(crate) stopping: bool,
 }
 
@@ -87,6 +96,7 @@ impl Disk {
                 jobs: VecDeque::new(),
                 behind: VecDeque::new(),
                 expiries: Vec::new(),
+                gauge: None,
                 state,
                 stopping: false,
             }),
@@ -94,6 +104,7 @@ impl Disk {
             queued_bytes: AtomicU64::new(0),
             streams: AtomicUsize::new(0),
             slow: AtomicBool::new(false),
+            write_rate: Mutex::default(),
         }
     }
 
@@ -185,6 +196,27 @@ impl Disk {
         self.wake.notify_one();
     }
 
+    /// Asks for how fast it is to be measured, unless that is under way.
+    pub(crate) fn measure(&self, now: WallTime) {
+        self.inbox().gauge.get_or_insert_with(|| Gauge::new(now));
+        self.wake.notify_one();
+    }
+
+    /// The measurement under way, for its next round; it is over unless it is [put back](Self::measure_on).
+    pub(crate) fn take_gauge(&self) -> Option<Gauge> {
+        self.inbox().gauge.take()
+    }
+
+    /// Goes on with a measurement.
+    pub(crate) fn measure_on(&self, gauge: Gauge) {
+        self.inbox().gauge = Some(gauge);
+    }
+
+    /// Notes how fast it is.
+    pub(crate) fn set_write_rate(&self, measured: Option<WriteRate>) {
+        *self.write_rate.lock().unwrap_or_else(PoisonError::into_inner) = measured;
+    }
+
     /// Waits for something to do, at most `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) -> Work {
         let inbox = self.inbox();
@@ -192,6 +224,7 @@ impl Disk {
             inbox.jobs.is_empty()
                 && (inbox.behind.is_empty() || self.is_slow())
                 && inbox.expiries.is_empty()
+                && inbox.gauge.is_none()
                 && !inbox.stopping
         };
         let mut inbox =
@@ -205,6 +238,7 @@ impl Disk {
         let idle = inbox.jobs.is_empty() || inbox.stopping;
         Work {
             behind: !inbox.behind.is_empty() && (idle || !self.is_slow()),
+            measure: inbox.gauge.is_some() && inbox.jobs.is_empty() && !inbox.stopping,
             jobs: std::mem::take(&mut inbox.jobs),
             expiries: std::mem::take(&mut inbox.expiries),
             stopping: inbox.stopping,
@@ -264,6 +298,7 @@ impl Disk {
             used_bytes: 0,
             protected_bytes: 0,
             queued_bytes: self.queued_bytes(),
+            write_rate: *self.write_rate.lock().unwrap_or_else(PoisonError::into_inner),
         };
         if let Some(volume) = self.mounted().as_deref().and_then(Mounted::volume) {
             status.size_bytes = volume.size_bytes();

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Disk, KEEPS_UP_BELOW, Mounted, SLOW_AFTER, Takes, Unusable};
+use super::{Disk, KEEPS_UP_BELOW, Mounted, SLOW_AFTER, Takes, Unusable, gauge};
 use crate::shared::Shared;
 use crate::volume::{Job, Plan, execute};
 use crate::{Commit, DiskChange, DiskState, Lane};
@@ -39,6 +39,9 @@ pub(crate) fn run(shared: &Shared, disk: &Disk) {
         }
         if work.behind {
             write_behind(shared, disk, work.stopping);
+        }
+        if work.measure {
+            measure(shared, disk);
         }
         if work.stopping {
             if let Some(mounted) = disk.mounted().filter(|mounted| mounted.superblock.writable())
@@ -98,6 +101,24 @@ fn write_behind(shared: &Shared, disk: &Disk, ends: bool) {
         }
         if !ends || !disk.has_behind() {
             return;
+        }
+    }
+}
+
+/// One round of the measurement that was asked for.
+fn measure(shared: &Shared, disk: &Disk) {
+    let (Some(mut gauge), Some(mounted)) = (disk.take_gauge(), disk.mounted()) else { return };
+    match gauge::round(&mounted, &mut gauge) {
+        Ok(None) => disk.measure_on(gauge),
+        Ok(Some(measured)) => {
+            disk.set_write_rate(Some(measured));
+            if let Err(error) = gauge::save(&shared.index, mounted.superblock.disk, measured) {
+                tracing::warn!(disk = %disk.config.path.display(), %error, "how fast the disk is cannot be kept");
+            }
+        }
+        // Whether the disk works is for the records to say.
+        Err(error) => {
+            tracing::debug!(disk = %disk.config.path.display(), %error, "how fast the disk is was not measured");
         }
     }
 }

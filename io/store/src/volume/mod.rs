@@ -182,6 +182,13 @@ impl Volume {
         })
     }
 
+    /// Where records of up to so many free extents would begin, spread over all that are free.
+    pub(crate) fn free_places(&self, count: usize) -> Vec<u64> {
+        let step = (self.free.len() / count.max(1)).max(1);
+        let spread = self.free.iter().step_by(step).take(count);
+        spread.map(|extent| self.superblock.extent_offset(*extent) + BLOCK).collect()
+    }
+
     /// Whether the stream has an extent open here for that lane.
     pub(crate) fn is_home_of(&self, slot: Slot) -> bool {
         self.open.contains_key(&slot)

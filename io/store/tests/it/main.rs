@@ -18,3 +18,4 @@ mod recording;
 mod retention;
 mod site;
 mod verifying;
+mod write_rate;
