@@ -85,6 +85,26 @@ fn look(tables: &[InterfaceTable], interfaces: &Interfaces) -> Look {
     found
 }
 
+/// What cameras can send by the interfaces that the configuration names for them, in bits per second; `None` when it names none, or
+/// one does not say. A bundle counts without one of its lines: it must do with the others when that fails.
+pub(crate) fn camera_rate(tables: &[InterfaceTable], interfaces: &Interfaces) -> Option<u64> {
+    let cameras = tables.iter().filter(|table| table.part.has_cameras());
+    let rates = cameras.map(|table| {
+        let interface = interfaces.look(table.interface.get_ref()).ok()?;
+        let mbps = match &interface.bond {
+            Some(bond) => {
+                let speeds = bond.members.iter().map(|member| member.speed_mbps.map(u64::from));
+                let all: u64 = speeds.clone().sum::<Option<u64>>()?;
+                let fastest = speeds.flatten().max().filter(|_| bond.members.len() > 1);
+                all - fastest.unwrap_or(0)
+            }
+            None => u64::from(interface.speed_mbps?),
+        };
+        Some(mbps * 1_000_000)
+    });
+    rates.sum::<Option<u64>>().filter(|rate| *rate > 0)
+}
+
 struct Lines<'a> {
     table: &'a InterfaceTable,
     found: &'a mut Look,

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use keepwatch_recording::failover::{Capacity, Setup};
-
-/// Cameras that are recorded for others unless it is said: as many as one recorder has been shown to record.
-const CAMERAS_DEFAULT: usize = 64;
-/// What all of them may send, in bits per second, unless it is said: two thirds of what one line of 1 Gbit/s carries.
-const RATE_DEFAULT: u64 = 600_000_000;
+use keepwatch_recording::failover::Setup;
 
 /// Memory of all pre-buffers together unless it is said: 22 seconds of sixty-four cameras of 4 Mbit/s, with what their records take
 /// beside that, and a fifth.
@@ -18,14 +13,25 @@ const PREBUFFER_BYTES_DEFAULT: u64 = 1 << 30;
 pub struct StandbyConfig {
     /// How primaries are watched, unless that is edited.
     pub setup: Setup,
-    /// What can be recorded for others, beside what the node records itself.
-    pub capacity: Capacity,
+    /// What bounds how much is recorded for others, beside what the node records itself.
+    pub limits: Limits,
     /// How often a failover of each primary is tested; `None` for an operator only.
     pub drill_every: Option<Duration>,
     /// Most memory of all pre-buffers together.
     pub prebuffer_bytes_max: u64,
     /// The watched recorder that decides which of several standbys covers, by its name, address or role; `None`: this node.
     pub coordinator: Option<String>,
+}
+
+/// What is known, before the disks are measured, of how much can be recorded for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Most cameras, where that is set.
+    pub cameras: Option<usize>,
+    /// Most of all of their streams together, in bits per second, where that is set.
+    pub bits_per_second: Option<u64>,
+    /// What the line carries that cameras come in by, where that is known.
+    pub line_bits_per_second: Option<u64>,
 }
 
 impl Default for StandbyConfig {
@@ -35,7 +41,7 @@ impl Default for StandbyConfig {
             coordinator: None,
             drill_every: None,
             setup: Setup::default(),
-            capacity: Capacity { cameras: CAMERAS_DEFAULT, bits_per_second: RATE_DEFAULT },
+            limits: Limits::default(),
         }
     }
 }

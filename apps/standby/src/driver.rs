@@ -24,9 +24,7 @@ use std::time::Duration;
 
 use keepwatch_model::{CameraId, Machine, MonoTime, RoleId, WallTime};
 use keepwatch_recorder::Clock;
-use keepwatch_recording::failover::{
-    Action, Capacity, Command, Event, Mode, Refusal, Registration, Setup, Standby,
-};
+use keepwatch_recording::failover::{Action, Command, Event, Mode, Refusal, Registration, Setup, Standby};
 use keepwatch_recording::peer::Missing;
 use keepwatch_settings::standby::PrimaryRow;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -42,6 +40,7 @@ pub(crate) use self::supervise::{Beginning, TakingUp};
 use self::watched::registration;
 pub(crate) use self::writing::Writing;
 use crate::backups::{Fetched, Keeper};
+use crate::capacity::Allowance;
 use crate::claims::Claims;
 use crate::coordination::Coordination;
 use crate::farewells::Farewells;
@@ -103,7 +102,7 @@ pub(crate) enum Input {
     /// The setup is another; whether it was edited.
     SetUp(Setup, bool),
     /// What can be recorded is another.
-    Measured(Capacity),
+    Measured(Allowance),
 }
 
 /// What an operator changes of a primary; `None` leaves it.
@@ -144,7 +143,7 @@ pub(crate) struct Driver {
     machine: Standby,
     /// Whether the setup was edited rather than read from the configuration file.
     edited: bool,
-    capacity: Capacity,
+    capacity: Allowance,
     drills: DrillSchedule,
     primaries: BTreeMap<RoleId, Primary>,
     writing: Writing,
@@ -163,7 +162,7 @@ impl Driver {
     pub(crate) fn new(
         tools: Tools,
         machine: Standby,
-        capacity: Capacity,
+        capacity: Allowance,
         edited: bool,
         writing: Writing,
         lists: Arc<watch::Sender<Arc<Lists>>>,
@@ -324,7 +323,8 @@ impl Driver {
             }
             Input::Measured(capacity) => {
                 self.capacity = capacity;
-                self.tell(now, Event::Measured(capacity));
+                self.tell(now, Event::Measured(capacity.capacity));
+                self.show();
             }
         }
     }

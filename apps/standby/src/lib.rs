@@ -6,6 +6,7 @@
 
 pub mod api;
 mod backups;
+mod capacity;
 mod claims;
 mod config;
 mod coordination;
@@ -38,7 +39,8 @@ use keepwatch_tls::NodeKey;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-pub use crate::config::StandbyConfig;
+pub use crate::capacity::{Allowance, Bound};
+pub use crate::config::{Limits, StandbyConfig};
 pub use crate::coordination::node_routes;
 pub use crate::driver::{DrillRefusal, Drilled};
 pub use crate::lists::{Cover, Lists, Monitored};
@@ -113,6 +115,7 @@ struct Inner {
     lists: watch::Receiver<Arc<Lists>>,
     /// A recorder was replaced.
     replaced: Notify,
+    limits: watch::Sender<Limits>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -169,7 +172,11 @@ impl Standby {
             farewells: farewells.clone(),
             inputs: inputs.clone(),
         };
-        let (capacity, drill_every) = (config.capacity, config.drill_every);
+        let store = node.store().clone();
+        let disks = tokio::task::spawn_blocking(move || store.disks());
+        let disks = disks.await.map_err(|_| StartError::Interrupted)?;
+        let (capacity, drill_every) = (Allowance::of(config.limits, &disks), config.drill_every);
+        let (limits, limited) = watch::channel(config.limits);
         let empty = Lists { setup, edited, capacity, coordinator: None, drill_every, primaries: Vec::new() };
         let (shown, lists) = watch::channel(Arc::new(empty));
         let keeper = tools.keeper.clone();
@@ -180,7 +187,15 @@ impl Standby {
         let (stop, stopped) = watch::channel(false);
         let (ears, heard) = (node.clone(), inputs.clone());
         let ended = stopped.clone();
+        let measured = {
+            let (node, inputs, lists, stopped) =
+                (node.clone(), inputs.clone(), lists.clone(), stopped.clone());
+            keep_up("what can be recorded for others", move || {
+                capacity::run(node.clone(), limited.clone(), inputs.clone(), lists.clone(), stopped.clone())
+            })
+        };
         let tasks = vec![
+            tokio::spawn(measured),
             tokio::spawn(beginning.supervise(driver, receiver, stopped.clone())),
             tokio::spawn(keep_up("hears what is on disk", move || {
                 hear(ears.clone(), heard.clone(), ended.clone())
@@ -201,6 +216,7 @@ impl Standby {
             inputs,
             lists,
             replaced: Notify::new(),
+            limits,
             stop,
             tasks: Mutex::new(tasks),
         };
@@ -222,8 +238,8 @@ impl Standby {
         if let Some(setup) = changed.await.map_err(|_| StandbyError::Ending)?? {
             self.tell(Input::SetUp(setup, false)).await?;
         }
-        self.tell(Input::Drills(config.drill_every)).await?;
-        self.tell(Input::Measured(config.capacity)).await
+        self.inner.limits.send_replace(config.limits);
+        self.tell(Input::Drills(config.drill_every)).await
     }
 
     /// Ends it; what it records for others is ended with the recorder, and goes on after a restart.

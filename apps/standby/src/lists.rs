@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use keepwatch_model::WallTime;
-use keepwatch_recording::failover::{Capacity, CoverView, PrimaryView, Setup};
+use keepwatch_recording::failover::{CoverView, PrimaryView, Setup};
 use keepwatch_settings::standby::BackupLine;
 
+use crate::capacity::Allowance;
 use crate::driver::Drilled;
 
 /// All that is shown.
@@ -17,7 +18,7 @@ pub struct Lists {
     /// It was edited, rather than read from the configuration file.
     pub edited: bool,
     /// What can be recorded beside what the node records itself.
-    pub capacity: Capacity,
+    pub capacity: Allowance,
     /// The recorder that decides which of several standbys covers, as the configuration names it, and why it cannot be asked;
     /// `None`: this node decides.
     pub coordinator: Option<(String, Option<String>)>,
@@ -64,6 +65,13 @@ pub struct Monitored {
     pub drilling: bool,
     /// What came of the last drill; `None` before the first.
     pub drilled: Option<Drilled>,
+}
+
+impl Monitored {
+    /// Whether any of its cameras is recorded here.
+    pub(crate) fn covers(&self) -> bool {
+        self.cover.is_some() || !self.view.covered_alone.is_empty()
+    }
 }
 
 /// A failover that runs.

@@ -17,7 +17,7 @@ const running = (role: string, part: Partial<Running> = {}): Running => ({
 });
 const lists = (monitoring: Primary[], failovers: Running[] = []): Lists => ({
   setup: { check_interval_ms: 1000, setup_backup_interval_s: 600, auto_failover_threshold: 3, edited: false }, takes_over_after_ms: 4000,
-  capacity: { cameras: 64, bits_per_second: 6e8 }, coordinator: null, drill_every_s: null, monitoring, failovers,
+  capacity: { cameras: 64, bits_per_second: 6e8, bound: 'line' }, coordinator: null, drill_every_s: null, monitoring, failovers,
 });
 const added = (address: string): Added => ({ address, name: address, mac: null, login: { user: 'admin', password: 'x' }, beside: false, refused: null });
 

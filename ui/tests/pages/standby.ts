@@ -48,7 +48,7 @@ export class FakeStandby {
   ) {
     this.lists = {
       setup: { check_interval_ms: 1000, setup_backup_interval_s: 600, auto_failover_threshold: 3, edited: false }, takes_over_after_ms: 4000,
-      capacity: { cameras: 64, bits_per_second: 600_000_000 }, coordinator: null, drill_every_s: null, monitoring, failovers: [],
+      capacity: { cameras: 64, bits_per_second: 600_000_000, bound: 'line' as const }, coordinator: null, drill_every_s: null, monitoring, failovers: [],
     };
   }
 

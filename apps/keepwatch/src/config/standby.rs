@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted};
 use keepwatch_recorder::config::units;
-use keepwatch_recording::failover::{Capacity, Setup};
-use keepwatch_standby::StandbyConfig;
+use keepwatch_recording::failover::Setup;
+use keepwatch_standby::{Limits, StandbyConfig};
 use serde_spanned::Spanned;
 
 use super::reader::Table;
@@ -58,16 +58,14 @@ impl StandbyTable {
         let threshold = threshold.and_then(|threshold| u32::try_from(threshold).ok());
         let threshold = threshold.unwrap_or(setup.auto_failover_threshold());
         let cameras = cameras.and_then(|cameras| usize::try_from(cameras).ok());
-        let capacity = Capacity {
-            cameras: cameras.unwrap_or(default.capacity.cameras),
-            bits_per_second: rate.map_or(default.capacity.bits_per_second, Spanned::into_inner),
-        };
+        let limits =
+            Limits { cameras, bits_per_second: rate.map(Spanned::into_inner), line_bits_per_second: None };
         // Each was found to be in its range.
         let setup = Setup::new(check, backup, threshold).unwrap_or(setup);
         let prebuffer_bytes_max = prebuffer.map_or(default.prebuffer_bytes_max, Spanned::into_inner);
         let coordinator = coordinator.map(Spanned::into_inner);
         let drill_every = drill_every.map(Spanned::into_inner);
-        Self(StandbyConfig { setup, capacity, drill_every, prebuffer_bytes_max, coordinator })
+        Self(StandbyConfig { setup, limits, drill_every, prebuffer_bytes_max, coordinator })
     }
 }
 

@@ -154,7 +154,7 @@ cameras = "*"
     assert_eq!(standby.setup.setup_backup_interval(), Duration::from_secs(3600));
     assert_eq!(standby.setup.auto_failover_threshold(), 5);
     assert_eq!(standby.coordinator.as_deref(), Some("192.0.2.8:8443"));
-    assert_eq!((standby.capacity.cameras, standby.capacity.bits_per_second), (7, 40_000_000));
+    assert_eq!((standby.limits.cameras, standby.limits.bits_per_second), (Some(7), Some(40_000_000)));
     assert_eq!(standby.prebuffer_bytes_max, 64 << 20);
     assert_eq!(standby.drill_every, Some(Duration::from_secs(7 * 86_400)));
     let [gate, yard, shop] = &recorder.cameras[..] else { panic!("three cameras") };

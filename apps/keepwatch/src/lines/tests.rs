@@ -73,6 +73,22 @@ fn a_running_node_tells_of_what_fails_and_not_of_how_it_is_set_up() {
 }
 
 #[test]
+fn a_bundle_carries_what_is_left_when_one_of_its_lines_fails() {
+    let tree = tree();
+    let rate = |text: &str| {
+        let (file, _) = config::read(text, Path::new("/"));
+        camera_rate(&file.node.interfaces, &Interfaces::at(tree.path()))
+    };
+    let single = "[node.vin2]\ninterface = \"eno3\"\n";
+    assert_eq!(rate(VIN), Some(1_000_000_000));
+    assert_eq!(rate(single), Some(1_000_000_000));
+    assert_eq!(rate(&format!("{VIN}{single}")), Some(2_000_000_000));
+    assert_eq!(rate("[node.wan]\ninterface = \"eno3\"\n"), None, "cameras come in by others");
+    write(tree.path(), "eno3/speed", "-1");
+    assert_eq!(rate(&format!("{VIN}{single}")), None, "one does not say");
+}
+
+#[test]
 fn a_bundle_of_two_links_with_a_switch_that_bundles_them_is_right() {
     let tree = tree();
     let text = format!("{VIN}address = \"192.0.2.5/24\"\n[node.wan]\ninterface = \"eno3\"\n");

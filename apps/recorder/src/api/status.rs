@@ -133,6 +133,8 @@ struct Disk {
     protected_bytes: u64,
     /// Bytes in memory that wait to be written.
     queued_bytes: u64,
+    /// How fast it makes footage durable, as it was measured last; `null` when it never was.
+    write_bytes_per_second: Option<u64>,
 }
 
 impl From<DiskStatus> for Disk {
@@ -154,6 +156,7 @@ impl From<DiskStatus> for Disk {
             used_bytes: disk.used_bytes,
             protected_bytes: disk.protected_bytes,
             queued_bytes: disk.queued_bytes,
+            write_bytes_per_second: disk.write_rate.map(|rate| rate.bytes_per_second),
         }
     }
 }

@@ -12,6 +12,7 @@ use keepwatch_web::{Action, Caller, FieldError, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::capacity::Bound;
 use crate::lists::{Lists, Monitored};
 use crate::{Drilled, Standby};
 
@@ -67,6 +68,18 @@ struct FailoverCapacity {
     cameras: usize,
     /// All of their streams together.
     bits_per_second: u64,
+    /// What bounds that: the configuration file, the line that cameras come in by, or the disks as they were measured.
+    bound: CapacityBound,
+}
+
+/// What bounds how much a standby can record.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[cfg_attr(test, derive(Deserialize))]
+#[serde(rename_all = "snake_case")]
+enum CapacityBound {
+    Configuration,
+    Line,
+    Disks,
 }
 
 /// A recorder that is watched.
@@ -312,8 +325,13 @@ impl From<&Lists> for Failover {
             },
             takes_over_after_ms: millis(setup.takes_over_after_max()),
             capacity: FailoverCapacity {
-                cameras: lists.capacity.cameras,
-                bits_per_second: lists.capacity.bits_per_second,
+                cameras: lists.capacity.capacity.cameras,
+                bits_per_second: lists.capacity.capacity.bits_per_second,
+                bound: match lists.capacity.bound {
+                    Bound::Configuration => CapacityBound::Configuration,
+                    Bound::Line => CapacityBound::Line,
+                    Bound::Disks => CapacityBound::Disks,
+                },
             },
             coordinator: lists.coordinator.clone().map(|(name, problem)| Coordinator { name, problem }),
             drill_every_s: lists.drill_every.map(|every| every.as_secs()),

@@ -106,7 +106,7 @@ impl Beginning {
         }
         kept.primaries.retain(|known| !self.left_out().contains(&known.row.role));
         let before = Arc::clone(&self.lists.borrow());
-        let machine = Standby::new(own_version(), before.setup, before.capacity);
+        let machine = Standby::new(own_version(), before.setup, before.capacity.capacity);
         let writing = Writing::new(self.book.clone(), kept.last_report);
         let lists = Arc::clone(&self.lists);
         let mut driver =

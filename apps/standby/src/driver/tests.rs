@@ -9,7 +9,11 @@ use keepwatch_cluster::Memory;
 use keepwatch_model::{EventCode, GapReason, Span, Subject, TICKS_PER_SECOND};
 use keepwatch_recorder::config::{CameraConfig, WeeklySpan};
 use keepwatch_recorder::guests::{Duty, Guest};
+<<<<<<< HEAD
 use keepwatch_recording::failover::{CameraReport, Claim, Demand, Health, Missed, Report};
+=======
+use keepwatch_recording::failover::{CameraReport, Capacity, Demand, Health, Missed, Report};
+>>>>>>> 346f4c2 (Find out how much a standby can record: cores, lines, and its measured disks)
 use keepwatch_recording::peer::{
     Backup, CameraBackup, CameraCheck, CameraMissing, Check, Contents, Hello, Missing, NodePublic, PROTOCOL,
     RecordedSpan, Restore, Restored, Superseded, VERSION, own_version,
@@ -22,6 +26,7 @@ use tokio::task::JoinHandle;
 use keepwatch_recording::failover::Recorded;
 
 use super::*;
+use crate::capacity::{Allowance, Bound};
 use crate::world::{Answer, Line, RegisterRefusal, RegisterWish};
 
 const NORTH: RoleId = RoleId([1; 16]);
@@ -370,6 +375,7 @@ impl Bench {
         };
         let setup = Setup::new(CHECK, Duration::from_secs(600), 3).unwrap();
         let capacity = Capacity { cameras: 100, bits_per_second: 1_000_000_000 };
+        let capacity = Allowance { capacity, bound: Bound::Configuration };
         let empty = Lists {
             setup,
             edited: false,
