@@ -1397,6 +1397,11 @@ export interface components {
             user: string | null;
         };
         /**
+         * @description What bounds how much a standby can record.
+         * @enum {string}
+         */
+        CapacityBound: "configuration" | "line" | "disks";
+        /**
          * @description How media came.
          * @enum {string}
          */
@@ -1484,6 +1489,11 @@ export interface components {
              * @description Bytes of the extents in use.
              */
             used_bytes: number;
+            /**
+             * Format: int64
+             * @description How fast it makes footage durable, as it was measured last; `null` when it never was.
+             */
+            write_bytes_per_second: number | null;
         };
         /**
          * @description How a disk stands.
@@ -1653,6 +1663,8 @@ export interface components {
              * @description All of their streams together.
              */
             bits_per_second: number;
+            /** @description What bounds that: the configuration file, the line that cameras come in by, or the disks as they were measured. */
+            bound: components["schemas"]["CapacityBound"];
             /** @description Cameras. */
             cameras: number;
         };

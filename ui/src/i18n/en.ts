@@ -340,7 +340,8 @@ export const en = {
     coordinator: (name: string, problem: string | null) =>
       problem === null ? `Which of several standbys covers is decided by ${name}.` : `Which of several standbys covers cannot be decided: ${problem}. All of them record.`,
     capacity: (cameras: number, rate: string) => `This standby can record ${count(cameras, 'camera', 'cameras')} of others, ${rate} together,`,
-    bound: { configuration: 'as the configuration file says.', line: 'which its line carries.', disks: 'which its disks were measured to keep up with.' },
+    bound: (by: 'configuration' | 'line' | 'disks') =>
+      ({ configuration: 'as the configuration file says.', line: 'which its line carries.', disks: 'which its disks were measured to keep up with.' })[by],
     noFailover: 'No failover runs.',
 
     address: 'Address',

@@ -148,7 +148,7 @@ impl Driver {
     /// What can be recorded beside what is, for failovers and for other drills; and whether nothing is.
     fn room_for_drills(&self) -> (Capacity, bool) {
         let mut room = self.machine.room();
-        let mut idle = room == self.capacity;
+        let mut idle = room == self.capacity.capacity;
         for primary in self.primaries.values() {
             let Some(drill) = &primary.drill else { continue };
             idle = false;

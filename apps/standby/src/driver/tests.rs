@@ -9,11 +9,7 @@ use keepwatch_cluster::Memory;
 use keepwatch_model::{EventCode, GapReason, Span, Subject, TICKS_PER_SECOND};
 use keepwatch_recorder::config::{CameraConfig, WeeklySpan};
 use keepwatch_recorder::guests::{Duty, Guest};
-<<<<<<< HEAD
-use keepwatch_recording::failover::{CameraReport, Claim, Demand, Health, Missed, Report};
-=======
-use keepwatch_recording::failover::{CameraReport, Capacity, Demand, Health, Missed, Report};
->>>>>>> 346f4c2 (Find out how much a standby can record: cores, lines, and its measured disks)
+use keepwatch_recording::failover::{CameraReport, Capacity, Claim, Demand, Health, Missed, Report};
 use keepwatch_recording::peer::{
     Backup, CameraBackup, CameraCheck, CameraMissing, Check, Contents, Hello, Missing, NodePublic, PROTOCOL,
     RecordedSpan, Restore, Restored, Superseded, VERSION, own_version,
@@ -342,6 +338,11 @@ fn a_minute_in_days() -> WeeklySpan {
     WeeklySpan { from_minute, to_minute: from_minute + 1 }
 }
 
+/// Room for so many cameras, whatever they send.
+fn room_for(cameras: usize) -> Allowance {
+    Allowance { capacity: Capacity { cameras, bits_per_second: u64::MAX }, bound: Bound::Configuration }
+}
+
 /// A driver that runs, and its world.
 struct Bench {
     data: TempDir,
@@ -374,8 +375,7 @@ impl Bench {
             inputs: inputs.clone(),
         };
         let setup = Setup::new(CHECK, Duration::from_secs(600), 3).unwrap();
-        let capacity = Capacity { cameras: 100, bits_per_second: 1_000_000_000 };
-        let capacity = Allowance { capacity, bound: Bound::Configuration };
+        let capacity = room_for(100);
         let empty = Lists {
             setup,
             edited: false,
@@ -707,7 +707,7 @@ async fn a_drill_fails_for_what_a_failover_would_not_record_and_leaves_out_what_
     bench.world.lock().unreadable.insert(camera(2));
     bench.world.lock().unscheduled.insert(camera(3));
     bench.register(NORTH, 4).await;
-    bench.inputs.send(Input::Measured(Capacity { cameras: 2, bits_per_second: u64::MAX })).await.unwrap();
+    bench.inputs.send(Input::Measured(room_for(2))).await.unwrap();
     assert_eq!(bench.drill(NORTH).await, Ok(()));
     bench.record(NORTH, 1).await;
     let ended = |lists: &Lists| primary(lists, NORTH).drilled.is_some();
@@ -730,11 +730,11 @@ async fn a_drill_takes_no_room_from_what_is_recorded() {
     let bench = bench().await;
     bench.register(NORTH, 2).await;
     bench.register(EAST, 2).await;
-    bench.inputs.send(Input::Measured(Capacity { cameras: 3, bits_per_second: u64::MAX })).await.unwrap();
+    bench.inputs.send(Input::Measured(room_for(3))).await.unwrap();
     bench.world.lock().conduct.insert(NORTH, Conduct::Gone);
     bench.wait("failover", |lists| primary(lists, NORTH).cover.is_some()).await;
     assert_eq!(bench.drill(EAST).await, Err(DrillRefusal::Full));
-    bench.inputs.send(Input::Measured(Capacity { cameras: 4, bits_per_second: u64::MAX })).await.unwrap();
+    bench.inputs.send(Input::Measured(room_for(4))).await.unwrap();
     assert_eq!(bench.drill(EAST).await, Ok(()));
     bench.end().await;
 }
