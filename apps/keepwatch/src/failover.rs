@@ -486,7 +486,7 @@ auto    north  02:00:00:00:00:01  192.0.2.7:8443  failed since 2026-11-22T12:00:
 manual  south  -                  192.0.2.8:8443  normal                             2, 1 not recorded  -                     a failover is due and there is no room; version 0.2.0; never tested
 
 FAILOVER OF  SINCE                 STARTED BY  CLAIM  CAMERAS  ON DISK  STATE
-north        2026-11-22T12:00:01Z  threshold   held   4        3        running";
+north        2026-11-22T12:00:01Z  threshold   held   4        3        running; not recorded here: yard";
         let shown = show(&lists).join("\n");
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(squeezed(&shown), squeezed(expected));
