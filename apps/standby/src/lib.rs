@@ -146,7 +146,7 @@ impl Standby {
         let setup::Opened { setups, setup, edited, problem } = setup;
         if let Some(why) = problem {
             let text = format!("what the standby kept cannot be used in full: {why}");
-            node.add_event(EventCode::SetupBackupFailed, Subject::Node, text);
+            node.add_event(EventCode::StandbyBookDamaged, Subject::Node, text);
         }
         if let Some(why) = unconfirmed {
             let text = format!("failovers run unconfirmed, for the coordination cannot be used: {why}");

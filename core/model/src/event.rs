@@ -190,6 +190,10 @@ event_codes! {
     DrillPassed = "drill_passed", Info;
     /// A drill did not record all cameras of a primary.
     DrillFailed = "drill_failed", Warning;
+    /// Part of what the standby keeps cannot be used.
+    StandbyBookDamaged = "standby_book_damaged", Warning;
+    /// Cameras of a primary cannot be taken up to be recorded here.
+    GuestsRefused = "guests_refused", Warning;
     /// What the standby keeps cannot be read: it watches nobody.
     StandbyUnusable = "standby_unusable", Critical;
     /// The configuration of a primary was fetched and differs from the one before.

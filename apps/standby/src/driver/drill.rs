@@ -64,7 +64,7 @@ pub enum Unfit {
 }
 
 impl Drilled {
-    /// How many cameras failed, which and why; `None` when none did.
+    /// How many cameras of how many failed, which and why; `None` when none did.
     pub(crate) fn complaint(&self) -> Option<String> {
         let why = |unfit: Unfit| match unfit {
             Unfit::NoRecord => "no footage came to the disk in time",
@@ -80,7 +80,8 @@ impl Drilled {
         };
         let told = [Unfit::NoRecord, Unfit::Unreadable, Unfit::NoRoom].into_iter().filter_map(of);
         let told: Vec<String> = told.collect();
-        (!told.is_empty()).then(|| format!("{}: {}", self.failed.len(), told.join("; ")))
+        let (failed, all) = (self.failed.len(), self.cameras);
+        (failed > 0).then(|| format!("{failed} of {all} cameras would not be recorded: {}", told.join("; ")))
     }
 }
 
@@ -245,10 +246,7 @@ impl Driver {
                 format!("a failover of primary {name:?} would record all of its {cameras} cameras"),
             ),
             Some(why) => {
-                let text = format!(
-                    "a failover of primary {name:?} would not record all of its {cameras} cameras, but for {why}"
-                );
-                (EventCode::DrillFailed, text)
+                (EventCode::DrillFailed, format!("a failover of primary {name:?} would not be whole: {why}"))
             }
         };
         self.tools.recorder.add_event(code, Subject::Node, text);

@@ -117,7 +117,7 @@ impl<'a> Following<'a> {
                 self.retry_later();
                 if self.complaint.as_ref() != Some(&why) {
                     let text = format!("cameras of role {} cannot be recorded here: {why}", self.role);
-                    self.recorder.add_event(EventCode::SetupBackupFailed, Subject::Node, text);
+                    self.recorder.add_event(EventCode::GuestsRefused, Subject::Node, text);
                     self.complaint = Some(why);
                 }
             }

@@ -102,7 +102,7 @@ impl Beginning {
         let recorder = &self.tools.recorder;
         for why in kept.problems {
             let text = format!("what the standby kept cannot be used in full: {why}");
-            recorder.add_event(EventCode::SetupBackupFailed, Subject::Node, text);
+            recorder.add_event(EventCode::StandbyBookDamaged, Subject::Node, text);
         }
         kept.primaries.retain(|known| !self.left_out().contains(&known.row.role));
         let before = Arc::clone(&self.lists.borrow());

@@ -718,7 +718,7 @@ async fn a_drill_fails_for_what_a_failover_would_not_record_and_leaves_out_what_
     assert_eq!(drilled.failed, unfit);
     let told = bench.world.lock().events.iter().any(|(code, text)| {
         *code == EventCode::DrillFailed
-            && text.contains("cam2 (what the backup")
+            && text.contains("2 of 3 cameras would not be recorded: cam2 (what the backup")
             && text.contains("cam4 (this")
     });
     assert!(told, "{:?}", bench.world.lock().events);

@@ -110,6 +110,9 @@ impl Standby {
             return;
         }
         out.push(Action::Release(role));
+        if cover.claim == Claim::Held {
+            cover.claim = Claim::Asked;
+        }
         // A failover that has just begun is not told of as incomplete.
         if now.since(cover.since) >= STILL_MAX {
             cover.become_claimed(role, Claim::Incomplete, out);

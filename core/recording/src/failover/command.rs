@@ -55,7 +55,7 @@ impl Standby {
                     return Err(Refusal::NotRepaired);
                 }
                 cover.phase = Phase::Returning(Ended::FailedBack);
-                self.give_back(role, out);
+                self.give_back(now, role, out);
             }
             Command::Replace(_) if primary.replacing => return Err(Refusal::UnderWay),
             Command::Replace(_) if primary.cover.is_none() && primary.watch.health.answers() => {

@@ -97,10 +97,10 @@ impl Covered {
         self.lacked
     }
 
-    /// Whether what the primary holds and what the standby holds have enough in common. What the standby does not hold at all
-    /// it need not keep on recording once the primary does.
-    pub(super) fn overlaps(&self, held: Span) -> bool {
-        let until = self.until.map_or(held.to, |until| until.min(held.to));
+    /// Whether what the primary holds and what the standby holds have enough in common. What the standby does not hold at all,
+    /// or records no more, it need not go on with once the primary does.
+    pub(super) fn overlaps(&self, now: MonoTime, held: Span) -> bool {
+        let until = self.until.filter(|_| !self.is_still(now)).map_or(held.to, |until| until.min(held.to));
         until.ticks_since(held.from) >= OVERLAP_TICKS
     }
 

@@ -74,16 +74,16 @@ impl Primary {
     }
 
     /// Those of `covered` that the standby need record no more.
-    fn done(&self, covered: &BTreeMap<CameraId, Covered>) -> Vec<CameraId> {
-        let done = covered.iter().filter(|(camera, covered)| self.can_rest(**camera, covered));
+    fn done(&self, now: MonoTime, covered: &BTreeMap<CameraId, Covered>) -> Vec<CameraId> {
+        let done = covered.iter().filter(|(camera, covered)| self.can_rest(now, **camera, covered));
         done.map(|(camera, _)| *camera).collect()
     }
 
     /// Whether the primary's footage and the standby's of a camera have enough in common, by an answer that stands.
-    fn can_rest(&self, camera: CameraId, covered: &Covered) -> bool {
+    fn can_rest(&self, now: MonoTime, camera: CameraId, covered: &Covered) -> bool {
         let Some(known) = self.watch.cameras.get(&camera) else { return true };
         let heard = self.watch.health.answers() && known.is_named();
-        heard && (!known.is_wanted() || known.held().is_some_and(|held| covered.overlaps(held)))
+        heard && (!known.is_wanted() || known.held().is_some_and(|held| covered.overlaps(now, held)))
     }
 }
 
@@ -278,13 +278,13 @@ impl Standby {
 
     /// Rests the cameras of a failover that is about to end, each as soon as the primary's footage overlaps; what the primary
     /// does not record stays covered. Whether any rests.
-    pub(super) fn give_back(&mut self, role: RoleId, out: &mut Vec<Action>) -> bool {
+    pub(super) fn give_back(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) -> bool {
         let threshold = self.setup.auto_failover_threshold();
         let Some(primary) = self.primaries.get_mut(&role) else { return false };
         let Some(Cover { phase: Phase::Returning(ended), cameras, .. }) = &primary.cover else {
             return false;
         };
-        let (ended, done) = (*ended, primary.done(cameras));
+        let (ended, done) = (*ended, primary.done(now, cameras));
         out.extend(done.iter().map(|camera| Action::Rest { role, camera: *camera }));
         let Some(cover) = &mut primary.cover else { return false };
         cover.cameras.retain(|camera, _| !done.contains(camera));
@@ -314,9 +314,9 @@ impl Standby {
     }
 
     /// Rests single cameras that the primary records again. Whether any rests.
-    fn give_back_alone(&mut self, role: RoleId, out: &mut Vec<Action>) -> bool {
+    fn give_back_alone(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) -> bool {
         let Some(primary) = self.primaries.get_mut(&role) else { return false };
-        let done = primary.done(&primary.alone);
+        let done = primary.done(now, &primary.alone);
         primary.alone.retain(|camera, _| !done.contains(camera));
         for camera in &done {
             out.extend([
@@ -370,8 +370,8 @@ impl Standby {
         }
         self.look(now, role, out);
         self.end_of_false_alarm(role, threshold, out);
-        self.give_back(role, out);
-        self.give_back_alone(role, out);
+        self.give_back(now, role, out);
+        self.give_back_alone(now, role, out);
         self.start_due(now, out);
     }
 
@@ -511,7 +511,7 @@ impl Standby {
         if !lived {
             self.recorded_again(now, role, out);
         }
-        let rests = self.give_back(role, out);
-        self.give_back_alone(role, out) || rests
+        let rests = self.give_back(now, role, out);
+        self.give_back_alone(now, role, out) || rests
     }
 }
