@@ -112,6 +112,11 @@ describe.each(['dark', 'light'] as const)('%s', (scheme) => {
     const covered = row(page, 'Failover', 'NVR-2');
     await covered.getByText('30 of 32 cameras on disk here').waitFor();
     await covered.getByText('It began by itself.').waitFor();
+    standby.setRunning(NVR2, { claim: 'incomplete', lacks: ['gate', 'dock'] });
+    await covered.getByText('Not recorded here: gate, dock.').waitFor();
+    await covered.getByText('a standby that records all of them takes the cover').waitFor();
+    standby.setRunning(NVR2, { claim: 'held', lacks: [] });
+    await covered.getByText('Not recorded here').waitFor({ state: 'detached' });
     await page.getByRole('link', { name: 'Standby covers NVR-2' }).waitFor();
     expect(await button(covered, 'Failback: NVR-2').isDisabled()).toBe(true);
     expect(await page.getByLabel('Mode of NVR-2').isDisabled()).toBe(true);
