@@ -238,33 +238,26 @@ impl Replenish {
         let mut marks = Vec::new();
         for gap in &stream.gaps {
             let being_filled = running.within(*gap);
-            marks.extend(being_filled.spans().iter().map(|span| (*span, Backfill::Running)));
+            marks.extend(being_filled.spans().iter().map(|span| (*span, Some(Backfill::Running))));
             for rest in being_filled.missing(*gap).spans() {
                 let pending = open.within(*rest);
-                marks.extend(pending.spans().iter().map(|span| (*span, Backfill::Pending)));
-                // Where nobody can be asked nothing is said.
-                if !stream.sources.is_empty() {
-                    marks.extend(pending.missing(*rest).spans().iter().map(|span| (*span, Backfill::Done)));
-                }
+                marks.extend(pending.spans().iter().map(|span| (*span, Some(Backfill::Pending))));
+                // Where nobody can be asked nothing is said, and what was said before holds no longer.
+                let no_more = (!stream.sources.is_empty()).then_some(Backfill::Done);
+                marks.extend(pending.missing(*rest).spans().iter().map(|span| (*span, no_more)));
             }
         }
         marks.sort_by_key(|(span, _)| *span);
-        if stream.marked.as_ref() == Some(&marks) {
-            return;
+        if marks != stream.marked {
+            let before: BTreeMap<Span, Option<Backfill>> = stream.marked.iter().copied().collect();
+            let told = marks.iter().filter(|(span, backfill)| before.get(span) != Some(backfill));
+            out.extend(told.map(|(span, backfill)| Action::Mark {
+                stream: key,
+                span: *span,
+                backfill: *backfill,
+            }));
+            stream.marked = marks;
         }
-        if marks.is_empty() {
-            // Nobody can be asked any more: what was said before holds no longer, in an earlier process neither.
-            let gaps = stream.gaps.iter();
-            out.extend(gaps.map(|gap| Action::Mark { stream: key, span: *gap, backfill: None }));
-        }
-        let before: BTreeMap<Span, Backfill> = stream.marked.iter().flatten().copied().collect();
-        out.extend(
-            marks
-                .iter()
-                .filter(|(span, backfill)| before.get(span) != Some(backfill))
-                .map(|(span, backfill)| Action::Mark { stream: key, span: *span, backfill: Some(*backfill) }),
-        );
-        stream.marked = Some(marks);
     }
 }
 

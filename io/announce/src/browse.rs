@@ -19,7 +19,9 @@ const ROUNDS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Durat
 const AGAIN: Duration = Duration::from_secs(5);
 /// Most addresses of a search: a site has some tens of recorders, and a stranger can make up any number.
 const ADDRESSES_MAX: usize = 1024;
-/// Most of them that one sender told, and most at one host: nobody fills a search alone.
+/// Most of them that one sender told, and most at one host: nobody fills a search alone. By IPv6 a host has as many addresses to
+/// send from as it likes, so that one that means to can fill one, which takes twelve
+/// seconds more then; recorders can be looked for by their addresses.
 const SENDER_ADDRESSES_MAX: usize = 32;
 /// See [`SENDER_ADDRESSES_MAX`].
 const HOST_ADDRESSES_MAX: usize = 8;

@@ -94,13 +94,7 @@ async fn records(
     // The window is by the clock of who asks, labels are by this recorder's.
     let ahead = node.clock().wall().ticks_since(query.clock);
     let order = order(&node, known, &query, ahead)?;
-    let turn = tokio::time::timeout(TURN_MAX, places.acquire_owned()).await;
-    let place = turn.ok().and_then(Result::ok).ok_or_else(|| {
-        Problem::unavailable(
-            BUSY,
-            format!("{SENT_MAX} recorders are sent footage already; ask again at once"),
-        )
-    })?;
+    let place = turn(places).await?;
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     // It ends when all was sent or nobody takes it any more.
     drop(tokio::spawn(send(node, order, sender, place)));
@@ -110,6 +104,17 @@ async fn records(
     // Where no camera's time tells, labels are compared by it.
     response.headers_mut().insert(CLOCK_AHEAD, axum::http::HeaderValue::from(ahead));
     Ok(response)
+}
+
+/// Returns when it is the turn of who asks, in the order of asking.
+async fn turn(places: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let turn = tokio::time::timeout(TURN_MAX, places.acquire_owned()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| {
+        Problem::unavailable(
+            BUSY,
+            format!("{SENT_MAX} recorders are sent footage already; ask again at once"),
+        )
+    })
 }
 
 fn order(node: &Node, known: Known, query: &RecordsQuery, ahead: i64) -> Result<Order, Problem> {
@@ -194,4 +199,27 @@ async fn read(node: &Node, record: RecordRef) -> Option<Bytes> {
 
 fn is_behind(disk: &DiskStatus) -> bool {
     disk.slow || disk.queued_bytes > QUEUED_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_place_has_it_before_who_asks_later_and_not_for_ever() {
+        let places = Arc::new(Semaphore::new(1));
+        let first = turn(Arc::clone(&places)).await.unwrap();
+        let second = tokio::spawn(turn(Arc::clone(&places)));
+        tokio::task::yield_now().await;
+        let third = tokio::spawn(turn(Arc::clone(&places)));
+        tokio::task::yield_now().await;
+        // Whoever has had it asks again at once, and comes last.
+        drop(first);
+        let again = tokio::spawn(turn(Arc::clone(&places)));
+        let second = second.await.unwrap().unwrap();
+        assert!(!third.is_finished() && !again.is_finished());
+        drop(second);
+        let _third = third.await.unwrap().unwrap();
+        assert!(again.await.unwrap().is_err());
+    }
 }

@@ -24,8 +24,8 @@ pub(super) struct Stream {
     failed: BTreeMap<Source, Vec<Failed>>,
     /// What is asked of each source no more.
     never: BTreeMap<Source, SpanSet>,
-    /// What was last entered into the ledger; `None` before the first time.
-    pub(super) marked: Option<Vec<(Span, Backfill)>>,
+    /// What was last entered into the ledger.
+    pub(super) marked: Vec<(Span, Option<Backfill>)>,
 }
 
 /// What is asked for next.

@@ -206,11 +206,15 @@ fn what_is_marked_is_marked_no_more_when_nobody_can_be_asked() {
     let job = site.begun()[0];
     site.out.clear();
     site.missing(1, "gate", &gaps, &[]);
+    assert_eq!(site.marks(), [(gaps[1], None)]);
     site.ended(2, job, JobEnd::Refused);
-    assert_eq!(site.marks(), [(gaps[0], None), (gaps[1], None)]);
+    assert_eq!(site.marks(), [(gaps[0], None)]);
     // Once is enough.
     site.missing(3, "gate", &gaps, &[]);
     assert!(site.marks().is_empty());
+    // What no source had is told anew when the last one is gone.
+    site.missing(3, "gate", &[span(0, 90), gaps[1]], &[]);
+    assert_eq!(site.marks(), [(span(0, 90), None)]);
     // What an earlier process entered, from a standby that was removed since.
     site.missing(4, "yard", &gaps, &[]);
     assert_eq!(site.marks(), [(gaps[0], None), (gaps[1], None)]);
