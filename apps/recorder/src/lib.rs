@@ -22,6 +22,7 @@ mod picture;
 mod replenish;
 mod rows;
 pub mod scan;
+pub mod searches;
 mod serve;
 pub mod settings;
 mod watch;

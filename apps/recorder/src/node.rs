@@ -38,7 +38,8 @@ use crate::jobs::Jobs;
 use crate::peers::Peers;
 use crate::picture::Desk;
 use crate::replenish::{self, Replenishing};
-use crate::scan::Scans;
+use crate::scan::FoundCameras;
+use crate::searches::Searches;
 use crate::serve::{self, Access, READS_MAX, Servers, Serving};
 use crate::settings::{Book, Changing, Edited};
 use crate::watch::Watch;
@@ -136,7 +137,7 @@ struct Inner {
     peers: Peers,
     replenishing: Replenishing,
     access: watch::Sender<Arc<Access>>,
-    scans: Scans,
+    scans: Searches<FoundCameras>,
     probes: Arc<Semaphore>,
     feed: Feed,
     /// The RTSP server; `None` before the start and after the end.
@@ -189,7 +190,7 @@ impl Node {
                 peers,
                 replenishing: Replenishing::default(),
                 access: watch::Sender::default(),
-                scans: Scans::default(),
+                scans: Searches::default(),
                 probes: Arc::new(Semaphore::new(PROBES_MAX)),
                 feed: Feed::default(),
                 servers: Mutex::default(),

@@ -4,12 +4,13 @@
 //! What is found is a claim of strangers: it is bounded by the scan itself, and nothing is connected to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keepwatch_model::{CameraId, WallTime};
 use keepwatch_onvif::discovery::{self, AddressRange, Findings, Found, ScanProgress, Unreachable};
-use tokio::sync::watch;
+
+use crate::searches::{Notes, Searches, Stopped};
 
 /// Longest id that is made of a name, in characters, which leaves four of an id's 31 for a number.
 const ID_CHARACTERS_MAX: usize = 26;
@@ -74,17 +75,11 @@ fn base(device: &Found) -> String {
     base.to_owned()
 }
 
-/// How a scan stands.
-#[derive(Clone, Debug)]
-pub(crate) struct ScanState {
-    /// Its number, from 1.
-    pub(crate) id: u64,
-    /// When it began.
-    pub(crate) since: WallTime,
-    /// When it ended; `None` while it runs.
-    pub(crate) ended: Option<WallTime>,
-    /// The cameras found until now.
-    pub(crate) found: Arc<Vec<Found>>,
+/// What a scan found until now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FoundCameras {
+    /// The cameras.
+    pub(crate) cameras: Arc<Vec<Found>>,
     /// Single addresses that were asked, of how many.
     pub(crate) asked: (usize, usize),
     /// Who answered and is no camera; counted at the end.
@@ -95,114 +90,41 @@ pub(crate) struct ScanState {
     pub(crate) unreachable: Vec<Unreachable>,
 }
 
-/// The scan of a node: the one that runs, or the last.
-#[derive(Debug, Default)]
-pub(crate) struct Scans {
-    last: Mutex<Option<Job>>,
-}
-
-#[derive(Debug)]
-struct Job {
-    state: Arc<Mutex<ScanState>>,
-    /// Dropped or set, it ends the scan.
-    stop: watch::Sender<bool>,
-}
-
-impl Scans {
-    /// Begins a scan at `now`; `Err` with the number of the one that runs already. `clock` tells when it ends.
-    pub(crate) fn begin(
-        &self,
-        wanted: discovery::ScanOptions,
-        now: WallTime,
-        clock: impl Fn() -> WallTime + Send + 'static,
-    ) -> Result<u64, u64> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.as_ref().map(|job| {
-            let state = lock(&job.state);
-            (state.id, state.ended.is_none())
-        });
-        if let Some((id, true)) = before {
-            return Err(id);
-        }
-        let id = before.map_or(1, |(id, _)| id.saturating_add(1));
-        let state = ScanState {
-            id,
-            since: now,
-            ended: None,
-            found: Arc::default(),
-            asked: (0, wanted.ranges.iter().map(|range| range.addresses().count()).sum()),
-            others: 0,
-            failed: Vec::new(),
-            unreachable: Vec::new(),
-        };
-        let state = Arc::new(Mutex::new(state));
-        let (stop, stopped) = watch::channel(false);
-        tokio::spawn(run(wanted, Arc::clone(&state), stopped, clock));
-        *last = Some(Job { state, stop });
-        Ok(id)
-    }
-
-    /// How the last scan stands; `None` when there was none.
-    pub(crate) fn last(&self) -> Option<ScanState> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|job| lock(&job.state).clone())
-    }
-
-    /// How a scan stands; `None` when it is not the last.
-    pub(crate) fn state(&self, id: u64) -> Option<ScanState> {
-        self.last().filter(|state| state.id == id)
-    }
-
-    /// Ends a scan, if it runs; `false` when it is not the last.
-    pub(crate) fn stop(&self, id: u64) -> bool {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some(job) if lock(&job.state).id == id => {
-                job.stop.send_replace(true);
-                true
-            }
-            Some(_) | None => false,
-        }
-    }
-}
-
-async fn run(
+/// Begins a scan; `Err` with the number of the one that runs already. `clock` tells the time.
+pub(crate) fn begin(
+    scans: &Searches<FoundCameras>,
     wanted: discovery::ScanOptions,
-    state: Arc<Mutex<ScanState>>,
-    mut stopped: watch::Receiver<bool>,
-    clock: impl Fn() -> WallTime,
-) {
-    let cancelled = async move {
-        // An error means that the node ends.
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
+    clock: impl Fn() -> WallTime + Send + 'static,
+) -> Result<u64, u64> {
+    scans.begin(clock, || {
+        let all = wanted.ranges.iter().map(|range| range.addresses().count()).sum();
+        let found = FoundCameras { asked: (0, all), ..FoundCameras::default() };
+        (found, |notes, stopped| run(wanted, notes, stopped))
+    })
+}
+
+async fn run(wanted: discovery::ScanOptions, notes: Notes<FoundCameras>, mut stopped: Stopped) {
+    let cancelled = async move { stopped.wait().await };
     let found = discovery::scan(&wanted, cancelled, |told| match told {
-        ScanProgress::Found(device) => {
-            let mut state = lock(&state);
-            if state.found.len() < FOUND_MAX {
-                Arc::make_mut(&mut state.found).push(device.clone());
+        ScanProgress::Found(device) => notes.note(|found| {
+            if found.cameras.len() < FOUND_MAX {
+                Arc::make_mut(&mut found.cameras).push(device.clone());
             }
-        }
-        ScanProgress::Asked { done, all } => lock(&state).asked = (done, all),
+        }),
+        ScanProgress::Asked { done, all } => notes.note(|found| found.asked = (done, all)),
     });
-    let found = found.await;
-    let mut state = lock(&state);
-    match found {
+    let ended = found.await;
+    notes.note(|found| match ended {
         Ok(Findings { devices, others, unreachable, counts: _, failed }) => {
             // What was heard of a device later is in the findings only.
-            state.found = Arc::new(devices);
-            state.unreachable = unreachable;
-            state.others = others;
-            state.failed =
+            found.cameras = Arc::new(devices);
+            found.unreachable = unreachable;
+            found.others = others;
+            found.failed =
                 failed.into_iter().map(|(interface, error)| format!("{interface}: {error}")).collect();
         }
-        Err(error) => state.failed.push(error.to_string()),
-    }
-    state.ended = Some(clock());
-}
-
-fn lock(state: &Mutex<ScanState>) -> MutexGuard<'_, ScanState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+        Err(error) => found.failed.push(error.to_string()),
+    });
 }
 
 #[cfg(test)]
@@ -247,18 +169,16 @@ mod tests {
         assert_eq!(told.last().unwrap(), "gate-50000");
     }
 
-    /// Nobody answers at the discard port of loopback; what counts is the life of the job.
+    /// Nobody answers at the discard port of loopback.
     #[tokio::test]
-    async fn one_scan_runs_at_a_time_and_stops_when_told() {
-        let scans = Scans::default();
+    async fn a_scan_stops_when_told() {
+        let scans = Searches::default();
         let wanted = options(Vec::new(), vec!["127.0.0.1".parse().unwrap()], Duration::from_secs(60), 9);
         assert!(wanted.interfaces.is_none(), "who names addresses wants these asked");
         let at = WallTime::from_ticks(90_000);
-        let clock = move || at;
-        assert_eq!(scans.begin(wanted.clone(), at, clock), Ok(1));
-        assert_eq!(scans.begin(wanted.clone(), at, clock), Err(1));
-        assert!(scans.state(1).unwrap().ended.is_none());
-        assert!(scans.state(2).is_none() && !scans.stop(2));
+        assert_eq!(begin(&scans, wanted.clone(), move || at), Ok(1));
+        assert_eq!(begin(&scans, wanted, move || at), Err(1));
+        assert_eq!(scans.state(1).unwrap().found.asked, (0, 1));
         assert!(scans.stop(1));
         let ended = async {
             while scans.state(1).unwrap().ended.is_none() {
@@ -266,7 +186,5 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
-        assert_eq!(scans.begin(wanted, at, clock), Ok(2));
-        assert!(scans.stop(2));
     }
 }

@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use keepwatch_model::{EventCode, RoleId, Subject};
 use keepwatch_recorder::Node;
 use keepwatch_recorder::peers::ScanWish;
+use keepwatch_recorder::searches::{SearchState, Searches};
 use keepwatch_recording::failover::{Command, Event, Refusal, Setup};
 use keepwatch_recording::peer::{Contents, Hello, NodePublic};
 use keepwatch_settings::standby::{BackupLine, BookError, FormerRow, PrimaryRow, StandbyBook};
@@ -52,7 +53,7 @@ use crate::driver::{Beginning, Change, INPUTS_MAX, Input, Tools};
 use crate::farewells::Farewells;
 use crate::neighbours::{Beside, Neighbours};
 use crate::report::Report;
-use crate::scans::{ScanState, Scans};
+use crate::scans::FoundRecorders;
 use crate::setup::SetupBook;
 use crate::tasks::keep_up;
 use crate::world::{Lines, Recorder, RegisterRefusal, RegisterWish};
@@ -108,7 +109,7 @@ struct Inner {
     coordination: Coordination,
     lines: Arc<dyn Lines>,
     key: Arc<NodeKey>,
-    scans: Scans,
+    scans: Searches<FoundRecorders>,
     farewells: Farewells,
     port: Arc<AtomicU16>,
     inputs: mpsc::Sender<Input>,
@@ -210,7 +211,7 @@ impl Standby {
             coordination,
             lines,
             key: node_key,
-            scans: Scans::default(),
+            scans: Searches::default(),
             farewells,
             port,
             inputs,
@@ -376,11 +377,11 @@ impl Standby {
     /// Begins to look for recorders; `Err` with the number of the scan that runs.
     pub(crate) fn begin_scan(&self, wish: ScanWish) -> Result<u64, u64> {
         let clock = self.inner.node.clock();
-        self.inner.scans.begin(Arc::clone(&self.inner.key), wish, move || clock.wall())
+        scans::begin(&self.inner.scans, Arc::clone(&self.inner.key), wish, move || clock.wall())
     }
 
     /// How a scan stands.
-    pub(crate) fn scan(&self, id: u64) -> Option<ScanState> {
+    pub(crate) fn scan(&self, id: u64) -> Option<SearchState<FoundRecorders>> {
         self.inner.scans.state(id)
     }
 

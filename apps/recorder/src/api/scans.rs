@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 use super::search::{Search, scan_unknown};
 use crate::Node;
 use crate::config::{CameraConfig, CameraSource};
-use crate::scan::{self, ScanState, SuggestedIds};
+use crate::scan::{self, FoundCameras, SuggestedIds};
+use crate::searches::SearchState;
 
 /// How long answers are waited for unless it is said.
 const SECONDS_DEFAULT: u64 = 10;
@@ -106,7 +107,7 @@ pub(super) async fn begin(
     let Search { ranges, time_max, searched } = Search::read(&addresses, seconds)?;
     let wanted = scan::options(Vec::new(), ranges, time_max, PORT);
     let clock = node.clock();
-    let id = node.scans().begin(wanted, clock.wall(), move || clock.wall()).map_err(|running| {
+    let id = scan::begin(node.scans(), wanted, move || clock.wall()).map_err(|running| {
         let detail =
             format!("scan {running} runs; wait for its end, or stop it by DELETE /api/v1/scans/{running}");
         Problem::conflict("scan_running", detail)
@@ -140,16 +141,16 @@ pub(super) async fn stop(State(node): State<Node>, Path(id): Path<String>) -> Re
 }
 
 /// Of how a scan stands, what is told at once; what was found and asked is counted up once a second.
-pub(super) fn still(state: &ScanState) -> impl Serialize {
+pub(super) fn still(state: &SearchState<FoundCameras>) -> impl Serialize {
     (state.id, state.since, state.ended)
 }
 
 /// How a scan stands.
-pub(super) fn show(node: &Node, state: ScanState) -> Scan {
+pub(super) fn show(node: &Node, state: SearchState<FoundCameras>) -> Scan {
     let cameras = node.cameras();
     let mut ids = SuggestedIds::beside(cameras.iter().map(|camera| camera.id.to_string()).collect());
     let configured: BTreeSet<String> = cameras.iter().flat_map(|camera| hosts(&camera.config())).collect();
-    let items = state.found.iter().map(|found| {
+    let items = state.found.cameras.iter().map(|found| {
         let address = found.address.host_str().unwrap_or_default().to_owned();
         FoundCamera {
             id: ids.suggest(found),
@@ -166,11 +167,11 @@ pub(super) fn show(node: &Node, state: ScanState) -> Scan {
         running: state.ended.is_none(),
         since: state.since,
         ended: state.ended,
-        asked: state.asked.0,
-        all: state.asked.1,
-        others: state.others,
-        failed: state.failed,
-        unreachable: state.unreachable.into_iter().map(UnreachableCamera::from).collect(),
+        asked: state.found.asked.0,
+        all: state.found.asked.1,
+        others: state.found.others,
+        failed: state.found.failed,
+        unreachable: state.found.unreachable.into_iter().map(UnreachableCamera::from).collect(),
     }
 }
 

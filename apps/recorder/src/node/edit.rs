@@ -12,7 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Node, NodeError};
 use crate::api::Feed;
 use crate::config::{CameraConfig, RecorderConfig};
-use crate::scan::Scans;
+use crate::scan::FoundCameras;
+use crate::searches::Searches;
 use crate::settings::{Book, CameraWish, Changing, EditError, Edited, Step, entry_of_file, twice};
 
 /// A camera as it is configured, for who may change it.
@@ -146,7 +147,7 @@ impl Node {
     }
 
     /// Its search for cameras in the network.
-    pub(crate) fn scans(&self) -> &Scans {
+    pub(crate) fn scans(&self) -> &Searches<FoundCameras> {
         &self.inner.scans
     }
 

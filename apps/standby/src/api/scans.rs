@@ -146,15 +146,16 @@ pub(super) async fn one(
             watched_by: hello.watched_by,
         }
     };
+    let progress = state.found.progress();
     Ok(Json(RecorderScan {
         id: state.id.to_string(),
         running: state.ended.is_none(),
         since: state.since,
         ended: state.ended,
-        asked: state.progress.asked,
-        all: state.progress.all,
-        failed: state.progress.failed.into_iter().collect(),
-        items: state.found.into_iter().map(item).collect(),
+        asked: progress.asked,
+        all: progress.all,
+        failed: progress.failed.into_iter().collect(),
+        items: state.found.nodes.into_iter().map(item).collect(),
     }))
 }
 

@@ -199,7 +199,7 @@ impl State {
             let place = Place::Export(job.id());
             making.add(place, Audience::Job(job), text(&shown.still()), || text(&shown));
         }
-        if let Some(scan) = node.scans().last() {
+        if let Some(scan) = node.scans().newest() {
             let still = text(&scans::still(&scan));
             let place = Place::Scan(scan.id);
             making.add(place, Audience::Administrators, still, || text(&scans::show(node, scan)));
