@@ -208,7 +208,7 @@ impl Keeping {
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    use keepwatch_cluster::{Answer, Change, CommitError, Entry, Memory, RenewError, Unavailable};
+    use keepwatch_cluster::{Answer, Memory, RenewError, Unavailable};
 
     use super::*;
 
@@ -261,14 +261,6 @@ mod tests {
                 self.answers().await;
                 self.memory.release(lease).await
             })
-        }
-
-        fn commit(&self, change: Change) -> Answer<'_, Result<u64, CommitError>> {
-            self.memory.commit(change)
-        }
-
-        fn entry(&self, key: &str) -> Answer<'_, Result<Option<Entry>, Unavailable>> {
-            self.memory.entry(key)
         }
     }
 

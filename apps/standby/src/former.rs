@@ -6,6 +6,7 @@ use keepwatch_model::{EventCode, Subject};
 use keepwatch_recording::peer::Superseded;
 use keepwatch_settings::standby::FormerRow;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::Standby;
 
@@ -30,30 +31,25 @@ pub(crate) async fn run(standby: Standby, mut stopped: watch::Receiver<bool>) {
 async fn tell_all(standby: &Standby) {
     let book = standby.inner.book.clone();
     let Ok(Ok(former)) = tokio::task::spawn_blocking(move || book.former()).await else { return };
+    // All at once: most are gone for good, and each is waited for.
+    let mut telling = JoinSet::new();
     for row in former {
-        let lists = standby.lists();
-        let plays = lists.primaries.iter().find(|primary| primary.view.role == row.role);
-        let told = match plays {
-            Some(primary) => {
-                let told =
-                    Superseded { role: row.role, epoch: primary.view.epoch, name: primary.name.clone() };
-                standby.inner.lines.supersede(&row, told).await
-            }
-            // The role is watched no more: nothing is known of who plays it.
-            None => Ok(()),
-        };
-        match told {
-            Ok(()) => forget(standby, row, plays.is_some()).await,
-            Err(failure) => tracing::debug!(why = failure.text, "a recorder that was replaced is away"),
-        }
+        telling.spawn(tell(standby.clone(), row));
+    }
+    telling.join_all().await;
+}
+
+async fn tell(standby: Standby, row: FormerRow) {
+    let told = Superseded { role: row.role, epoch: row.epoch, name: row.successor.clone() };
+    match standby.inner.lines.supersede(&row, told).await {
+        Ok(()) => forget(&standby, row).await,
+        Err(failure) => tracing::debug!(why = failure.text, "a recorder that was replaced is away"),
     }
 }
 
-async fn forget(standby: &Standby, row: FormerRow, told: bool) {
-    if told {
-        let text = format!("the recorder at {} was told that it was replaced", row.address);
-        standby.inner.node.add_event(EventCode::PrimaryReplaced, Subject::Node, text);
-    }
+async fn forget(standby: &Standby, row: FormerRow) {
+    let text = format!("the recorder at {} was told that it was replaced", row.address);
+    standby.inner.node.add_event(EventCode::PrimaryReplaced, Subject::Node, text);
     let book = standby.inner.book.clone();
     let forgotten = tokio::task::spawn_blocking(move || book.forget_former(&row.key)).await;
     if let Ok(Err(error)) = forgotten {

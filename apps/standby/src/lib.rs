@@ -48,7 +48,7 @@ pub use crate::lists::{Cover, Lists, Monitored};
 
 use crate::backups::Keeper;
 use crate::claims::Claims;
-use crate::coordination::{Coordination, holder_of};
+use crate::coordination::{Coordination, Own, holder_of};
 use crate::driver::{Beginning, Change, INPUTS_MAX, Input, Tools};
 use crate::farewells::Farewells;
 use crate::neighbours::{Beside, Neighbours};
@@ -162,7 +162,8 @@ impl Standby {
 
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let farewells = Farewells::default();
-        let coordination = Coordination::new(coord, Arc::clone(&node_key), config.coordinator);
+        let coordination =
+            Coordination::new(coord, Arc::clone(&node_key), Own::of(&node), config.coordinator);
         let tools = Tools {
             clock,
             lines: Arc::clone(&lines),
@@ -233,7 +234,7 @@ impl Standby {
     /// When the setup that was edited cannot be forgotten, which the file's takes the place of.
     pub async fn apply(&self, config: StandbyConfig) -> Result<(), StandbyError> {
         self.inner.node.set_prebuffer_bytes_max(config.prebuffer_bytes_max);
-        self.inner.coordination.choose(config.coordinator);
+        self.inner.coordination.choose(Own::of(&self.inner.node), config.coordinator);
         let setup = self.inner.setup.clone();
         let changed = tokio::task::spawn_blocking(move || setup.file_says(config.setup));
         if let Some(setup) = changed.await.map_err(|_| StandbyError::Ending)?? {
@@ -360,7 +361,13 @@ impl Standby {
         let lists = self.lists();
         let plays = lists.primaries.iter().find(|primary| primary.view.role == hello.role);
         let Some(plays) = plays.filter(|plays| hello.epoch < plays.view.epoch) else { return Ok(()) };
-        let former = FormerRow { role: hello.role, key: hello.key.to_string(), address };
+        let former = FormerRow {
+            role: hello.role,
+            key: hello.key.to_string(),
+            address,
+            epoch: plays.view.epoch,
+            successor: plays.name.clone(),
+        };
         let book = self.inner.book.clone();
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || book.put_former(&former)).await {
             tracing::error!(%error, "a recorder that was replaced is not told");

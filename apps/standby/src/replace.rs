@@ -101,7 +101,13 @@ impl Standby {
         let missed_ms = missed_ms(&self.lists(), role, inner.node.clock().wall());
         let restore = Restore { epoch: epoch.saturating_add(1), backup, missed_ms };
         let (hello, restored) = inner.lines.replace(wish, restore).await.map_err(ReplaceError::Other)?;
-        let former = FormerRow { role, key: row.key.clone(), address: row.address };
+        let former = FormerRow {
+            role,
+            key: row.key.clone(),
+            address: row.address,
+            epoch: restored.epoch,
+            successor: hello.name.clone(),
+        };
         let before = std::mem::replace(&mut row.name, hello.name);
         row.key = hello.key.to_string();
         row.address = address;

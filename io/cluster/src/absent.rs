@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keepwatch_model::RoleId;
 
-use crate::{AcquireError, Answer, Change, CommitError, Coord, Entry, Lease, RenewError, Unavailable};
+use crate::{AcquireError, Answer, Coord, Lease, RenewError, Unavailable};
 
 /// Answers nothing, and says why.
 #[derive(Clone, Debug)]
@@ -33,14 +33,6 @@ impl Coord for Absent {
     }
 
     fn release(&self, _: Lease) -> Answer<'_, Result<(), Unavailable>> {
-        Box::pin(async { Err(self.unavailable()) })
-    }
-
-    fn commit(&self, _: Change) -> Answer<'_, Result<u64, CommitError>> {
-        Box::pin(async { Err(self.unavailable().into()) })
-    }
-
-    fn entry(&self, _: &str) -> Answer<'_, Result<Option<Entry>, Unavailable>> {
         Box::pin(async { Err(self.unavailable()) })
     }
 }

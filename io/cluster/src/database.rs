@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keepwatch_model::{MonoTime, RoleId};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::memory::{Clock, clock};
 use crate::table::{Held, Role, Table};
-use crate::{AcquireError, Answer, Change, CommitError, Coord, Entry, Lease, RenewError, Unavailable};
+use crate::{AcquireError, Answer, Coord, Lease, RenewError, Unavailable};
 
 /// The name of the database in the data directory.
 const DATABASE_FILE: &str = "cluster.db";
@@ -24,9 +25,6 @@ const VERSION: i32 = 1;
 
 const TABLES: &str = "
 CREATE TABLE roles (role BLOB PRIMARY KEY, epoch INTEGER NOT NULL, holder BLOB, ttl_ms INTEGER) WITHOUT ROWID;
-CREATE TABLE entries (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE revision (number INTEGER NOT NULL);
-INSERT INTO revision VALUES (0);
 ";
 
 /// Why the database cannot be used.
@@ -63,6 +61,8 @@ pub enum DatabaseError {
 pub struct Database {
     path: PathBuf,
     inner: Arc<Mutex<Inner>>,
+    /// One question is worked on at a time; the others wait without a thread, for a disk that hangs must not take those of the node.
+    turn: Arc<Semaphore>,
     clock: Clock,
 }
 
@@ -92,7 +92,8 @@ impl Database {
         }
         let table = read(&connection, clock()).map_err(open)?;
         let table = table.map_err(|what| DatabaseError::Damaged { path: path.clone(), what })?;
-        Ok(Self { path, inner: Arc::new(Mutex::new(Inner { table, connection, doubtful: false })), clock })
+        let inner = Arc::new(Mutex::new(Inner { table, connection, doubtful: false }));
+        Ok(Self { path, inner, turn: Arc::new(Semaphore::new(1)), clock })
     }
 
     /// Does `work` where it may block.
@@ -100,15 +101,20 @@ impl Database {
         &self,
         work: impl FnOnce(&mut Inner, MonoTime) -> T + Send + 'static,
     ) -> Answer<'_, Result<T, Unavailable>> {
-        let (inner, clock) = (Arc::clone(&self.inner), Arc::clone(&self.clock));
-        let done = tokio::task::spawn_blocking(move || {
-            // The table is changed after the database, in one step: whoever held the lock left both whole.
-            let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = clock();
-            inner.settle(now)?;
-            Ok(work(&mut inner, now))
-        });
-        Box::pin(async move { done.await.map_err(|error| Unavailable(error.to_string()))? })
+        let (inner, clock, turn) = (Arc::clone(&self.inner), Arc::clone(&self.clock), Arc::clone(&self.turn));
+        Box::pin(async move {
+            let turn = turn.acquire_owned().await.map_err(|error| Unavailable(error.to_string()))?;
+            let done = tokio::task::spawn_blocking(move || {
+                // Over when the work is done, not when nobody waits for it any more.
+                let _turn = turn;
+                // The table is changed after the database, in one step: whoever held the lock left both whole.
+                let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = clock();
+                inner.settle(now)?;
+                Ok(work(&mut inner, now))
+            });
+            done.await.map_err(|error| Unavailable(error.to_string()))?
+        })
     }
 }
 
@@ -150,19 +156,6 @@ impl Inner {
         self.table.put(role, is);
         Ok(())
     }
-
-    fn commit(&mut self, change: Change) -> Result<u64, CommitError> {
-        self.table.allows(&change)?;
-        let revision = self.table.revision + 1;
-        let unavailable = |error: rusqlite::Error| Unavailable(error.to_string());
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unavailable)?;
-        write(&transaction, &change, revision).map_err(unavailable)?;
-        let committed = transaction.commit();
-        self.doubtful = committed.is_err();
-        committed.map_err(|error| CommitError::Unknown(error.to_string()))?;
-        Ok(self.table.apply(change))
-    }
 }
 
 impl Coord for Database {
@@ -195,17 +188,6 @@ impl Coord for Database {
         });
         Box::pin(async { done.await? })
     }
-
-    fn commit(&self, change: Change) -> Answer<'_, Result<u64, CommitError>> {
-        let done = self.run(move |inner, _| inner.commit(change));
-        // Whether a thread that ended got so far nobody can tell.
-        Box::pin(async { done.await.map_err(|error| CommitError::Unknown(error.to_string()))? })
-    }
-
-    fn entry(&self, key: &str) -> Answer<'_, Result<Option<Entry>, Unavailable>> {
-        let key = key.to_owned();
-        self.run(move |inner, _| inner.table.entries.get(&key).cloned())
-    }
 }
 
 /// Makes the tables where there are none, and returns the version.
@@ -225,9 +207,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i32> {
 
 /// All that the database holds; every lease has its whole time from `now`.
 fn read(connection: &Connection, now: MonoTime) -> rusqlite::Result<Result<Table, &'static str>> {
-    let revision: i64 = connection.query_row("SELECT number FROM revision", [], |row| row.get(0))?;
-    let Ok(revision) = u64::try_from(revision) else { return Ok(Err("a revision below zero")) };
-    let mut table = Table { revision, ..Table::default() };
+    let mut table = Table::default();
     let mut roles = connection.prepare("SELECT role, epoch, holder, ttl_ms FROM roles")?;
     let mut rows = roles.query([])?;
     while let Some(row) = rows.next()? {
@@ -244,48 +224,53 @@ fn read(connection: &Connection, now: MonoTime) -> rusqlite::Result<Result<Table
         });
         table.put(RoleId(role), Role { epoch, held });
     }
-    let mut entries = connection.prepare("SELECT key, revision, value FROM entries")?;
-    let mut rows = entries.query([])?;
-    while let Some(row) = rows.next()? {
-        let entry = Entry { revision: row.get::<_, i64>(1)?.cast_unsigned(), value: row.get(2)? };
-        if entry.revision > table.revision {
-            return Ok(Err("an entry of a revision to come"));
-        }
-        table.entries.insert(row.get(0)?, entry);
-    }
     Ok(Ok(table))
-}
-
-fn write(transaction: &Transaction<'_>, change: &Change, revision: u64) -> rusqlite::Result<()> {
-    transaction.execute("UPDATE revision SET number = ?1", [revision.cast_signed()])?;
-    for (key, value) in &change.put {
-        match value {
-            Some(value) => transaction.execute(
-                "INSERT OR REPLACE INTO entries VALUES (?1, ?2, ?3)",
-                params![key, revision.cast_signed(), value],
-            )?,
-            None => transaction.execute("DELETE FROM entries WHERE key = ?1", [key])?,
-        };
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ROLE: RoleId = RoleId([1; 16]);
+    const HOLDER: RoleId = RoleId([2; 16]);
+    const TTL: Duration = Duration::from_secs(10);
+
     #[tokio::test]
     async fn after_a_write_that_is_in_doubt_the_database_is_right() {
         let data = tempfile::tempdir().unwrap();
         let database = Database::open(data.path()).unwrap();
-        let mut other = Connection::open(data.path().join(DATABASE_FILE)).unwrap();
-        let transaction = other.transaction().unwrap();
-        let change = Change { put: vec![("name".to_owned(), Some(b"value".to_vec()))], ..Change::default() };
-        write(&transaction, &change, 1).unwrap();
-        transaction.commit().unwrap();
-        assert_eq!(database.entry("name").await.unwrap(), None);
+        let other = Connection::open(data.path().join(DATABASE_FILE)).unwrap();
+        other.execute("INSERT INTO roles VALUES (?1, 7, NULL, NULL)", [ROLE.0]).unwrap();
         database.inner.lock().unwrap().doubtful = true;
-        assert_eq!(database.entry("name").await.unwrap().unwrap().value, b"value");
+        assert_eq!(database.acquire(ROLE, HOLDER, TTL).await.unwrap().epoch, 8);
         assert!(!database.inner.lock().unwrap().doubtful);
+    }
+
+    #[test]
+    fn a_database_that_hangs_takes_one_thread_of_the_node() {
+        let data = tempfile::tempdir().unwrap();
+        let database = Database::open(data.path()).unwrap();
+        let (locked, is_locked) = std::sync::mpsc::channel();
+        let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+        let inner = Arc::clone(&database.inner);
+        let disk = std::thread::spawn(move || {
+            let _hangs = inner.lock().unwrap();
+            locked.send(()).unwrap();
+            let _ = goes_on.recv();
+        });
+        is_locked.recv().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).enable_time().build();
+        runtime.unwrap().block_on(async {
+            for _ in 0..8 {
+                let asked = database.acquire(ROLE, HOLDER, TTL);
+                let given_up = tokio::time::timeout(Duration::from_millis(1), asked).await;
+                assert!(given_up.is_err(), "{given_up:?}");
+            }
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            drop(go_on);
+            assert_eq!(database.acquire(ROLE, HOLDER, TTL).await.unwrap().epoch, 1);
+        });
+        disk.join().unwrap();
     }
 }

@@ -1,8 +1,7 @@
 //! Who of several nodes does what only one may do.
 //!
-//! A [`Lease`] of a role has an *epoch* that only grows: whoever takes the role over has a higher one, and what an earlier holder
-//! still tries to change is refused by it ([`Coord::commit`]). A lease alone excludes nobody, for its holder may have slept; the epoch
-//! does.
+//! A [`Lease`] of a role has an *epoch* that only grows: whoever takes the role over has a higher one, and by it what an earlier
+//! holder still tries is told from what its successor does. A lease alone excludes nobody, for its holder may have slept.
 //!
 //! Recording never waits for any of this. A standby that gets no answer covers all the same, and says that its cover is
 //! unconfirmed. [`Memory`] forgets, and is for tests and for what lives no longer than its process; [`Database`] keeps everything in
@@ -26,16 +25,14 @@ use thiserror::Error;
 pub use absent::Absent;
 pub use database::{Database, DatabaseError};
 pub use memory::{Clock, Memory};
-pub use remote::{Bytes, Claim, Line, NoReply, Question, Remote, Reply};
+pub use remote::{Claim, Line, Question, Remote, Reply};
 
 /// Shortest time to live of a lease: below it, a holder that is busy loses it.
 pub const TTL_MIN: Duration = Duration::from_secs(1);
 /// Longest: a dead holder is waited for so long.
-pub const TTL_MAX: Duration = Duration::from_secs(3_600);
-/// Longest key of an entry, in bytes.
-pub const KEY_BYTES_MAX: usize = 256;
-/// Longest value of an entry, in bytes. What is larger is kept elsewhere, and its hash here.
-pub const VALUE_BYTES_MAX: usize = 64 << 10;
+pub const TTL_MAX: Duration = Duration::from_secs(60);
+/// Most roles that anybody ever had: what is kept of each is kept for ever.
+pub const ROLES_MAX: usize = 4_096;
 
 /// An answer that is on its way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -52,26 +49,6 @@ pub struct Lease {
     /// How long it lasts, counted from when it was asked for. The holder counts by its own clock, from before it asked: it then
     /// never believes in a lease that is over.
     pub ttl: Duration,
-}
-
-/// A value that nodes share.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The change that wrote it.
-    pub revision: u64,
-    /// What it is.
-    pub value: Vec<u8>,
-}
-
-/// What is to be changed: all of it or nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// Roles and epochs under which it is made: if one was taken over meanwhile, nothing is changed.
-    pub fence: Vec<(RoleId, u64)>,
-    /// Entries and the revision that they must have; `None`: there must be none.
-    pub expect: Vec<(String, Option<u64>)>,
-    /// What is written; `None` removes an entry.
-    pub put: Vec<(String, Option<Vec<u8>>)>,
 }
 
 /// The coordination cannot be asked, or gave no answer.
@@ -106,37 +83,6 @@ pub enum RenewError {
     Unavailable(#[from] Unavailable),
 }
 
-/// Why nothing was changed, or nobody knows whether it was.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum CommitError {
-    /// Another node took the role over.
-    #[error("{role} is in epoch {epoch} by now")]
-    Fenced {
-        /// Which role.
-        role: RoleId,
-        /// Its epoch.
-        epoch: u64,
-    },
-    /// An entry is not what was expected.
-    #[error("{key} was changed meanwhile")]
-    Conflict {
-        /// Which.
-        key: String,
-    },
-    /// A key or a value is too long.
-    #[error("{key:?} or its value is too long")]
-    TooLong {
-        /// Which key.
-        key: String,
-    },
-    /// It was not asked.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    /// It was asked and gave no answer: the change may have been made.
-    #[error("it is not known whether the change was made: {0}")]
-    Unknown(String),
-}
-
 /// What nodes agree by. Every implementation passes the same suite.
 pub trait Coord: Send + Sync + fmt::Debug {
     /// Asks for a role. Who holds it already gets the same lease, with its time begun anew.
@@ -148,12 +94,6 @@ pub trait Coord: Send + Sync + fmt::Debug {
 
     /// Gives a role back; one that is over is over.
     fn release(&self, lease: Lease) -> Answer<'_, Result<(), Unavailable>>;
-
-    /// Makes a change and returns its revision.
-    fn commit(&self, change: Change) -> Answer<'_, Result<u64, CommitError>>;
-
-    /// An entry; `None` when there is none.
-    fn entry(&self, key: &str) -> Answer<'_, Result<Option<Entry>, Unavailable>>;
 }
 
 #[cfg(test)]

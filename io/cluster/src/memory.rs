@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use keepwatch_model::{MonoTime, RoleId};
 
 use crate::table::Table;
-use crate::{AcquireError, Answer, Change, CommitError, Coord, Entry, Lease, RenewError, Unavailable};
+use crate::{AcquireError, Answer, Coord, Lease, RenewError, Unavailable};
 
 /// A clock that nobody sets.
 pub type Clock = Arc<dyn Fn() -> MonoTime + Send + Sync>;
@@ -78,15 +78,5 @@ impl Coord for Memory {
             table.put(lease.role, is);
         }
         Box::pin(ready(Ok(())))
-    }
-
-    fn commit(&self, change: Change) -> Answer<'_, Result<u64, CommitError>> {
-        let mut table = self.table();
-        let made = table.allows(&change).map(|()| table.apply(change));
-        Box::pin(ready(made))
-    }
-
-    fn entry(&self, key: &str) -> Answer<'_, Result<Option<Entry>, Unavailable>> {
-        Box::pin(ready(Ok(self.table().entries.get(key).cloned())))
     }
 }

@@ -1,14 +1,11 @@
-//! The rules: who has which role until when, and which entries there are. Time is passed in.
+//! The rules: who has which role until when. Time is passed in.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keepwatch_model::{MonoTime, RoleId};
 
-use crate::{
-    AcquireError, Change, CommitError, Entry, KEY_BYTES_MAX, Lease, RenewError, TTL_MAX, TTL_MIN,
-    VALUE_BYTES_MAX,
-};
+use crate::{AcquireError, Lease, ROLES_MAX, RenewError, TTL_MAX, TTL_MIN, Unavailable};
 
 /// A role that somebody had or has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +28,6 @@ pub(crate) struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) roles: BTreeMap<RoleId, Role>,
-    pub(crate) entries: BTreeMap<String, Entry>,
-    pub(crate) revision: u64,
 }
 
 impl Table {
@@ -46,6 +41,9 @@ impl Table {
     ) -> Result<(Role, Lease), AcquireError> {
         let ttl = ttl.clamp(TTL_MIN, TTL_MAX);
         let known = self.roles.get(&role);
+        if known.is_none() && self.roles.len() >= ROLES_MAX {
+            return Err(Unavailable(format!("it knows {ROLES_MAX} roles, which is all it can")).into());
+        }
         let running = known.and_then(|known| known.held).filter(|held| now < held.until);
         let last = known.map_or(0, |known| known.epoch);
         let epoch = match running {
@@ -81,43 +79,5 @@ impl Table {
     /// Takes a role up as it is by now.
     pub(crate) fn put(&mut self, role: RoleId, is: Role) {
         self.roles.insert(role, is);
-    }
-
-    /// Whether a change may be made.
-    pub(crate) fn allows(&self, change: &Change) -> Result<(), CommitError> {
-        for (role, epoch) in &change.fence {
-            let last = self.roles.get(role).map_or(0, |known| known.epoch);
-            if last != *epoch {
-                return Err(CommitError::Fenced { role: *role, epoch: last });
-            }
-        }
-        for (key, revision) in &change.expect {
-            if self.entries.get(key).map(|entry| entry.revision) != *revision {
-                return Err(CommitError::Conflict { key: key.clone() });
-            }
-        }
-        for (key, value) in &change.put {
-            let value_bytes = value.as_ref().map_or(0, Vec::len);
-            if key.len() > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
-                return Err(CommitError::TooLong { key: key.chars().take(64).collect() });
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes a change that is allowed.
-    pub(crate) fn apply(&mut self, change: Change) -> u64 {
-        self.revision += 1;
-        for (key, value) in change.put {
-            match value {
-                Some(value) => {
-                    self.entries.insert(key, Entry { revision: self.revision, value });
-                }
-                None => {
-                    self.entries.remove(&key);
-                }
-            }
-        }
-        self.revision
     }
 }

@@ -61,19 +61,19 @@ enum Failing {
 }
 
 impl Line for Wire {
-    fn ask(&self, question: Question) -> Answer<'_, Result<Reply, NoReply>> {
+    fn ask(&self, question: Question) -> Answer<'_, Result<Reply, Unavailable>> {
         let text = serde_json::to_string(&question).unwrap();
         let failing = self.fails.lock().unwrap().take();
         Box::pin(async move {
-            let no_reply = |asked| Err(NoReply { why: "cut".to_owned(), asked });
+            let cut = Err(Unavailable("cut".to_owned()));
             if matches!(failing, Some(Failing::NotAsked)) {
-                return no_reply(false);
+                return cut;
             }
             let question: Question = serde_json::from_str(&text).unwrap();
             let reply = question.ask(&self.authority).await;
             match failing {
-                Some(Failing::Nonsense) => Ok(Reply::Nothing),
-                Some(_) => no_reply(true),
+                Some(Failing::Nonsense) => Ok(Reply::Lost),
+                Some(_) => cut,
                 None => Ok(serde_json::from_str(&serde_json::to_string(&reply).unwrap()).unwrap()),
             }
         })
@@ -88,11 +88,10 @@ fn remote() -> Kind {
 }
 
 #[tokio::test]
-async fn a_line_that_fails_is_unavailable_and_only_a_change_may_have_been_made() {
+async fn a_line_that_fails_is_unavailable_and_what_was_asked_is_asked_again() {
     let fails = Arc::default();
     let coord = Remote::new(Wire { authority: Memory::new(), fails: Arc::clone(&fails) });
     let fail = |how| *fails.lock().unwrap() = Some(how);
-    let change = || Change { put: put("a", b"1"), ..Change::default() };
     let cut = Unavailable("cut".to_owned());
     for how in [Failing::NotAsked, Failing::NoReply] {
         fail(how);
@@ -104,15 +103,19 @@ async fn a_line_that_fails_is_unavailable_and_only_a_change_may_have_been_made()
     fail(Failing::NoReply);
     assert_eq!(coord.renew(lease).await, Err(RenewError::Unavailable(cut.clone())));
     coord.renew(lease).await.unwrap();
-    fail(Failing::NotAsked);
-    assert_eq!(coord.commit(change()).await, Err(CommitError::Unavailable(cut)));
     fail(Failing::NoReply);
-    assert_eq!(coord.commit(change()).await, Err(CommitError::Unknown("cut".to_owned())));
-    assert_eq!(coord.entry("a").await.unwrap().unwrap().value, b"1", "it had been made");
+    assert_eq!(coord.release(lease).await, Err(cut));
+    coord.release(lease).await.unwrap();
     fail(Failing::Nonsense);
     assert!(matches!(coord.acquire(COVER, FIRST, TTL).await, Err(AcquireError::Unavailable(_))));
-    fail(Failing::Nonsense);
-    assert!(matches!(coord.commit(change()).await, Err(CommitError::Unknown(_))));
+}
+
+#[test]
+fn a_question_of_a_later_version_is_understood_as_far_as_it_can_be() {
+    let claim = Claim { role: COVER, holder: FIRST, epoch: 3, ttl_ms: 2_000 };
+    let mut text = serde_json::to_value(Question::Renew(claim)).unwrap();
+    text["renew"]["colour"] = "green".into();
+    assert_eq!(serde_json::from_value::<Question>(text).unwrap(), Question::Renew(claim));
 }
 
 fn database() -> Kind {
@@ -127,10 +130,6 @@ impl Kind {
         self.coord = Box::new(Memory::new());
         self.coord = Box::new(Database::with_clock(directory.path(), self.time.clock()).unwrap());
     }
-}
-
-fn put(key: &str, value: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
-    vec![(key.to_owned(), Some(value.to_vec()))]
 }
 
 #[tokio::test]
@@ -179,50 +178,17 @@ async fn what_is_given_back_is_free_at_once_and_only_its_holder_gives_it_back() 
     }
 }
 
-/// Its holder slept, woke, and goes on as if nothing had happened (Martin Kleppmann's case).
 #[tokio::test]
-async fn a_change_of_an_earlier_holder_is_refused() {
-    for Kind { time, coord, .. } in kinds() {
-        let first = coord.acquire(COVER, FIRST, TTL).await.unwrap();
-        let by = |lease: Lease, value: &[u8]| Change {
-            fence: vec![(COVER, lease.epoch)],
-            put: put("restore", value),
-            ..Change::default()
-        };
-        coord.commit(by(first, b"1")).await.unwrap();
-        time.pass(2 * TTL);
-        coord.commit(by(first, b"2")).await.unwrap();
-        let second = coord.acquire(COVER, SECOND, TTL).await.unwrap();
-        let fenced = CommitError::Fenced { role: COVER, epoch: 2 };
-        assert_eq!(coord.commit(by(first, b"3")).await, Err(fenced));
-        coord.commit(by(second, b"4")).await.unwrap();
-        assert_eq!(coord.entry("restore").await.unwrap().unwrap().value, b"4");
+async fn a_holder_that_asks_for_ever_new_roles_is_refused_and_the_others_keep_theirs() {
+    let coord = Memory::new();
+    let role = |number: usize| RoleId(u128::try_from(number).unwrap().to_be_bytes());
+    let first = coord.acquire(role(0), FIRST, TTL).await.unwrap();
+    for number in 1..ROLES_MAX {
+        coord.acquire(role(number), SECOND, TTL).await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn a_change_is_made_whole_or_not_at_all() {
-    for Kind { coord, .. } in kinds() {
-        let first = coord.commit(Change { put: put("a", b"1"), ..Change::default() }).await.unwrap();
-        let conflicting = Change {
-            expect: vec![("a".into(), Some(first)), ("b".into(), Some(first))],
-            put: [put("a", b"2"), put("b", b"2")].concat(),
-            ..Change::default()
-        };
-        let conflict = CommitError::Conflict { key: "b".into() };
-        assert_eq!(coord.commit(conflicting.clone()).await, Err(conflict));
-        assert_eq!(coord.entry("a").await.unwrap().unwrap().value, b"1");
-        let right = Change { expect: vec![("a".into(), Some(first)), ("b".into(), None)], ..conflicting };
-        let second = coord.commit(right).await.unwrap();
-        assert!(second > first);
-        let entry = coord.entry("b").await.unwrap().unwrap();
-        assert_eq!((entry.revision, entry.value), (second, b"2".to_vec()));
-        let removal = Change { put: vec![("a".into(), None)], ..Change::default() };
-        coord.commit(removal).await.unwrap();
-        assert_eq!(coord.entry("a").await, Ok(None));
-        let long = Change { put: put("c", &vec![0; VALUE_BYTES_MAX + 1]), ..Change::default() };
-        assert_eq!(coord.commit(long).await, Err(CommitError::TooLong { key: "c".into() }));
-    }
+    let refused = coord.acquire(role(ROLES_MAX), SECOND, TTL).await;
+    assert!(matches!(refused, Err(AcquireError::Unavailable(_))), "{refused:?}");
+    coord.renew(first).await.unwrap();
 }
 
 /// The node with the authority was restarted: nobody loses what they believe to have, and no epoch comes back.
@@ -232,16 +198,12 @@ async fn a_restart_forgets_no_epoch_and_takes_no_lease_away() {
     let first = kind.coord.acquire(COVER, FIRST, TTL).await.unwrap();
     let given_back = kind.coord.acquire(OTHER, FIRST, TTL).await.unwrap();
     kind.coord.release(given_back).await.unwrap();
-    let revision = kind.coord.commit(Change { put: put("a", b"1"), ..Change::default() }).await.unwrap();
     kind.time.pass(TTL * 9 / 10);
     kind.open_again();
     kind.time.pass(TTL / 2);
     kind.coord.acquire(COVER, SECOND, TTL).await.unwrap_err();
     kind.coord.renew(first).await.unwrap();
     assert_eq!(kind.coord.acquire(OTHER, SECOND, TTL).await.unwrap().epoch, 2);
-    assert_eq!(kind.coord.entry("a").await.unwrap().unwrap().revision, revision);
-    let later = kind.coord.commit(Change { put: put("b", b"1"), ..Change::default() }).await.unwrap();
-    assert!(later > revision);
     kind.time.pass(2 * TTL);
     assert_eq!(kind.coord.acquire(COVER, SECOND, TTL).await.unwrap().epoch, 2);
 }
@@ -256,17 +218,10 @@ fn a_database_that_cannot_be_used_says_so_and_is_left_as_it_is() {
     std::fs::remove_file(&path).unwrap();
     drop(Database::open(directory.path()).unwrap());
     let connection = rusqlite::Connection::open(&path).unwrap();
-    for (damage, repair) in [
-        ("UPDATE revision SET number = -1", "UPDATE revision SET number = 0"),
-        ("INSERT INTO roles VALUES (zeroblob(16), -5, NULL, NULL)", "DELETE FROM roles"),
-        ("INSERT INTO entries VALUES ('a', 3, x'00')", "DELETE FROM entries"),
-    ] {
-        connection.execute(damage, []).unwrap();
-        let opened = Database::open(directory.path());
-        assert!(matches!(opened, Err(DatabaseError::Damaged { .. })), "{damage}");
-        connection.execute(repair, []).unwrap();
-        drop(Database::open(directory.path()).unwrap());
-    }
+    connection.execute("INSERT INTO roles VALUES (zeroblob(16), -5, NULL, NULL)", []).unwrap();
+    assert!(matches!(Database::open(directory.path()), Err(DatabaseError::Damaged { .. })));
+    connection.execute("DELETE FROM roles", []).unwrap();
+    drop(Database::open(directory.path()).unwrap());
     connection.pragma_update(None, "user_version", 9).unwrap();
     assert!(matches!(Database::open(directory.path()), Err(DatabaseError::Later { version: 9, .. })));
 }
@@ -308,7 +263,6 @@ enum Act {
     Acquire(u8),
     Renew(u8),
     Release(u8),
-    Commit(u8),
     Pass(u16),
 }
 
@@ -317,8 +271,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         node.clone().prop_map(Act::Acquire),
         node.clone().prop_map(Act::Renew),
-        node.clone().prop_map(Act::Release),
-        node.prop_map(Act::Commit),
+        node.prop_map(Act::Release),
         (1..3_000u16).prop_map(Act::Pass),
     ];
     prop::collection::vec(act, 1..80)
@@ -326,19 +279,21 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 proptest! {
     /// Three nodes in any order: by the clock of each, counted from before it asked, no two believe in the role at once, and
-    /// what is written under it is never overwritten by an earlier holder.
+    /// who has it later has the higher epoch.
     #[test]
-    fn belief_never_overlaps_and_writes_are_in_the_order_of_epochs(acts in acts()) {
+    fn belief_never_overlaps_and_epochs_are_in_the_order_of_holders(acts in acts()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let time = Time::default();
         let coord = Memory::with_clock(time.clock());
         let now = || Duration::from_nanos(time.0.load(Ordering::Relaxed));
         let mut leases: BTreeMap<u8, (Lease, Duration)> = BTreeMap::new();
-        let mut written = 0;
+        let mut last = 0;
         for act in acts {
             match act {
                 Act::Acquire(node) => {
                     if let Ok(lease) = runtime.block_on(coord.acquire(COVER, RoleId([node; 16]), TTL)) {
+                        prop_assert!(lease.epoch >= last);
+                        last = lease.epoch;
                         leases.insert(node, (lease, now() + TTL));
                     }
                 }
@@ -353,18 +308,6 @@ proptest! {
                 Act::Release(node) => {
                     if let Some((lease, _)) = leases.remove(&node) {
                         runtime.block_on(coord.release(lease)).unwrap();
-                    }
-                }
-                Act::Commit(node) => {
-                    let Some((lease, _)) = leases.get(&node) else { continue };
-                    let change = Change {
-                        fence: vec![(COVER, lease.epoch)],
-                        put: put("by", &lease.epoch.to_be_bytes()),
-                        ..Change::default()
-                    };
-                    if runtime.block_on(coord.commit(change)).is_ok() {
-                        prop_assert!(lease.epoch >= written);
-                        written = lease.epoch;
                     }
                 }
                 Act::Pass(milliseconds) => time.pass(Duration::from_millis(milliseconds.into())),

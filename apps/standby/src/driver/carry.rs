@@ -145,11 +145,15 @@ impl Driver {
                 covered.extend(alone.into_iter().flat_map(|view| view.covered_alone));
                 let (number, changed) = (fetched.line.number, fetched.changed);
                 let before = primary.backup_problem.clone();
+                let renamed = primary.row.name != fetched.name;
                 primary.backed_up(*fetched, &covered);
                 self.writing.primary(Some(&primary.row), role);
                 self.told_of_backup(role, number, changed, before.as_deref());
                 self.tell(now, Event::BackedUp { role, cameras });
                 self.look_at_schedules(now);
+                if renamed {
+                    self.tell_watched();
+                }
             }
             Err(why) => {
                 let news = primary.backup_problem.as_ref() != Some(&why);

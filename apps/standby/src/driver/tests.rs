@@ -363,7 +363,8 @@ impl Bench {
         let keeper = Keeper::new(book.clone(), Arc::clone(&recorder), move || clock.wall());
         let directory = tempfile::tempdir().unwrap();
         let node_key = Arc::new(keepwatch_tls::NodeKey::keep(directory.path()).unwrap().0);
-        let coordination = Coordination::new(Arc::new(Memory::new()), node_key, None);
+        let coordination =
+            Coordination::new(Arc::new(Memory::new()), node_key, crate::coordination::Own::default(), None);
         let tools = Tools {
             clock,
             lines: Arc::new(world.clone()),

@@ -19,11 +19,16 @@ pub struct FormerRow {
     pub key: String,
     /// Where it was.
     pub address: SocketAddr,
+    /// The epoch in which another plays its role.
+    pub epoch: u64,
+    /// The name of that one.
+    pub successor: String,
 }
 
 /// Made beside the tables of the first version.
-pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS former (
-    number INTEGER PRIMARY KEY, role BLOB NOT NULL, key TEXT NOT NULL UNIQUE, address TEXT NOT NULL)";
+pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS superseded (
+    number INTEGER PRIMARY KEY, role BLOB NOT NULL, key TEXT NOT NULL UNIQUE, address TEXT NOT NULL,
+    epoch INTEGER NOT NULL, successor TEXT NOT NULL)";
 
 impl StandbyBook {
     /// Keeps a recorder that was replaced.
@@ -34,11 +39,11 @@ impl StandbyBook {
         self.run(|connection| {
             let transaction = connection.transaction()?;
             transaction.execute(
-                "INSERT OR REPLACE INTO former (role, key, address) VALUES (?1, ?2, ?3)",
-                params![row.role.0, row.key, row.address.to_string()],
+                "INSERT OR REPLACE INTO superseded (role, key, address, epoch, successor) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![row.role.0, row.key, row.address.to_string(), row.epoch.cast_signed(), row.successor],
             )?;
             transaction.execute(
-                "DELETE FROM former WHERE number <= (SELECT max(number) FROM former) - ?1",
+                "DELETE FROM superseded WHERE number <= (SELECT max(number) FROM superseded) - ?1",
                 [FORMER_MAX.cast_signed()],
             )?;
             transaction.commit()
@@ -51,17 +56,22 @@ impl StandbyBook {
     /// When they cannot be read.
     pub fn former(&self) -> Result<Vec<FormerRow>, BookError> {
         self.run(|connection| {
-            let mut query = connection.prepare("SELECT role, key, address FROM former ORDER BY number")?;
+            let mut query = connection
+                .prepare("SELECT role, key, address, epoch, successor FROM superseded ORDER BY number")?;
             let rows = query.query_map([], |row| {
                 let address: String = row.get(2)?;
-                Ok((RoleId(row.get(0)?), row.get(1)?, address))
+                // One without an address cannot be told anything.
+                let Ok(address) = address.parse() else { return Ok(None) };
+                let epoch: i64 = row.get(3)?;
+                Ok(Some(FormerRow {
+                    role: RoleId(row.get(0)?),
+                    key: row.get(1)?,
+                    address,
+                    epoch: epoch.cast_unsigned(),
+                    successor: row.get(4)?,
+                }))
             })?;
-            let rows: rusqlite::Result<Vec<(RoleId, String, String)>> = rows.collect();
-            // One without an address cannot be told anything.
-            let former = |(role, key, address): (RoleId, String, String)| {
-                Some(FormerRow { role, key, address: address.parse().ok()? })
-            };
-            Ok(rows?.into_iter().filter_map(former).collect())
+            rows.filter_map(Result::transpose).collect()
         })
     }
 
@@ -70,7 +80,7 @@ impl StandbyBook {
     /// # Errors
     /// When that cannot be written.
     pub fn forget_former(&self, key: &str) -> Result<(), BookError> {
-        self.run(|connection| connection.execute("DELETE FROM former WHERE key = ?1", [key]))?;
+        self.run(|connection| connection.execute("DELETE FROM superseded WHERE key = ?1", [key]))?;
         Ok(())
     }
 }

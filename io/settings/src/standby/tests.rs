@@ -231,6 +231,8 @@ fn a_recorder_that_was_replaced_is_remembered_until_it_knows_and_their_number_ha
         role: ROLE,
         key: format!("{number:064}"),
         address: "192.0.2.7:8443".parse().unwrap(),
+        epoch: number,
+        successor: "south".to_owned(),
     };
     for number in 0..FORMER_MAX + 3 {
         book(data.path()).put_former(&former(number)).unwrap();
