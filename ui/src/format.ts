@@ -47,6 +47,17 @@ export function length(ms: number): string {
   return t.lengths.days(Math.floor(hours / 24), hours % 24);
 }
 
+/** A length in its one unit, where it is a whole number of it. */
+export function plainLength(ms: number): string {
+  const minute = 60_000;
+  const hour = 60 * minute;
+  if (ms < 1000) return length(ms);
+  if (ms % (24 * hour) === 0) return t.lengths.wholeDays(ms / (24 * hour));
+  if (ms % hour === 0) return t.lengths.wholeHours(ms / hour);
+  if (ms % minute === 0) return t.lengths.wholeMinutes(ms / minute);
+  return ms % 1000 === 0 && ms < minute ? t.lengths.s(String(ms / 1000)) : length(ms);
+}
+
 /** How old something is: tenths of a second, so that the width of the text does not change with each look. */
 export function age(ms: number): string {
   return ms < 10_000 ? t.lengths.s((ms / 1000).toFixed(1)) : length(ms);

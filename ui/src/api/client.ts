@@ -8,7 +8,7 @@
 import { formatTime } from '../time';
 import type {
   Camera, CameraConfig, CameraDraft, CameraTest, CoverageItem, ExportJob, ExportOrder, FrameItem, NewToken, Page, ProblemDocument,
-  Role, Session, SessionItem, SetGrants, StreamName, Token, User,
+  Replenishment, Role, Session, SessionItem, SetGrants, StreamName, Token, User,
 } from './types';
 
 const ROOT = 'api/v1';
@@ -161,6 +161,10 @@ export const api = {
   // One answer: no window that is asked for has more pictures than it holds.
   frames: async (camera: string, window: Window, stream: StreamName, signal?: AbortSignal) =>
     (await json<Page<FrameItem>>('GET', ['cameras', camera, 'frames'], { ...times(window), stream }, undefined, signal)).items,
+
+  replenishment: () => json<Replenishment>('GET', ['replenishment']),
+  setReplenishment: (change: { paused: boolean } | { bits_per_second_max: number }) =>
+    json<Replenishment>('PUT', ['replenishment'], {}, change),
 
   addExport: (order: ExportOrder) => json<ExportJob>('POST', ['exports'], {}, order),
   removeExport: (id: string) => json<void>('DELETE', ['exports', id]),

@@ -13,6 +13,10 @@ type Schemas = components['schemas'];
 export type SetupBody = Schemas['FailoverSetupBody'];
 /** What is known of a backup of a primary's configuration. */
 export type Backup = Schemas['Backup'];
+/** What is in a backup, without its secrets. */
+export type BackupContents = Schemas['BackupContents'];
+/** What differs between two backups. */
+export type BackupChanges = Schemas['BackupChanges'];
 /** A recorder that is watched. */
 export type Primary = Schemas['Primary'];
 /** A failover that runs. */
@@ -48,8 +52,11 @@ export const failoverApi = {
   stop: (role: string) => json<void>('POST', [ROOT, 'primaries', role, 'stop']),
   failBack: (role: string) => json<void>('POST', [ROOT, 'primaries', role, 'failback']),
   drill: (role: string) => json<void>('POST', [ROOT, 'primaries', role, 'drill']),
-  replace: (role: string, by: RegisterItem) => json<Schemas['Replaced']>('POST', [ROOT, 'primaries', role, 'replace'], {}, by),
+  replace: (role: string, by: RegisterItem & { backup?: number }) => json<Schemas['Replaced']>('POST', [ROOT, 'primaries', role, 'replace'], {}, by),
   backups: async (role: string) => (await json<{ items: Backup[] }>('GET', [ROOT, 'primaries', role, 'backups'])).items,
+  backup: (role: string, number: number) => json<BackupContents>('GET', [ROOT, 'primaries', role, 'backups', String(number)]),
+  backupChanges: (role: string, since: number, number: number) =>
+    json<BackupChanges>('GET', [ROOT, 'primaries', role, 'backups', String(number), 'changes'], { since }),
   reports: (signal?: AbortSignal) => all<Report>([ROOT, 'reports'], {}, signal, 2),
   startScan: (addresses: string[]) =>
     json<Schemas['RecorderScanBegun']>('POST', [ROOT, 'scans'], {}, addresses.length > 0 ? { addresses } : {}),

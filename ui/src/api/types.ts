@@ -61,6 +61,12 @@ export type CameraConfig = Schemas['CameraSettings'];
 export type CameraDraft = Schemas['CameraBody'];
 /** What a camera answered to a test. */
 export type CameraTest = Schemas['Tried'];
+/** Footage that is missing here and comes from elsewhere. */
+export type Replenishment = Schemas['Replenishment'];
+/** A stream of which something is missing. */
+export type Replenished = Schemas['ReplenishedStream'];
+/** What is being fetched of it. */
+export type ReplenishRunning = Schemas['ReplenishRunning'];
 /** A device that a scan found. */
 export type ScanItem = Schemas['FoundCamera'];
 /** A search for cameras. */

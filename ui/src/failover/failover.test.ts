@@ -5,7 +5,7 @@ import { apply, type Asked } from './apply';
 import {
   type Added, count, type Draft, NOTHING, primaryOf, settle, setupOf, takesOverAfter, withAdded, withChange, withoutAdded, withRemoved, withSetup,
 } from './draft';
-import { headline, isDrillable, isNormal, isReplaceable, waiting, worstGap } from './state';
+import { drillDue, headline, isDrillable, isNormal, isReplaceable, waiting, worstGap } from './state';
 
 const primary = (role: string, part: Partial<Primary> = {}): Primary => ({
   role, name: role.toUpperCase(), address: `192.0.2.${role.length}:8443`, mac: null, mode: 'auto', priority: 1, epoch: 1, state: 'normal', since: null,
@@ -155,4 +155,15 @@ it('a report says the worst, and that it does not know when it does not', () => 
   expect(worstGap([{ gap_ms: 0 }, { gap_ms: 1200 }])).toBe(1200);
   expect(worstGap([{ gap_ms: 0 }, { gap_ms: null }])).toBeNull();
   expect(worstGap([])).toBeNull();
+});
+
+it('a drill is due an interval after the last one, at once without one, and never by hand', () => {
+  const now = Date.parse('2026-11-22T12:00:00Z');
+  const tested = (at: string): ReturnType<typeof primary> => primary('a', { tested: { at, passed: true, detail: null, cameras: 1, failed: [] } });
+  expect(drillDue(null, primary('a'), now)).toBeNull();
+  expect(drillDue(3600, primary('a'), now)).toBe(now);
+  expect(drillDue(3600, tested('2026-11-22T11:30:00Z'), now)).toBe(now + 1_800_000);
+  expect(drillDue(3600, tested('2026-11-22T10:30:00Z'), now)).toBe(now);
+  // The clock was set back since.
+  expect(drillDue(3600, tested('2026-11-22T12:30:00Z'), now)).toBe(now);
 });

@@ -5,6 +5,7 @@
  */
 
 import type { Lists, Primary, Running } from '../api/failover';
+import { parseTime } from '../time';
 
 /** Whether a primary does not record what it should. */
 export function hasFailed(primary: Primary): boolean {
@@ -41,6 +42,16 @@ export function isNormal(primary: Primary): boolean {
 /** Whether a drill would make sense: of a primary that answers, is not covered, and has none under way. */
 export function isDrillable(primary: Primary, running: Running | undefined): boolean {
   return running === undefined && !primary.drilling && (primary.state === 'normal' || primary.state === 'missed');
+}
+
+/**
+ * When a drill of a primary is due by the schedule (ms), `now` at the latest if it is due already; `null` while drills are begun
+ * by hand only. One that was tested in the future was tested under another clock: it is due.
+ */
+export function drillDue(every_s: number | null, { tested }: Primary, now: number): number | null {
+  if (every_s === null) return null;
+  const at = tested === null ? null : parseTime(tested.at);
+  return at === null || at > now ? now : Math.max(now, at + every_s * 1000);
 }
 
 /** Whether Replace would be refused: the primary answers, and nothing runs for it. */

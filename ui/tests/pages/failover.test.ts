@@ -292,8 +292,6 @@ it('replaces a failed recorder by one that a scan found', async () => {
   standby.begin(NVR2, 'threshold');
   await button(page, 'Setup backups of NVR-2').click();
   await page.getByRole('cell', { name: '31' }).waitFor();
-  await site.shot('failover-backups');
-  await site.accessible();
   await button(page, 'Close').click();
   await button(row(page, 'Failover', 'NVR-2'), 'Replace: NVR-2').click();
   const scan = dialog(page, /a recorder to replace NVR-2/);
@@ -306,15 +304,78 @@ it('replaces a failed recorder by one that a scan found', async () => {
   await dialog(page, 'Login: NVR-4').getByLabel('Password', { exact: true }).fill('recorder');
   await button(dialog(page, 'Login: NVR-4'), 'OK').click();
   const confirm = dialog(page, 'Replace NVR-2 by NVR-4?');
-  await confirm.getByText('Backup no. 7').waitFor();
+  const given = confirm.getByLabel('Backup that it gets');
+  expect(await given.locator('option:checked').textContent()).toMatch(/^No\. 7 .*32 cameras \(the newest\)$/);
+  await given.selectOption('6');
   await site.shot('failover-replace');
   await site.accessible();
   expect(standby.did.filter((what) => what.includes('replace'))).toEqual([]);
   await button(confirm, 'Replace').click();
   await row(page, 'Monitoring', 'NVR-4').waitFor();
   await page.getByText('replaced by another recorder').waitFor();
+  expect(standby.did.filter((what) => what.includes('replace')).map((what) => JSON.parse(what.slice(what.indexOf('{'))).backup)).toEqual([6]);
   // A scan whose window was closed does not go on.
   await expect.poll(() => standby.did).toContain('DELETE scans/scan1');
+  await site.close();
+});
+
+it('backups of a primary: what is in one, and what differs between two, by keyboard alone', async () => {
+  const { fake, standby } = made();
+  const site = await opened(fake);
+  const { page } = site;
+  const press = async (name: string, within: Page | Locator = page): Promise<void> => {
+    await tabTo(page, button(within, name));
+    await page.keyboard.press('Enter');
+  };
+  await row(page, 'Monitoring', 'NVR-2').waitFor();
+  await press('Setup backups of NVR-2');
+  const backups = dialog(page, 'Setup backups of NVR-2');
+  await press('Show what is in backup no. 6', backups);
+  await backups.getByRole('heading', { name: 'In backup no. 6' }).waitFor();
+  await backups.getByText('Of NVR-2, version 0.1.0. Footage is kept for 30 days. May watch over RTSP: guard.').waitFor();
+  await backups.getByRole('row', { name: 'gate name, url, user, password' }).waitFor();
+  await site.shot('failover-backup');
+  await site.accessible();
+  // The newest and the one before it are what is most asked for.
+  await press('Compare', backups);
+  await backups.getByRole('heading', { name: 'What changed from no. 6 to no. 7' }).waitFor();
+  for (const text of ['+ yard: camera added', '− shop: camera removed', '~ gate: camera changed: url, password', '~ Beside the cameras: users']) {
+    await backups.getByRole('listitem').filter({ hasText: text }).waitFor();
+  }
+  await site.shot('failover-backups');
+  await site.accessible();
+  // In whichever order they are chosen, the later one is compared with the earlier one.
+  standby.changes = { added: [], removed: [], changed: [], settings: [] };
+  await backups.getByLabel('Compare no.').selectOption('7');
+  expect(await button(backups, 'Compare').isDisabled()).toBe(true);
+  await backups.getByLabel('with no.').selectOption('6');
+  await press('Compare', backups);
+  await backups.getByText('No. 6 and no. 7 would restore the same.').waitFor();
+  standby.backups = [];
+  await press('Show what is in backup no. 7', backups);
+  await backups.getByText('There is no backup 7 of it.').waitFor();
+  site.visit.provoked(/404/);
+  await press('Close', backups);
+  await button(page, 'Setup backups of NVR-2').waitFor();
+  expect(standby.did).toEqual([]);
+  await site.close();
+});
+
+it('says when the next drill is due, or that drills are begun by hand', async () => {
+  const { fake, standby } = made();
+  const at = Date.now() - 2 * 86_400_000;
+  standby.set(NVR1, { tested: { at: new Date(at).toISOString(), passed: true, detail: null, cameras: 32, failed: [] } });
+  const site = await opened(fake);
+  const { page } = site;
+  await page.getByText('Drill: begun by hand only').waitFor();
+  expect(await row(page, 'Monitoring', 'NVR-1').getByText(/^next: /).count()).toBe(0);
+  standby.lists = { ...standby.lists, drill_every_s: 604_800 };
+  standby.set(NVR2, { tested: null });
+  await page.getByText('every recorder is tested every 7 days by itself').waitFor();
+  await row(page, 'Monitoring', 'NVR-1').getByText(/^next: \d/).waitFor();
+  await row(page, 'Monitoring', 'NVR-2').getByText('due by the schedule').waitFor();
+  await site.shot('failover-drills');
+  await site.accessible();
   await site.close();
 });
 

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Primary } from '../../src/api/failover';
-import type { Camera, CoverageItem, ExportJob, Role, Scan, ScanItem, StreamName } from '../../src/api/types';
+import type { Camera, CoverageItem, ExportJob, Replenishment, Role, Scan, ScanItem, StreamName } from '../../src/api/types';
 import { formatTime, parseTime } from '../../src/time';
 import { FPS, type Fragments, fragments, jpeg, LOOP_S, moved } from './media';
 import { FakeStandby, type Answer } from './standby';
@@ -68,6 +68,9 @@ export class FakeNode {
   scanned: ScanItem[] = [];
   /** `null` where it does not run. */
   standby: FakeStandby | null = null;
+  replenishment: Replenishment = { paused: false, bits_per_second_max: null, bits_per_second: 0, cards: false, missing_ms: 0, nowhere_ms: 0, items: [] };
+  /** What changes of back-fill are answered instead. */
+  refuse: Answer | null = null;
   added: Record<string, unknown>[] = [];
   asked: string[] = [];
   footage_from = Date.now() - 40 * 86_400_000;
@@ -176,7 +179,7 @@ export class FakeNode {
     method: string, parts: string[], query: URLSearchParams, body: Record<string, unknown>,
   ): Answer | undefined {
     const [head = '', id = '', tail = ''] = parts;
-    if (head === 'failover') return this.standby?.route(method, parts.slice(1), body);
+    if (head === 'failover') return this.standby?.route(method, parts.slice(1), query, body);
     const session = { user: 'admin', role: this.role, cameras: this.at, via: 'cookie' };
     switch (`${method} ${head}${id ? '/*' : ''}${tail ? `/${tail}` : ''}`) {
       case 'GET setup':
@@ -249,6 +252,17 @@ export class FakeNode {
         };
         this.#tellAll(['scans', 'scan1'], this.#scan);
         return { value: { id: 'scan1' }, status: 201 };
+      case 'GET replenishment':
+        return { value: this.replenishment };
+      case 'PUT replenishment': {
+        if (this.refuse !== null) return this.refuse;
+        const { paused, bits_per_second_max: most } = body as { paused?: boolean; bits_per_second_max?: number };
+        this.replenishment = {
+          ...this.replenishment, paused: paused ?? this.replenishment.paused, ...(most === undefined ? {} : { bits_per_second_max: most === 0 ? null : most }),
+          ...(paused ? { bits_per_second: 0, items: this.replenishment.items.map((item) => ({ ...item, running: null })) } : {}),
+        };
+        return { value: this.replenishment };
+      }
       case 'POST exports': {
         const job: ExportJob = {
           id: `e${this.exports.length + 1}`, state: 'running', progress: 0.41, bytes_done: 87_000_000, bytes_total: 212_000_000, seconds_left: 38,

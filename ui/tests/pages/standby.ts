@@ -1,6 +1,6 @@
 /** The standby of a made-up node: its lists, and answers to what the page NVR Failover asks. */
 
-import type { Backup, FoundRecorder, Lists, Primary, RecorderScan, RegisterItem, Registration, Report, Running } from '../../src/api/failover';
+import type { Backup, BackupChanges, FoundRecorder, Lists, Primary, RecorderScan, RegisterItem, Registration, Report, Running } from '../../src/api/failover';
 import { formatTime } from '../../src/time';
 
 /** An answer, as a made-up node gives it. */
@@ -34,6 +34,8 @@ export class FakeStandby {
   backups: Backup[] = [
     { number: 7, taken: ago(7_200_000), checked: ago(60_000), cameras: 32 }, { number: 6, taken: ago(90_000_000), checked: ago(7_300_000), cameras: 31 },
   ];
+  /** What differs between them. */
+  changes: Omit<BackupChanges, 'number' | 'since'> = { added: ['yard'], removed: ['shop'], changed: [{ camera: 'gate', settings: ['url', 'password'] }], settings: ['users'] };
   /** What a scan finds, one more with each look; then it goes on until it is stopped, or ends. */
   around: FoundRecorder[] = [];
   endless = true;
@@ -93,8 +95,8 @@ export class FakeStandby {
   }
 
   /** Answers; `undefined` for no such route. */
-  route(method: string, parts: string[], body: Record<string, unknown>): Answer | undefined {
-    const [head = '', id = '', tail = ''] = parts;
+  route(method: string, parts: string[], query: URLSearchParams, body: Record<string, unknown>): Answer | undefined {
+    const [head = '', id = '', tail = '', number = ''] = parts;
     if (method !== 'GET') this.did.push(`${method} ${parts.join('/')} ${JSON.stringify(body)}`.replace('{}', '').trim());
     switch (`${method} ${head}${id ? '/*' : ''}${tail ? `/${tail}` : ''}`) {
       case 'GET ':
@@ -114,7 +116,7 @@ export class FakeStandby {
         this.#set({ monitoring: this.lists.monitoring.filter(({ role }) => role !== id) });
         return OK;
       case 'GET primaries/*/backups':
-        return { value: { items: this.backups } };
+        return number === '' ? { value: { items: this.backups } } : this.#backup(id, Number(number), query.get('since'));
       case 'POST primaries/*/failover':
       case 'POST primaries/*/stop':
       case 'POST primaries/*/failback':
@@ -135,6 +137,17 @@ export class FakeStandby {
       default:
         return undefined;
     }
+  }
+
+  #backup(role: string, number: number, since: string | null): Answer {
+    const backup = this.backups.find((one) => one.number === number);
+    if (backup === undefined) return { problem: 404, code: 'backup_unknown', detail: `there is no backup ${number} of it` };
+    if (since !== null) return { value: { number, since: Number(since), ...this.changes } };
+    const { taken, checked } = backup;
+    return { value: {
+      number, taken, checked, name: this.#primary(role)?.name, version: '0.1.0', epoch: 1, revision: 12, retention: '30 days',
+      cameras: [{ camera: 'gate', settings: ['name', 'url', 'user', 'password'] }, { camera: 'dock', settings: ['onvif'] }], rtsp_users: ['guard'],
+    } };
   }
 
   #runs(role: string): boolean {
