@@ -11,6 +11,7 @@
 //! - [`lineup`]: in which order footage is replayed, and where it is marked to end.
 //! - [`fetch`]: how one range of footage is fetched from another recorder, each frame once.
 //! - [`failover`]: when a standby records in the place of another recorder.
+//! - [`edge`]: when what was recorded on local storage leaves for the external storage.
 //! - [`peer`]: what nodes say to each other.
 //! - [`plan`]: what a site needs: lines, switches, disks, memory.
 //! - [`schedule`]: when a camera is to be recorded at all.
@@ -19,6 +20,7 @@
 //! Media does not pass through: these are told *that* a picture came, never the picture.
 
 pub mod cadence;
+pub mod edge;
 pub mod failover;
 pub mod fetch;
 pub mod ledger;
