@@ -86,23 +86,20 @@ fn look(tables: &[InterfaceTable], interfaces: &Interfaces) -> Look {
 }
 
 /// What cameras can send by the interfaces that the configuration names for them, in bits per second; `None` when it names none, or
-/// one does not say. A bundle counts without one of its lines: it must do with the others when that fails.
-pub(crate) fn camera_rate(tables: &[InterfaceTable], interfaces: &Interfaces) -> Option<u64> {
+/// of none the speed is known. A bundle of lines that all work counts without one: it must do with the others when that fails.
+fn rate_for_cameras(tables: &[InterfaceTable], interfaces: &Interfaces) -> Option<u64> {
     let cameras = tables.iter().filter(|table| table.part.has_cameras());
-    let rates = cameras.map(|table| {
+    let rates = cameras.filter_map(|table| {
         let interface = interfaces.look(table.interface.get_ref()).ok()?;
-        let mbps = match &interface.bond {
-            Some(bond) => {
-                let speeds = bond.members.iter().map(|member| member.speed_mbps.map(u64::from));
-                let all: u64 = speeds.clone().sum::<Option<u64>>()?;
-                let fastest = speeds.flatten().max().filter(|_| bond.members.len() > 1);
-                all - fastest.unwrap_or(0)
-            }
-            None => u64::from(interface.speed_mbps?),
-        };
-        Some(mbps * 1_000_000)
+        let Some(bond) = &interface.bond else { return interface.speed_mbps.map(u64::from) };
+        let speeds: Vec<u64> =
+            bond.members.iter().filter_map(|member| member.speed_mbps.map(u64::from)).collect();
+        let all_work = speeds.len() == bond.members.len() && speeds.len() > 1;
+        let fastest = speeds.iter().max().filter(|_| all_work);
+        Some(speeds.iter().sum::<u64>() - fastest.copied().unwrap_or(0))
     });
-    rates.sum::<Option<u64>>().filter(|rate| *rate > 0)
+    let mbps: u64 = rates.sum();
+    (mbps > 0).then(|| mbps.saturating_mul(1_000_000))
 }
 
 struct Lines<'a> {

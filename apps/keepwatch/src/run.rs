@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use keepwatch_announce::{Announcement, Service};
-use keepwatch_interfaces::Interfaces;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_recorder::{Applied, Node, ReplenishSettings};
-use keepwatch_standby::{Standby, StandbyConfig};
+use keepwatch_standby::Standby;
 use keepwatch_tls::peer;
 use keepwatch_web::{Application, Audit, Web, WebConfig, serve};
 use serde_json::json;
@@ -21,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::RunOptions;
 use crate::config::{self, Loaded, NodeConfig};
-use crate::lines::{self, watch::LineWatch};
+use crate::lines::watch::LineWatch;
 use crate::users::{self, Opened};
 use crate::{Outcome, memory, output};
 
@@ -36,7 +35,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     let mut signals = Signals::listen()?;
     let node = Node::start(config.recorder.clone()).await.context("the recorder cannot start")?;
     node.replenishing().set(config.replenish);
-    let standby = start_standby(&node, &config).await;
+    let lines = LineWatch::start(node.clone(), config.interfaces.clone());
+    let standby = start_standby(&node, &config, &lines).await;
     let opened = match users::open(&node, standby.as_ref(), &config.recorder.data) {
         Ok(opened) => serve_socket(&config.recorder.data, &opened.application).await.map(|web| (opened, web)),
         Err(error) => Err(error),
@@ -55,7 +55,6 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     let mut web = None;
     let mut announced = None;
     let mut running = config;
-    let lines = LineWatch::start(node.clone(), running.interfaces.clone());
     loop {
         tokio::select! {
             listening = listen(&node, &application, &running.listen), if web.is_none() => {
@@ -97,16 +96,9 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// What the configuration says of the standby, with what the lines are that cameras come in by.
-fn standby_config(config: &NodeConfig) -> StandbyConfig {
-    let mut standby = config.standby.clone();
-    standby.limits.line_bits_per_second = lines::camera_rate(&config.interfaces, &Interfaces::default());
-    standby
-}
-
 /// Starts the standby beside the recorder. What it keeps may be damaged; the cameras are recorded all the same.
-async fn start_standby(node: &Node, config: &NodeConfig) -> Option<Standby> {
-    match Standby::start(node.clone(), standby_config(config)).await {
+async fn start_standby(node: &Node, config: &NodeConfig, lines: &LineWatch) -> Option<Standby> {
+    match Standby::start(node.clone(), config.standby.clone(), lines.camera_rate()).await {
         Ok(standby) => Some(standby),
         Err(why) => {
             let text = format!("no other recorder is watched: {why}");
@@ -234,7 +226,7 @@ async fn reload(node: &Node, standby: Option<&Standby>, file: &Path, running: No
             }
             info!("{}", summary(&applied));
             if let Some(standby) = standby
-                && let Err(error) = standby.apply(standby_config(&loaded.node)).await
+                && let Err(error) = standby.apply(loaded.node.standby.clone()).await
             {
                 error!(%error, "the changed [standby] is not taken up");
             }

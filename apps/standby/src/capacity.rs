@@ -51,33 +51,46 @@ pub enum Bound {
     Disks,
 }
 
+/// What a node has to record with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Means {
+    pub(crate) cores: usize,
+    /// What the lines carry that cameras come in by, in bits per second; `None` while that is not known.
+    pub(crate) line: Option<u64>,
+    /// Of all disks in use together, in bytes per second; `None` while one was not measured, or there is none.
+    pub(crate) disks: Option<u64>,
+    /// Cameras that it records for itself, and what they take, in bits per second.
+    pub(crate) own: (usize, u64),
+}
+
+impl Means {
+    /// Those of `node`.
+    pub(crate) fn of(node: &Node, line: Option<u64>, disks: &[DiskStatus]) -> Self {
+        let rates = in_use(disks).map(|disk| disk.write_rate.map(|rate| rate.bytes_per_second));
+        let disks: Option<u64> = rates.sum();
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            line,
+            // Without a disk in use nothing is recorded at all, which is told elsewhere.
+            disks: disks.filter(|bytes| *bytes > 0),
+            own: node.own_load(),
+        }
+    }
+}
+
 impl Allowance {
-    /// What can be recorded with so much per second on each of the disks in use; with one that was not measured, the disks bound
-    /// nothing.
-    pub(crate) fn new(
-        limits: Limits,
-        disks_bytes_per_second: impl IntoIterator<Item = Option<u64>>,
-        cores: usize,
-    ) -> Self {
-        let cameras = limits.cameras.unwrap_or(cores.max(1) * CAMERAS_PER_CORE);
-        let line = limits.line_bits_per_second.unwrap_or(LINE_DEFAULT);
-        let line = (percent(line, LINE_PERCENT), Bound::Line);
-        let disks: Option<u64> = disks_bytes_per_second.into_iter().sum();
-        // Without a disk in use nothing is recorded at all, and that is told elsewhere.
-        let disks = disks
-            .filter(|bytes| *bytes > 0)
-            .map(|bytes| (percent(bytes.saturating_mul(8), DISKS_PERCENT), Bound::Disks));
+    /// What is recorded for others with such means, beside what the node records itself.
+    pub(crate) fn new(limits: Limits, means: Means) -> Self {
+        let (own_cameras, own_bits) = means.own;
+        let cameras = (means.cores.max(1) * CAMERAS_PER_CORE).saturating_sub(own_cameras);
+        let left = |of: u64, part: u64| percent(of, part).saturating_sub(own_bits);
+        let line = (left(means.line.unwrap_or(LINE_DEFAULT), LINE_PERCENT), Bound::Line);
+        let disks = means.disks.map(|bytes| (left(bytes.saturating_mul(8), DISKS_PERCENT), Bound::Disks));
         let (bits_per_second, bound) = match limits.bits_per_second {
             Some(set) => (set, Bound::Configuration),
             None => disks.filter(|(bits, _)| *bits < line.0).unwrap_or(line),
         };
-        Self { capacity: Capacity { cameras, bits_per_second }, bound }
-    }
-
-    /// What can be recorded by a node with this store.
-    pub(crate) fn of(limits: Limits, disks: &[DiskStatus]) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::new(limits, in_use(disks).map(|disk| disk.write_rate.map(|rate| rate.bytes_per_second)), cores)
+        Self { capacity: Capacity { cameras: limits.cameras.unwrap_or(cameras), bits_per_second }, bound }
     }
 }
 
@@ -85,15 +98,17 @@ fn percent(of: u64, percent: u64) -> u64 {
     of / 100 * percent
 }
 
-/// Disks that take records; one that does not keep up takes no more than it has.
+/// Disks that take records. One that does not keep up counts as what it was measured to do: that it has too much already must not
+/// make room for more.
 fn in_use(disks: &[DiskStatus]) -> impl Iterator<Item = &DiskStatus> {
-    disks.iter().filter(|disk| disk.state == DiskState::Online && !disk.slow)
+    disks.iter().filter(|disk| disk.state == DiskState::Online)
 }
 
 /// Looks at the disks of `node`, has them measured, and tells what can be recorded when that changes, until `stopped`.
 pub(crate) async fn run(
     node: Node,
     mut limits: watch::Receiver<Limits>,
+    line: watch::Receiver<Option<u64>>,
     inputs: mpsc::Sender<Input>,
     lists: watch::Receiver<Arc<Lists>>,
     mut stopped: watch::Receiver<bool>,
@@ -102,14 +117,20 @@ pub(crate) async fn run(
     let mut asked: Option<Instant> = None;
     loop {
         let store = node.store().clone();
-        let Ok(disks) = tokio::task::spawn_blocking(move || store.disks()).await else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            let disks = store.disks();
+            // What is not kept is measured again after the next start.
+            store.keep_measures().map(|()| disks.clone()).unwrap_or(disks)
+        });
+        let Ok(disks) = looked.await else { continue };
         let covers = lists.borrow().primaries.iter().any(|primary| primary.covers());
         let rests = asked.is_none_or(|asked| asked.elapsed() >= RETRY);
         if rests && wants_measuring(&disks, covers, clock.wall()) {
             asked = Some(Instant::now());
             node.store().measure_disks(clock.wall());
         }
-        let allowance = Allowance::of(*limits.borrow_and_update(), &disks);
+        let means = Means::of(&node, *line.borrow(), &disks);
+        let allowance = Allowance::new(*limits.borrow_and_update(), means);
         if lists.borrow().capacity != allowance && inputs.send(Input::Measured(allowance)).await.is_err() {
             return;
         }
@@ -128,7 +149,8 @@ fn wants_measuring(disks: &[DiskStatus], covers: bool, now: WallTime) -> bool {
         // A clock that was set back makes a figure old, too.
         age < 0 || duration_from_ticks(age) >= GOOD_FOR
     };
-    in_use(disks).any(|disk| disk.write_rate.is_none_or(|rate| !covers && is_old(rate.measured_at)))
+    let mut measurable = in_use(disks).filter(|disk| !disk.slow);
+    measurable.any(|disk| disk.write_rate.is_none_or(|rate| !covers && is_old(rate.measured_at)))
 }
 
 #[cfg(test)]
@@ -137,34 +159,40 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { cameras: None, bits_per_second: None, line_bits_per_second: None };
+    const MBIT: u64 = 1_000_000;
+    const FREE: Limits = Limits { cameras: None, bits_per_second: None };
+    const MEANS: Means = Means { cores: 2, line: None, disks: None, own: (0, 0) };
 
-    fn said(allowance: Allowance) -> (usize, u64, Bound) {
-        (allowance.capacity.cameras, allowance.capacity.bits_per_second / 1_000_000, allowance.bound)
+    fn said(limits: Limits, means: Means) -> (usize, u64, Bound) {
+        let Allowance { capacity, bound } = Allowance::new(limits, means);
+        (capacity.cameras, capacity.bits_per_second / MBIT, bound)
     }
 
     #[test]
     fn the_slower_of_line_and_disks_bounds_what_is_not_set() {
-        let of = |limits, disks: &[Option<u64>]| said(Allowance::new(limits, disks.iter().copied(), 2));
-        assert_eq!(of(LIMITS, &[]), (64, 600, Bound::Line));
-        assert_eq!(of(LIMITS, &[Some(500_000_000)]), (64, 600, Bound::Line));
-        assert_eq!(of(LIMITS, &[Some(40_000_000)]), (64, 160, Bound::Disks));
-        assert_eq!(of(LIMITS, &[Some(40_000_000), Some(20_000_000)]), (64, 240, Bound::Disks));
-        let wide = Limits { line_bits_per_second: Some(10_000_000_000), ..LIMITS };
-        assert_eq!(of(wide, &[Some(500_000_000)]), (64, 2_000, Bound::Disks));
-        assert_eq!(of(wide, &[None]), (64, 6_000, Bound::Line));
+        let of = |line, disks| said(FREE, Means { line, disks, ..MEANS });
+        assert_eq!(of(None, None), (64, 600, Bound::Line));
+        assert_eq!(of(None, Some(500 * MBIT)), (64, 600, Bound::Line));
+        assert_eq!(of(None, Some(40 * MBIT)), (64, 160, Bound::Disks));
+        assert_eq!(of(Some(10_000 * MBIT), Some(500 * MBIT)), (64, 2_000, Bound::Disks));
+        assert_eq!(of(Some(10_000 * MBIT), None), (64, 6_000, Bound::Line));
+        assert_eq!(of(Some(100 * MBIT), Some(40 * MBIT)), (64, 60, Bound::Line));
     }
 
     #[test]
-    fn a_disk_that_was_not_measured_bounds_nothing() {
-        let disks = [Some(1_000_000), None];
-        assert_eq!(said(Allowance::new(LIMITS, disks, 2)), (64, 600, Bound::Line));
+    fn what_the_node_records_for_itself_is_taken_off() {
+        let own = (10, 50 * MBIT);
+        let of = |disks| said(FREE, Means { own, disks, ..MEANS });
+        assert_eq!(of(None), (54, 550, Bound::Line));
+        assert_eq!(of(Some(40 * MBIT)), (54, 110, Bound::Disks));
+        assert_eq!(said(FREE, Means { own: (100, 1_000 * MBIT), ..MEANS }), (0, 0, Bound::Line));
     }
 
     #[test]
     fn what_is_set_is_so() {
-        let set = Limits { cameras: Some(7), bits_per_second: Some(40_000_000), ..LIMITS };
-        assert_eq!(said(Allowance::new(set, [Some(1_000_000)], 2)), (7, 40, Bound::Configuration));
+        let set = Limits { cameras: Some(7), bits_per_second: Some(40 * MBIT) };
+        let means = Means { disks: Some(1), own: (100, 1_000 * MBIT), ..MEANS };
+        assert_eq!(said(set, means), (7, 40, Bound::Configuration));
     }
 
     #[test]

@@ -23,15 +23,13 @@ pub struct StandbyConfig {
     pub coordinator: Option<String>,
 }
 
-/// What is known, before the disks are measured, of how much can be recorded for others.
+/// What the configuration file says of how much is recorded for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Most cameras, where that is set.
     pub cameras: Option<usize>,
     /// Most of all of their streams together, in bits per second, where that is set.
     pub bits_per_second: Option<u64>,
-    /// What the line carries that cameras come in by, where that is known.
-    pub line_bits_per_second: Option<u64>,
 }
 
 impl Default for StandbyConfig {

@@ -47,6 +47,7 @@ pub use crate::driver::{DrillRefusal, Drilled};
 pub use crate::lists::{Cover, Lists, Monitored};
 
 use crate::backups::Keeper;
+use crate::capacity::Means;
 use crate::claims::Claims;
 use crate::coordination::{Coordination, Own, holder_of};
 use crate::driver::{Beginning, Change, INPUTS_MAX, Input, Tools};
@@ -128,11 +129,16 @@ impl fmt::Debug for Standby {
 }
 
 impl Standby {
-    /// Starts the standby beside `node`, and goes on with the failovers that ran when it ended.
+    /// Starts the standby beside `node`, and goes on with the failovers that ran when it ended. `line` says what the lines carry that
+    /// cameras come in by, in bits per second, where that is known.
     ///
     /// # Errors
     /// When what it keeps cannot be read; recording does not depend on it.
-    pub async fn start(node: Node, config: StandbyConfig) -> Result<Self, StartError> {
+    pub async fn start(
+        node: Node,
+        config: StandbyConfig,
+        line: watch::Receiver<Option<u64>>,
+    ) -> Result<Self, StartError> {
         let beside: Arc<dyn Recorder> = Arc::new(Beside::new(node.clone()));
         node.set_prebuffer_bytes_max(config.prebuffer_bytes_max);
         let clock = node.clock();
@@ -177,7 +183,8 @@ impl Standby {
         let store = node.store().clone();
         let disks = tokio::task::spawn_blocking(move || store.disks());
         let disks = disks.await.map_err(|_| StartError::Interrupted)?;
-        let (capacity, drill_every) = (Allowance::of(config.limits, &disks), config.drill_every);
+        let (capacity, drill_every) =
+            (Allowance::new(config.limits, Means::of(&node, *line.borrow(), &disks)), config.drill_every);
         let (limits, limited) = watch::channel(config.limits);
         let empty = Lists { setup, edited, capacity, coordinator: None, drill_every, primaries: Vec::new() };
         let (shown, lists) = watch::channel(Arc::new(empty));
@@ -193,7 +200,8 @@ impl Standby {
             let (node, inputs, lists, stopped) =
                 (node.clone(), inputs.clone(), lists.clone(), stopped.clone());
             keep_up("what can be recorded for others", move || {
-                capacity::run(node.clone(), limited.clone(), inputs.clone(), lists.clone(), stopped.clone())
+                let (limited, line) = (limited.clone(), line.clone());
+                capacity::run(node.clone(), limited, line, inputs.clone(), lists.clone(), stopped.clone())
             })
         };
         let tasks = vec![

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use keepwatch_model::{CameraId, Origin, RoleId, Span, State, StreamId, WallTime};
 
-use crate::disk::{Disk, Mounted, Takes, Unusable, WrapDevice, mount_read_only, run};
+use crate::disk::{
+    Disk, Mounted, Takes, Unusable, WrapDevice, load_write_rate, mount_read_only, run, save_write_rate,
+};
 use crate::format::Entry;
 use crate::index::{INDEX_FILE, Index, Protections, identity, is_damage, known_identity, remove_database};
 use crate::shared::Shared;
@@ -306,11 +308,26 @@ impl Store {
     }
 
     /// Measures how fast each disk is, beside recording and behind it: a few dozen megabytes are written where no footage is.
-    /// Returns at once; [`disks`](Self::disks) tell the result. A disk on which nothing is free keeps the one of before.
+    /// Returns at once; [`disks`](Self::disks) tell the result, which [`keep_measures`](Self::keep_measures) keeps. A disk on which
+    /// little is free keeps the one of before.
     pub fn measure_disks(&self, now: WallTime) {
         for disk in &self.shared().disks {
             disk.measure(now);
         }
+    }
+
+    /// Keeps how fast each disk is. It may wait for the index, which a thread that writes footage must not.
+    pub fn keep_measures(&self) -> Result<(), StoreError> {
+        self.shared().writable()?;
+        let index = &self.shared().index;
+        for disk in &self.shared().disks {
+            if let (Some(id), Some(measured)) = (disk.id(), disk.write_rate())
+                && load_write_rate(index, id)? != Some(measured)
+            {
+                save_write_rate(index, id, measured)?;
+            }
+        }
+        Ok(())
     }
 
     /// The state of every configured disk.

@@ -58,8 +58,7 @@ impl StandbyTable {
         let threshold = threshold.and_then(|threshold| u32::try_from(threshold).ok());
         let threshold = threshold.unwrap_or(setup.auto_failover_threshold());
         let cameras = cameras.and_then(|cameras| usize::try_from(cameras).ok());
-        let limits =
-            Limits { cameras, bits_per_second: rate.map(Spanned::into_inner), line_bits_per_second: None };
+        let limits = Limits { cameras, bits_per_second: rate.map(Spanned::into_inner) };
         // Each was found to be in its range.
         let setup = Setup::new(check, backup, threshold).unwrap_or(setup);
         let prebuffer_bytes_max = prebuffer.map_or(default.prebuffer_bytes_max, Spanned::into_inner);

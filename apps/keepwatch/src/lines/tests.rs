@@ -77,15 +77,19 @@ fn a_bundle_carries_what_is_left_when_one_of_its_lines_fails() {
     let tree = tree();
     let rate = |text: &str| {
         let (file, _) = config::read(text, Path::new("/"));
-        camera_rate(&file.node.interfaces, &Interfaces::at(tree.path()))
+        rate_for_cameras(&file.node.interfaces, &Interfaces::at(tree.path()))
     };
     let single = "[node.vin2]\ninterface = \"eno3\"\n";
     assert_eq!(rate(VIN), Some(1_000_000_000));
     assert_eq!(rate(single), Some(1_000_000_000));
     assert_eq!(rate(&format!("{VIN}{single}")), Some(2_000_000_000));
     assert_eq!(rate("[node.wan]\ninterface = \"eno3\"\n"), None, "cameras come in by others");
+    write(tree.path(), "eno1/speed", "-1");
+    assert_eq!(rate(VIN), Some(1_000_000_000), "the one that failed is the one it does without");
     write(tree.path(), "eno3/speed", "-1");
-    assert_eq!(rate(&format!("{VIN}{single}")), None, "one does not say");
+    assert_eq!(rate(&format!("{VIN}{single}")), Some(1_000_000_000), "what says nothing counts as nothing");
+    write(tree.path(), "eno2/speed", "-1");
+    assert_eq!(rate(&format!("{VIN}{single}")), None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::{Kind, Line, Look, look};
+use super::{Kind, Line, Look, look, rate_for_cameras};
 use crate::config::{InterfaceTable, Part};
 
 /// Between two looks: a few small files of the kernel each.
@@ -20,6 +20,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Looks at the lines of a running node until it is dropped.
 pub(crate) struct LineWatch {
     tables: watch::Sender<Vec<InterfaceTable>>,
+    camera_rate: watch::Receiver<Option<u64>>,
     task: AbortHandle,
 }
 
@@ -27,8 +28,14 @@ impl LineWatch {
     /// Looks at the interfaces that the configuration names, and tells `node`.
     pub(crate) fn start(node: Node, tables: Vec<InterfaceTable>) -> Self {
         let (tables, read) = watch::channel(tables);
-        let task = tokio::spawn(look_on(node, read)).abort_handle();
-        Self { tables, task }
+        let (rate, camera_rate) = watch::channel(None);
+        let task = tokio::spawn(look_on(node, read, rate)).abort_handle();
+        Self { tables, camera_rate, task }
+    }
+
+    /// What the lines carry at present that cameras come in by, in bits per second; `None` while that is not known.
+    pub(crate) fn camera_rate(&self) -> watch::Receiver<Option<u64>> {
+        self.camera_rate.clone()
     }
 
     /// The configuration names others.
@@ -43,16 +50,26 @@ impl Drop for LineWatch {
     }
 }
 
-async fn look_on(node: Node, tables: watch::Receiver<Vec<InterfaceTable>>) {
+async fn look_on(
+    node: Node,
+    tables: watch::Receiver<Vec<InterfaceTable>>,
+    camera_rate: watch::Sender<Option<u64>>,
+) {
     let mut told = Told::default();
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let tables = tables.borrow().clone();
-        let looked = tokio::task::spawn_blocking(move || State::of(&tables, &Interfaces::default()));
+        let looked = tokio::task::spawn_blocking(move || {
+            let interfaces = Interfaces::default();
+            (State::of(&tables, &interfaces), rate_for_cameras(&tables, &interfaces))
+        });
         let state = match looked.await {
-            Ok(state) => state,
+            Ok((state, rate)) => {
+                camera_rate.send_if_modified(|known| std::mem::replace(known, rate) != rate);
+                state
+            }
             Err(error) if error.is_panic() => {
                 error!(%error, "the lines of this node could not be looked at");
                 continue;

@@ -54,6 +54,12 @@ impl Node {
         let cameras = cameras.map(|camera| check_camera(&camera)).collect();
         Check { role, epoch, version: VERSION.to_owned(), protocol: PROTOCOL, cameras }
     }
+
+    /// What it records for itself: how many cameras, and what all of their streams take, in bits per second.
+    pub fn own_load(&self) -> (usize, u64) {
+        let cameras = self.own_cameras().into_iter().filter_map(|id| self.camera(id));
+        cameras.fold((0, 0), |(count, sum), camera| (count + 1, sum.saturating_add(bits_per_second(&camera))))
+    }
 }
 
 impl Node {

@@ -121,8 +121,11 @@ fn order(node: &Node, known: Known, query: &RecordsQuery, ahead: i64) -> Result<
     let unknown = || Problem::camera_unknown(query.camera.as_str());
     let replaces = match known {
         Known::Primary(role) => role,
-        // A standby has what it needs of its primary in the backup; footage is fetched by whoever misses it.
-        Known::Standby => return Err(unknown()),
+        // A standby has what it needs of its primary in the backup. One that is not watched here is told so, rather than that there
+        // is no such camera: it asks again, and may be watched by then.
+        Known::Standby => {
+            return Err(Problem::forbidden("not_registered", "this node does not watch that one"));
+        }
     };
     let camera = node.guest(replaces, query.camera).ok_or_else(unknown)?.local;
     let window = Span::new(query.from.plus(ahead), query.to.plus(ahead));

@@ -83,6 +83,8 @@ pub(crate) struct Playback {
     /// Number of its first picture in the first record; `None` once that was read.
     first: Option<usize>,
     clean: WallTime,
+    /// The label that is shown first: pictures may be shown before the key frame that they follow.
+    shown_from: WallTime,
     times: DecodeTimes,
     /// The record before the first, whose sound may reach into it.
     sound_before: Option<RecordRef>,
@@ -152,6 +154,8 @@ impl Playback {
             (Frames::Key, _) | (_, 0) => DecodeTimes::in_order(STEP_TICKS),
             (Frames::All, depth) => DecodeTimes::reordered(depth, step(&shown)),
         };
+        let behind = video.samples.iter().skip(first + 1).take_while(|sample| !sample.key);
+        let shown_from = behind.map(|sample| video.label_of(sample)).fold(clean, WallTime::min);
         let heard_before = if sound.is_some() { SOUND_LATE_TICKS + TICKS_PER_SECOND / 10 } else { 0 };
         let base = wanted.base.min(clean.plus(-times.lead().max(heard_before)));
         let listed: Vec<(TrackKind, &TrackConfig)> = std::iter::once((TrackKind::Video, &video.config))
@@ -174,6 +178,7 @@ impl Playback {
             records,
             first: Some(first),
             clean,
+            shown_from,
             times,
             sound_before,
             sound: sound.map(|(sound, config)| (config, sound)),
@@ -189,7 +194,7 @@ impl Playback {
 
     /// The label of the first picture. Sound may begin earlier.
     pub(crate) const fn first_picture(&self) -> WallTime {
-        self.clean
+        self.shown_from
     }
 
     /// The media type, with its codecs.

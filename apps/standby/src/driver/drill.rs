@@ -138,11 +138,15 @@ impl Driver {
         if !idle && failed.values().any(|unfit| *unfit == Unfit::NoRoom) {
             return Err(DrillRefusal::Full);
         }
-        if waiting.is_empty() {
+        if waiting.is_empty() && failed.is_empty() {
             return Err(DrillRefusal::NoCameras);
         }
         primary.set_drilled(&waiting);
+        let nothing_to_try = waiting.is_empty();
         primary.drill = Some(Drill { at, until: now + PATIENCE, cameras, waiting, failed, scheduled });
+        if nothing_to_try {
+            self.end_drill(role);
+        }
         Ok(())
     }
 
@@ -182,16 +186,19 @@ impl Driver {
         let well =
             self.machine.monitoring().filter(|view| view.health == Health::Normal && view.missing.is_empty());
         let due = well.filter_map(|view| {
-            let primary =
-                self.primaries.get(&view.role).filter(|primary| !primary.recordable().is_empty())?;
+            let primary = self.primaries.get(&view.role)?;
             let last = primary.drilled.as_ref().map(|drilled| drilled.at);
             // One that is to come was tested under a clock that was set back since: nobody knows when.
             let due = last.is_none_or(|at| at > wall || wall.ticks_since(at) >= ticks_from_duration(every));
             due.then_some((last, view.role))
         });
-        if let Some((_, role)) = due.min() {
-            // It was just found to have cameras, and neither a drill nor a failover.
-            let _ = self.drill(now, role, true);
+        // One of which nothing is to be recorded at present must not keep the others from being tested.
+        let mut due: Vec<_> = due.collect();
+        due.sort_unstable();
+        for (_, role) in due {
+            if self.drill(now, role, true).is_ok() {
+                return;
+            }
         }
     }
 

@@ -78,7 +78,7 @@ impl Beginning {
         loop {
             let this = Arc::clone(self);
             let error = match tokio::spawn(async move { this.make().await }).await {
-                Ok(made) => return made.map_err(NoDriver::Book),
+                Ok(made) => return made,
                 Err(error) => error.to_string(),
             };
             let Some((role, name)) = self.taking_up.is().take() else {
@@ -93,12 +93,13 @@ impl Beginning {
         }
     }
 
-    async fn make(&self) -> Result<Driver, BookError> {
+    async fn make(&self) -> Result<Driver, NoDriver> {
         let (book, keeper) = (self.book.clone(), self.tools.keeper.clone());
         let kept = tokio::task::spawn_blocking(move || Kept::read(&book, &keeper)).await;
-        // A task of reading ends otherwise only with the process, or by a fault of ours: nothing is known then.
-        let mut kept =
-            kept.unwrap_or_else(|error| Ok(Kept { problems: vec![error.to_string()], ..Kept::default() }))?;
+        // A task of reading ends otherwise only with the process, or by a fault of ours: it is tried again, for a driver that knows nobody
+        // would take from all of them what was recorded for them.
+        let kept = kept.map_err(|error| NoDriver::Panicked(error.to_string()))?;
+        let mut kept = kept.map_err(NoDriver::Book)?;
         let recorder = &self.tools.recorder;
         for why in kept.problems {
             let text = format!("what the standby kept cannot be used in full: {why}");

@@ -54,8 +54,10 @@ impl Standby {
     pub(super) fn see_lacks(&mut self, now: MonoTime, role: RoleId) -> bool {
         let Some(primary) = self.primaries.get_mut(&role) else { return false };
         let lacks = primary.lacks(now);
-        // Who knows no camera of it cannot know that all are recorded.
-        let whole = lacks.is_empty() && !primary.watch.cameras.is_empty();
+        // Who has footage of none cannot know that it would record any: at night, when none is to be recorded, nobody claims.
+        let cover = primary.cover.as_ref();
+        let any = cover.is_some_and(|cover| cover.cameras.values().any(Covered::was_recorded));
+        let whole = lacks.is_empty() && any;
         if let Some(cover) = &mut primary.cover {
             cover.lacks = lacks;
         }
@@ -113,8 +115,10 @@ impl Standby {
         if cover.claim == Claim::Held {
             cover.claim = Claim::Asked;
         }
-        // A failover that has just begun is not told of as incomplete.
-        if now.since(cover.since) >= STILL_MAX {
+        // A failover that has just begun is not told of as incomplete, nor one of cameras that are not to be recorded at present.
+        if now.since(cover.since) >= STILL_MAX
+            && (!cover.lacks.is_empty() || primary.watch.cameras.is_empty())
+        {
             cover.become_claimed(role, Claim::Incomplete, out);
         }
     }

@@ -754,6 +754,32 @@ fn a_camera_outside_its_schedule_holds_up_no_claim() {
     assert_eq!(site.failover(0).unwrap().claim, Claim::Incomplete);
 }
 
+/// It fails at night, when none of its cameras is to be recorded: who holds a claim then has shown nothing.
+#[test]
+fn nobody_claims_without_footage_of_any_camera() {
+    let mut site = Site::new(1, 2);
+    let all = [camera(0), camera(1)];
+    site.event(Event::Unscheduled { role: role(0), cameras: all.into() });
+    site.primary(0).hidden = all.into();
+    site.kill(0);
+    site.run(120 * SECOND);
+    let failover = site.failover(0).unwrap();
+    assert!(
+        (failover.claim, failover.lacks, site.held.len()) == (Claim::Asked, vec![], 0),
+        "{:?}",
+        failover.claim
+    );
+    assert!(
+        !site.told.iter().any(|(_, told)| matches!(told, Told::ClaimIs(_))),
+        "it is no failure: {:?}",
+        site.told
+    );
+    site.event(Event::Unscheduled { role: role(0), cameras: [].into() });
+    site.primary(0).hidden.clear();
+    site.run(10 * SECOND);
+    assert_eq!((site.failover(0).unwrap().claim, site.held.len()), (Claim::Held, 1));
+}
+
 /// No lost majority stops recording.
 #[test]
 fn without_coordination_it_covers_unconfirmed_and_reconciles_later() {

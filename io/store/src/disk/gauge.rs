@@ -2,8 +2,8 @@
 //!
 //! A round is what recording does when several cameras close a record at once: one record into each of several extents,
 //! far apart, then one flush. Extents that are free take it, behind their headers, so nothing of it is ever taken for
-//! footage; a disk without a free extent is not written to and keeps the figure of before. Records that wait go first: they
-//! wait for one round at most.
+//! footage; a disk on which too little is free is not written to and keeps the figure of before. Records that wait go first:
+//! they wait for one round at most, which is a single record where a record takes long.
 
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ pub(super) const ROUNDS: u32 = 9;
 const RECORDS: usize = 8;
 /// Bytes of a record: two seconds of a camera of 4 Mbit/s.
 const RECORD_BYTES_MAX: u64 = 1 << 20;
+/// A record that is durable within this may be one of several in a round.
+const QUICK: Duration = Duration::from_millis(100);
 /// A disk that needs longer for all is slow enough to be known by what it did until then.
 const TIME_MAX: Duration = Duration::from_secs(3);
 
@@ -31,6 +33,8 @@ const TIME_MAX: Duration = Duration::from_secs(3);
 pub(crate) struct Gauge {
     asked_at: WallTime,
     left: u32,
+    /// Records of the next round: one, until it is known that more are no burden.
+    records: usize,
     spent: Duration,
     /// What each round reached, in bytes per second.
     reached: Vec<u64>,
@@ -38,11 +42,16 @@ pub(crate) struct Gauge {
 
 impl Gauge {
     pub(super) const fn new(asked_at: WallTime) -> Self {
-        Self { asked_at, left: ROUNDS, spent: Duration::ZERO, reached: Vec::new() }
+        Self { asked_at, left: ROUNDS, records: 1, spent: Duration::ZERO, reached: Vec::new() }
     }
 
     /// Notes a round of so many bytes; what the disk reaches when it was the last.
     fn note(&mut self, bytes: u64, took: Duration) -> Option<WriteRate> {
+        // A live record waits for a round at most: a slow disk gets short ones.
+        if self.records == 1 && self.reached.is_empty() && took < QUICK {
+            self.records = RECORDS;
+            return None;
+        }
         let nanos = took.as_nanos().max(1);
         let reached = u128::from(bytes) * 1_000_000_000 / nanos;
         self.reached.push(u64::try_from(reached).unwrap_or(u64::MAX));
@@ -60,13 +69,14 @@ impl Gauge {
 /// Writes one round of the measurement that was asked for; what the disk reaches when it was the last.
 ///
 /// # Errors
-/// When the disk does not take it, or nothing on it is free; the measurement is over then.
+/// When the disk does not take it, or too little on it is free; the measurement is over then.
 pub(super) fn round(mounted: &Mounted, gauge: &mut Gauge) -> io::Result<Option<WriteRate>> {
     let extent_bytes = mounted.superblock.extent_bytes;
     let bytes = Geometry::record_bytes_max(extent_bytes).min(RECORD_BYTES_MAX) / BLOCK * BLOCK;
-    let places = mounted.volume().map(|volume| volume.free_places(RECORDS)).unwrap_or_default();
-    if places.is_empty() || !mounted.superblock.writable() {
-        return Err(io::Error::other("nothing on it is free"));
+    let places = mounted.volume().map(|volume| volume.free_places(gauge.records, bytes)).unwrap_or_default();
+    // One record and one flush say little of several and one.
+    if places.len() < gauge.records || !mounted.superblock.writable() {
+        return Err(io::Error::other("too little on it is free"));
     }
     let record = noise(bytes);
     let begun = Instant::now();
@@ -98,7 +108,7 @@ pub(crate) fn load(index: &Index, disk: DiskId) -> Result<Option<WriteRate>, Sto
 }
 
 /// Keeps the figure of a disk.
-pub(super) fn save(index: &Index, disk: DiskId, measured: WriteRate) -> Result<(), StoreError> {
+pub(crate) fn save(index: &Index, disk: DiskId, measured: WriteRate) -> Result<(), StoreError> {
     let (rate, at) = names(disk);
     index.set_fact(&rate, measured.bytes_per_second.cast_signed())?;
     index.set_fact(&at, measured.measured_at.ticks())
@@ -115,6 +125,12 @@ mod tests {
     #[test]
     fn the_median_of_all_rounds_counts() {
         let mut gauge = Gauge::new(WallTime::MIN);
+        assert_eq!(
+            gauge.note(1_000_000, Duration::from_millis(20)),
+            None,
+            "the first shows that more may follow"
+        );
+        assert_eq!(gauge.records, RECORDS);
         for round in 1..ROUNDS {
             let hangs_once = if round == 3 { 900 } else { 10 };
             assert_eq!(gauge.note(1_000_000, Duration::from_millis(hangs_once)), None, "round {round}");
@@ -127,6 +143,7 @@ mod tests {
     fn a_disk_that_is_very_slow_is_not_held_up_by_all_rounds() {
         let mut gauge = Gauge::new(WallTime::MIN);
         assert_eq!(gauge.note(8_000_000, Duration::from_millis(1_600)), None);
+        assert_eq!(gauge.records, 1, "short rounds");
         let measured = gauge.note(8_000_000, Duration::from_millis(1_600)).map(|rate| rate.bytes_per_second);
         assert_eq!(measured, Some(5_000_000));
     }

@@ -4,7 +4,7 @@ mod gauge;
 mod mount;
 mod worker;
 
-pub(crate) use gauge::load as load_write_rate;
+pub(crate) use gauge::{load as load_write_rate, save as save_write_rate};
 pub use mount::WrapDevice;
 pub(crate) use mount::{Mount, Mounted, Unusable, mount, mount_read_only};
 pub(crate) use worker::run;
@@ -217,6 +217,11 @@ impl Disk {
         *self.write_rate.lock().unwrap_or_else(PoisonError::into_inner) = measured;
     }
 
+    /// How fast it is, as it was measured last.
+    pub(crate) fn write_rate(&self) -> Option<WriteRate> {
+        *self.write_rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits for something to do, at most `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) -> Work {
         let inbox = self.inbox();
@@ -298,7 +303,7 @@ impl Disk {
             used_bytes: 0,
             protected_bytes: 0,
             queued_bytes: self.queued_bytes(),
-            write_rate: *self.write_rate.lock().unwrap_or_else(PoisonError::into_inner),
+            write_rate: self.write_rate(),
         };
         if let Some(volume) = self.mounted().as_deref().and_then(Mounted::volume) {
             status.size_bytes = volume.size_bytes();

@@ -41,7 +41,7 @@ pub(crate) fn run(shared: &Shared, disk: &Disk) {
             write_behind(shared, disk, work.stopping);
         }
         if work.measure {
-            measure(shared, disk);
+            measure(disk);
         }
         if work.stopping {
             if let Some(mounted) = disk.mounted().filter(|mounted| mounted.superblock.writable())
@@ -106,16 +106,11 @@ fn write_behind(shared: &Shared, disk: &Disk, ends: bool) {
 }
 
 /// One round of the measurement that was asked for.
-fn measure(shared: &Shared, disk: &Disk) {
+fn measure(disk: &Disk) {
     let (Some(mut gauge), Some(mounted)) = (disk.take_gauge(), disk.mounted()) else { return };
     match gauge::round(&mounted, &mut gauge) {
         Ok(None) => disk.measure_on(gauge),
-        Ok(Some(measured)) => {
-            disk.set_write_rate(Some(measured));
-            if let Err(error) = gauge::save(&shared.index, mounted.superblock.disk, measured) {
-                tracing::warn!(disk = %disk.config.path.display(), %error, "how fast the disk is cannot be kept");
-            }
-        }
+        Ok(Some(measured)) => disk.set_write_rate(Some(measured)),
         // Whether the disk works is for the records to say.
         Err(error) => {
             tracing::debug!(disk = %disk.config.path.display(), %error, "how fast the disk is was not measured");

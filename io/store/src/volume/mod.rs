@@ -182,11 +182,16 @@ impl Volume {
         })
     }
 
-    /// Where records of up to so many free extents would begin, spread over all that are free.
-    pub(crate) fn free_places(&self, count: usize) -> Vec<u64> {
+    /// Where so many records of `bytes` would fit into free extents, spread over all that are free; fewer when there is no room for so
+    /// many.
+    pub(crate) fn free_places(&self, count: usize, bytes: u64) -> Vec<u64> {
         let step = (self.free.len() / count.max(1)).max(1);
-        let spread = self.free.iter().step_by(step).take(count);
-        spread.map(|extent| self.superblock.extent_offset(*extent) + BLOCK).collect()
+        let bases: Vec<u64> = (self.free.iter().step_by(step))
+            .map(|extent| self.superblock.extent_offset(*extent) + BLOCK)
+            .take(count)
+            .collect();
+        let each = (self.superblock.extent_bytes - BLOCK).checked_div(bytes).unwrap_or(0);
+        (0..each).flat_map(|place| bases.iter().map(move |base| base + place * bytes)).take(count).collect()
     }
 
     /// Whether the stream has an extent open here for that lane.

@@ -72,6 +72,7 @@ fn a_measured_disk_keeps_its_figure_and_its_footage() {
     store.measure_disks(at(7));
     north.seconds(20);
     let rate = measured(&store);
+    store.keep_measures().unwrap();
     assert_eq!(rate.measured_at, at(7));
     assert!(rate.bytes_per_second > 0);
     north.seconds(20);
