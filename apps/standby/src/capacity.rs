@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Limits;
 use crate::driver::Input;
-use crate::lists::Lists;
+use crate::lists::{Lists, Monitored};
 
 /// Cameras for each core: with them, recording takes a tenth of it, and the rest is for those who watch.
 const CAMERAS_PER_CORE: usize = 32;
@@ -24,6 +24,8 @@ const LINE_DEFAULT: u64 = 1_000_000_000;
 const LINE_PERCENT: u64 = 60;
 /// Of what disks reach: the rest is for those who watch, and for the disk on a bad day.
 const DISKS_PERCENT: u64 = 50;
+/// What a node records for itself counts in such steps, in bits per second.
+const OWN_STEP: u64 = 10_000_000;
 /// Between two looks at the disks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// A disk that could not be measured is asked again after so long.
@@ -82,6 +84,8 @@ impl Allowance {
     /// What is recorded for others with such means, beside what the node records itself.
     pub(crate) fn new(limits: Limits, means: Means) -> Self {
         let (own_cameras, own_bits) = means.own;
+        // What cameras send is another at each look; that is no news.
+        let own_bits = own_bits.div_ceil(OWN_STEP).saturating_mul(OWN_STEP);
         let cameras = (means.cores.max(1) * CAMERAS_PER_CORE).saturating_sub(own_cameras);
         let left = |of: u64, part: u64| percent(of, part).saturating_sub(own_bits);
         let line = (left(means.line.unwrap_or(LINE_DEFAULT), LINE_PERCENT), Bound::Line);
@@ -118,21 +122,29 @@ pub(crate) async fn run(
     loop {
         let store = node.store().clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let disks = store.disks();
             // What is not kept is measured again after the next start.
-            store.keep_measures().map(|()| disks.clone()).unwrap_or(disks)
+            let kept = store.keep_measures();
+            (store.disks(), kept)
         });
-        let Ok(disks) = looked.await else { continue };
-        let covers = lists.borrow().primaries.iter().any(|primary| primary.covers());
-        let rests = asked.is_none_or(|asked| asked.elapsed() >= RETRY);
-        if rests && wants_measuring(&disks, covers, clock.wall()) {
-            asked = Some(Instant::now());
-            node.store().measure_disks(clock.wall());
-        }
-        let means = Means::of(&node, *line.borrow(), &disks);
-        let allowance = Allowance::new(*limits.borrow_and_update(), means);
-        if lists.borrow().capacity != allowance && inputs.send(Input::Measured(allowance)).await.is_err() {
-            return;
+        match looked.await {
+            Ok((disks, kept)) => {
+                if let Err(error) = kept {
+                    tracing::warn!(%error, "how fast the disks are cannot be kept");
+                }
+                let covers = lists.borrow().primaries.iter().any(Monitored::covers);
+                let rests = asked.is_none_or(|asked| asked.elapsed() >= RETRY);
+                if rests && wants_measuring(&disks, covers, clock.wall()) {
+                    asked = Some(Instant::now());
+                    node.store().measure_disks(clock.wall());
+                }
+                let means = Means::of(&node, *line.borrow(), &disks);
+                let allowance = Allowance::new(*limits.borrow_and_update(), means);
+                let news = lists.borrow().capacity != allowance;
+                if news && inputs.send(Input::Measured(allowance)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::error!(%error, "the disks could not be looked at"),
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
@@ -181,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_the_node_records_for_itself_is_taken_off() {
-        let own = (10, 50 * MBIT);
+        let own = (10, 41 * MBIT);
         let of = |disks| said(FREE, Means { own, disks, ..MEANS });
         assert_eq!(of(None), (54, 550, Bound::Line));
         assert_eq!(of(Some(40 * MBIT)), (54, 110, Bound::Disks));

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// For so long after the end of a failover its account stays open.
 const OPEN_TICKS: i64 = 86_400 * TICKS_PER_SECOND;
+/// Why a failover ended that another standby goes on with.
+const LEFT_TO_OTHER: &str = "left_to_other";
 
 /// What happened in one failover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,11 +142,55 @@ impl Report {
 
     /// Another standby covers.
     pub(crate) fn leave(&mut self, at: WallTime) {
-        (self.ended, self.why) = (Some(at), Some("left_to_other".to_owned()));
+        (self.ended, self.why) = (Some(at), Some(LEFT_TO_OTHER.to_owned()));
+    }
+
+    /// Goes on with a failover that was left to another standby, if it is of the same failure; two that take turns with one must not
+    /// fill the history with it.
+    pub(crate) fn taken_up_again(&mut self, failed: Option<WallTime>) -> bool {
+        // The time of a failure is reckoned anew each time it is told.
+        let same = |(then, now): (WallTime, WallTime)| now.ticks_since(then).abs() < 2 * TICKS_PER_SECOND;
+        let goes_on =
+            self.why.as_deref() == Some(LEFT_TO_OTHER) && self.detected.zip(failed).is_some_and(same);
+        if goes_on {
+            (self.ended, self.why) = (None, None);
+        }
+        goes_on
     }
 
     /// As it is kept.
     pub(crate) fn text(&self) -> String {
         serde_json::to_string(self).expect("texts and times have a JSON form")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failover_that_was_left_goes_on_in_its_report_while_it_is_the_same_failure() {
+        let at = |second: i64| WallTime::from_ticks(second * TICKS_PER_SECOND);
+        let left = || {
+            let text = format!(
+                r#"{{"number": 7, "role": "{}", "name": "north", "detected": "{}", "decided": "{}", "cause": "threshold",
+                    "ended": null, "why": null, "cameras": {{}}}}"#,
+                RoleId([1; 16]),
+                at(100),
+                at(101),
+            );
+            let mut report: Report = serde_json::from_str(&text).unwrap();
+            report.leave(at(200));
+            report
+        };
+        let mut same = left();
+        assert!(same.taken_up_again(Some(at(101))));
+        assert_eq!((same.number, same.ended, same.why.clone()), (7, None, None));
+        assert!(!same.taken_up_again(Some(at(100))), "it runs");
+        assert!(!left().taken_up_again(Some(at(300))), "another failure");
+        assert!(!left().taken_up_again(None), "an operator asked for it");
+        let mut stopped = left();
+        stopped.end(at(250), Ended::Stopped);
+        assert!(!stopped.taken_up_again(Some(at(100))), "it was ended for good");
     }
 }

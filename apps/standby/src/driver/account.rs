@@ -19,6 +19,8 @@ const SOON: Duration = Duration::from_secs(15);
 const SOON_MAX: u32 = 40;
 /// And later.
 const LATER: Duration = Duration::from_secs(600);
+/// Between questions about two failovers of one primary: each takes the answer of the one before.
+const BETWEEN: Duration = Duration::from_secs(3);
 /// What is missing after so long is missing.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(86_400);
 
@@ -58,15 +60,13 @@ impl Driver {
         for view in self.machine.monitoring() {
             let Some(primary) = self.primaries.get_mut(&view.role) else { continue };
             primary.accounts.retain(|account| account.until > now);
-            for account in primary.accounts.iter_mut().filter(|account| account.ask_at <= now) {
-                account.ask_at = now + if account.asked < SOON_MAX { SOON } else { LATER };
-                // One that does not answer has a later turn.
-                if let Some(window) = window(&account.report, back)
-                    && view.health.answers()
-                {
-                    account.asked = account.asked.saturating_add(1);
-                    primary.wire.account(account.report.number, window);
-                }
+            let Some(account) = turn(&mut primary.accounts, now) else { continue };
+            // One that does not answer has a later turn.
+            if let Some(window) = window(&account.report, back)
+                && view.health.answers()
+            {
+                account.asked = account.asked.saturating_add(1);
+                primary.wire.account(account.report.number, window);
             }
         }
     }
@@ -94,6 +94,19 @@ impl Driver {
             Err(why) => tracing::debug!(why, number, "the books of a primary do not say what is missing"),
         }
     }
+}
+
+/// The account that a primary is asked about at `now`: the one that was asked about least, and of these the one that waits longest. The
+/// others that are due wait for its answer.
+fn turn(accounts: &mut VecDeque<Account>, now: MonoTime) -> Option<&mut Account> {
+    let due = accounts.iter().enumerate().filter(|(_, account)| account.ask_at <= now);
+    let (next, _) = due.min_by_key(|(_, account)| (account.asked, account.ask_at))?;
+    for account in accounts.iter_mut().filter(|account| account.ask_at <= now) {
+        account.ask_at = now + BETWEEN;
+    }
+    let account = accounts.get_mut(next)?;
+    account.ask_at = now + if account.asked < SOON_MAX { SOON } else { LATER };
+    Some(account)
 }
 
 /// What of a failover its primary is asked about: from before it was noticed, by `back`, until it ended.
@@ -141,5 +154,25 @@ mod tests {
         }
         let numbers: Vec<u64> = accounts.iter().map(|account| account.report.number).collect();
         assert_eq!(numbers, [10, 9, 8, 7, 6, 5, 4, 3]);
+    }
+    #[test]
+    fn all_open_accounts_of_a_primary_are_asked_about_in_turn() {
+        let mut accounts = VecDeque::new();
+        for number in 1..=3 {
+            Driver::open_account(&mut accounts, Report { number, ..report(DAY, 2 * DAY) }, MonoTime::ZERO);
+        }
+        let (mut now, mut asked) = (MonoTime::ZERO, Vec::new());
+        for _ in 0..120 {
+            now = now + Duration::from_secs(1);
+            if let Some(account) = turn(&mut accounts, now) {
+                account.asked += 1;
+                asked.push((account.report.number, now));
+            }
+        }
+        for number in 1..=3 {
+            let times = asked.iter().filter(|(of, _)| *of == number).count();
+            assert!((5..=8).contains(&times), "report {number} was asked about {times} times in two minutes");
+        }
+        assert!(asked.windows(2).all(|two| two[1].1.since(two[0].1) >= BETWEEN), "{asked:?}");
     }
 }

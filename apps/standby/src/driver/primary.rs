@@ -56,6 +56,8 @@ pub(super) struct Primary {
     tasks: JoinSet<()>,
     /// The report of the failover that runs.
     pub(super) report: Option<Report>,
+    /// That of the last one that was left to another standby.
+    pub(super) left_report: Option<Report>,
     /// The accounts of others that are open, the newest first.
     pub(super) accounts: VecDeque<Account>,
     /// The drill that runs.
@@ -123,6 +125,7 @@ impl Primary {
             followed,
             tasks,
             report: None,
+            left_report: None,
             accounts: VecDeque::new(),
             drill: None,
             drilled,

@@ -153,8 +153,11 @@ impl Driver {
                     // The one that ran before the restart goes on.
                     (Cause::Restart, Some(report)) => report,
                     (Cause::Restart | Cause::Threshold | Cause::Operator, _) => {
-                        let number = self.writing.next_report();
-                        Report::begun(number, &primary.row, failed, wall, *cause)
+                        let mut left = primary.left_report.take();
+                        let left = left.take_if(|report| report.taken_up_again(failed));
+                        left.unwrap_or_else(|| {
+                            Report::begun(self.writing.next_report(), &primary.row, failed, wall, *cause)
+                        })
                     }
                 };
                 for camera in self.machine.covered(role) {
@@ -179,6 +182,7 @@ impl Driver {
                 if let Some(mut report) = primary.report.take() {
                     report.leave(wall);
                     self.writing.report(&report);
+                    primary.left_report = Some(report);
                 }
                 self.writing.primary(Some(&primary.row), role);
             }

@@ -140,12 +140,20 @@ impl Standby {
     fn take_over(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         // The primary may be well by now.
-        let wanted = primary.left.filter(|cause| primary.wants_back(*cause));
-        primary.take_back();
-        if let Some(cause) = wanted
-            && !self.begin(now, role, cause, out)
-        {
-            self.wait(role, out);
+        let Some(cause) = primary.left.filter(|cause| primary.wants_back(*cause)) else {
+            primary.take_back();
+            return;
+        };
+        if self.begin(now, role, cause, out) {
+            return;
+        }
+        self.wait(role, out);
+        if let Some(primary) = self.primaries.get_mut(&role) {
+            // One that is due by itself begins when there is room. What an operator began is tried again from here.
+            match primary.is_due() {
+                true => primary.take_back(),
+                false => primary.claim_at = Some(now + CLAIM_INTERVAL),
+            }
         }
     }
 
@@ -153,7 +161,10 @@ impl Standby {
     pub(super) fn held_by_other(&mut self, now: MonoTime, role: RoleId, out: &mut Vec<Action>) {
         let Some(primary) = self.primaries.get_mut(&role) else { return };
         let Some(cover) = &mut primary.cover else {
-            primary.claim_at = primary.left.map(|_| now + CLAIM_INTERVAL);
+            if primary.left.is_some() {
+                primary.claim_at = Some(now + CLAIM_INTERVAL);
+                primary.waits = false;
+            }
             return;
         };
         if cover.claim == Claim::Held {

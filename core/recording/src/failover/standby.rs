@@ -52,7 +52,7 @@ impl Primary {
     }
 
     /// A failover of it is to start by itself.
-    fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         self.mode == Mode::Auto && self.cover.is_none() && self.watch.health.failed_since().is_some()
     }
 

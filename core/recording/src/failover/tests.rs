@@ -1146,6 +1146,34 @@ fn an_operators_failover_that_was_left_is_taken_over_in_manual_mode_too() {
     assert_eq!((site.covered(0), site.failover(0).unwrap().cause), (2, Cause::Operator));
 }
 
+/// It comes back when there is no room: nothing but the operator began it, so nothing else would begin it again.
+#[test]
+fn an_operators_failover_that_comes_back_without_room_begins_when_there_is() {
+    let mut site = Site::with(2, 2, Capacity { cameras: 2, bits_per_second: u64::MAX });
+    for number in 0..2 {
+        site.command(Command::Choose(role(number), Mode::Manual)).unwrap();
+        site.kill(number);
+    }
+    site.run(4 * SECOND);
+    site.coordination = |of| match of == role(0) {
+        true => Event::HeldByOther { role: of },
+        false => Event::Claimed { role: of },
+    };
+    site.command(Command::Failover(role(0))).unwrap();
+    site.run(17 * SECOND);
+    site.command(Command::Failover(role(1))).unwrap();
+    site.run(5 * SECOND);
+    assert_eq!(([site.covered(0), site.covered(1)], site.view(0).left_to_other), ([0, 2], true));
+    site.coordination = |role| Event::Claimed { role };
+    site.run(10 * SECOND);
+    let view = site.view(0);
+    assert_eq!((site.covered(0), view.waits, view.left_to_other), (0, true, false));
+    site.command(Command::Stop(role(1))).unwrap();
+    site.run(5 * SECOND);
+    assert_eq!(([site.covered(0), site.covered(1)], site.view(0).waits), ([2, 0], false));
+    assert_eq!(site.failover(0).unwrap().cause, Cause::Operator);
+}
+
 /// It was removed there: that is no failure, and the backup tells.
 #[test]
 fn a_camera_that_its_primary_no_longer_names_is_asked_for_and_not_covered() {

@@ -70,7 +70,7 @@ impl Standby {
                 health: primary.watch.health,
                 version_differs: primary.watch.version_differs,
                 waits: primary.waits,
-                left_to_other: primary.left.is_some(),
+                left_to_other: primary.left.is_some() && !primary.waits,
                 cameras: cameras.values().filter(|camera| camera.is_wanted()).count(),
                 missing: missing.map(|(camera, _)| *camera).collect(),
                 covered_alone: primary.alone.keys().copied().collect(),
