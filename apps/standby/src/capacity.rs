@@ -1,7 +1,7 @@
 //! What this standby can record for others: as it is set, else as far as its cores, its line and its disks reach.
 //!
-//! The disks are measured by writing where no footage is ([`keepwatch_store::Store::measure_disks`]): before anything is covered, and again
-//! every week while nothing is. A figure that goes down ends no cover; it decides about the next.
+//! The disks are measured by writing where no footage is ([`keepwatch_store::Store::measure_disks`]): at once when nothing is known of
+//! one, and again every week while nothing is covered. A figure that goes down ends no cover; it decides about the next.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

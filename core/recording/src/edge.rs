@@ -12,13 +12,11 @@ mod line;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keepwatch_model::{CameraId, Machine, MonoTime, Span, StreamId};
+use keepwatch_model::{Machine, MonoTime, Span};
 
 use self::limit::{NodeLimit, SpeedLimit};
 use self::line::Line;
-
-/// A stream of a camera.
-pub type LineKey = (CameraId, StreamId);
+use crate::replenish::StreamKey;
 
 /// How far the relay is behind the recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,9 +96,9 @@ impl Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A line is recorded from here on, with this limit; or its limit is another.
-    Line(LineKey, SpeedLimit),
+    Line(StreamKey, SpeedLimit),
     /// A line is not recorded any more, and what of it is here is not wanted outside.
-    LineGone(LineKey),
+    LineGone(StreamKey),
     /// What can be done with a local storage.
     Storage {
         /// Which of both.
@@ -118,7 +116,7 @@ pub enum Event {
     /// A record was closed; or one that was told of before is at another place as well.
     Recorded {
         /// Of which line.
-        line: LineKey,
+        line: StreamKey,
         /// Where it is.
         place: Place,
         /// Its labels.
@@ -127,7 +125,7 @@ pub enum Event {
     /// What was recorded before this process began, and is not outside.
     Found {
         /// Of which line.
-        line: LineKey,
+        line: StreamKey,
         /// Where it is.
         place: Place,
         /// Its labels.
@@ -136,7 +134,7 @@ pub enum Event {
     /// A record was read and is on its way.
     Taken {
         /// Of which line.
-        line: LineKey,
+        line: StreamKey,
         /// Its labels.
         span: Span,
         /// Its size.
@@ -145,19 +143,19 @@ pub enum Event {
     /// What was to be sent cannot be read, or is not there.
     Nothing {
         /// Of which line.
-        line: LineKey,
+        line: StreamKey,
     },
     /// Footage is outside, on a disk there.
     Outside {
         /// Of which line.
-        line: LineKey,
+        line: StreamKey,
         /// Its labels.
         span: Span,
     },
     /// A place gave footage up for newer footage.
     GaveUp {
         /// Of which line.
-        line: LineKey,
+        line: StreamKey,
         /// Which place.
         place: Place,
         /// Its labels.
@@ -182,20 +180,20 @@ pub struct Send {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Read a record of a line and send it, then say [`Event::Taken`] or [`Event::Nothing`].
-    Send(LineKey, Send),
+    Send(StreamKey, Send),
     /// Recorder 2 writes there from here on; to memory only, when nothing else takes it.
     WriteTo(Place),
     /// Tell that the case is another one, and whether the external storage takes records.
     Tell(Case),
     /// Enter into the ledger that footage was given up before it was outside.
-    Lost(LineKey, Span),
+    Lost(StreamKey, Span),
 }
 
 /// Recorder 1 of a node.
 #[derive(Debug)]
 pub struct Edge {
     delay: Delay,
-    lines: BTreeMap<LineKey, Line>,
+    lines: BTreeMap<StreamKey, Line>,
     internal: Condition,
     /// `None` when there is none.
     second: Option<Condition>,
@@ -240,12 +238,12 @@ impl Edge {
     }
 
     /// How much of a line the relay left out, in ticks.
-    pub fn backlog_ticks(&self, line: &LineKey) -> i64 {
+    pub fn backlog_ticks(&self, line: &StreamKey) -> i64 {
         self.lines.get(line).map_or(0, Line::backlog_ticks)
     }
 
     /// How far the relay of a line is behind the recording; `None` when there is nothing to relay.
-    pub fn behind(&self, now: MonoTime, line: &LineKey) -> Option<Duration> {
+    pub fn behind(&self, now: MonoTime, line: &StreamKey) -> Option<Duration> {
         Some(now.since(self.lines.get(line)?.relay_closed()?))
     }
 
@@ -401,7 +399,7 @@ impl Machine for Edge {
 }
 
 /// Footage is at a place no more; of what is nowhere else the ledger is told.
-fn lose(key: LineKey, line: &mut Line, place: Place, span: Span, out: &mut Vec<Action>) {
+fn lose(key: StreamKey, line: &mut Line, place: Place, span: Span, out: &mut Vec<Action>) {
     let lost = line.gone(place, span);
     out.extend(lost.spans().iter().map(|span| Action::Lost(key, *span)));
 }

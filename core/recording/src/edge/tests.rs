@@ -1,6 +1,6 @@
 //! The machine against a node whose cameras, storages and line are played by the test.
 
-use keepwatch_model::{SpanSet, TICKS_PER_SECOND, WallTime};
+use keepwatch_model::{SpanSet, StreamId, TICKS_PER_SECOND, WallTime};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,7 +21,7 @@ fn span(from: i64, to: i64) -> Span {
 struct Node {
     machine: Edge,
     now: MonoTime,
-    lines: Vec<LineKey>,
+    lines: Vec<StreamKey>,
     recorded: i64,
     /// Where records are put, and how long memory keeps them.
     writes_to: Place,
@@ -43,7 +43,7 @@ struct Node {
 impl Node {
     fn new(lines: usize, limit: SpeedLimit) -> Self {
         let mut machine = Edge::new(Delay::default(), MonoTime::ZERO);
-        let lines: Vec<LineKey> =
+        let lines: Vec<StreamKey> =
             (0..lines).map(|line| (format!("cam{line}").parse().unwrap(), StreamId::MAIN)).collect();
         let mut out = Vec::new();
         for line in &lines {
@@ -90,11 +90,11 @@ impl Node {
         }
     }
 
-    fn number(&self, key: &LineKey) -> usize {
+    fn number(&self, key: &StreamKey) -> usize {
         self.lines.iter().position(|line| line == key).unwrap()
     }
 
-    fn send(&mut self, key: &LineKey, send: Send) {
+    fn send(&mut self, key: &StreamKey, send: Send) {
         let line = self.number(key);
         let has = match send.place {
             Place::Memory => &self.memory,
