@@ -45,10 +45,14 @@ pub(crate) struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Makes the socket at `path`, in place of one that an earlier process left there.
+    /// Makes the socket at `path`, in place of one that an earlier process left there; one that a process
+    /// listens at stays its own.
     pub(crate) fn bind(path: &Path) -> Result<Self, LabError> {
         let failed = |source| LabError::Control { path: path.to_owned(), source };
         if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(failed(io::ErrorKind::AddrInUse.into()));
+            }
             fs::remove_file(path).map_err(failed)?;
         }
         let listener = UnixListener::bind(path).map_err(failed)?;

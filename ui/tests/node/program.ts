@@ -147,6 +147,9 @@ export class Node {
 
 /** Virtual cameras. */
 export class Cameras {
+  /** How many were started: each has a control socket of its own. */
+  static #started = 0;
+
   private constructor(
     readonly listening: string,
     readonly ids: string[],
@@ -155,7 +158,8 @@ export class Cameras {
   ) {}
 
   static async start(place: Place, ...options: string[]): Promise<Cameras> {
-    const control = `cameras-${options.join('-').replace(/[^a-z0-9]/g, '').slice(-40)}.sock`;
+    Cameras.#started += 1;
+    const control = `cameras-${Cameras.#started}.sock`;
     const program = place.start(['lab', 'cameras', '--until-input-closes', '--control', control, ...options]);
     const { listening, cameras } = await program.json<{ listening: string; cameras: string[] }>();
     return new Cameras(listening, cameras, place, control);

@@ -16,6 +16,8 @@ async fn conversation(lines: &str) -> (Vec<String>, Arc<Mutex<VirtualSite>>) {
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let socket = ControlSocket::bind(&path).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // One that is listened at is not taken from who listens.
+    assert!(matches!(ControlSocket::bind(&path), Err(LabError::Control { .. })));
     let talking = async {
         let mut stream = UnixStream::connect(&path).await.unwrap();
         stream.write_all(lines.as_bytes()).await.unwrap();
