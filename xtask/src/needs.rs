@@ -4,7 +4,7 @@
 //! installed by apt where that is allowed (root, or sudo that asks for no password); otherwise one message names
 //! all of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
@@ -56,6 +56,16 @@ const NEEDS: &[Need] = &[
             "gstreamer1.0-plugins-ugly",
         ],
         found: || runs("/usr/bin/python3", &["-c", GST_PROBE]),
+    },
+    Need {
+        what: "libiscsi to build with, and tgt as an iSCSI target",
+        packages: &["libiscsi-dev", "tgt"],
+        found: || {
+            runs("/usr/sbin/tgtd", &["--version"])
+                && ["/usr/include/iscsi/iscsi.h", "/usr/local/include/iscsi/iscsi.h"]
+                    .iter()
+                    .any(|header| Path::new(header).exists())
+        },
     },
     Need {
         what: "ip, unshare and nsenter",

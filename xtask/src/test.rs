@@ -21,6 +21,10 @@ use crate::{console, needs, tidy};
 /// Tells a test program not to run what needs namespaces; without it, such a test fails where there are none.
 const NO_NAMESPACES: &str = "KEEPWATCH_NO_NAMESPACES";
 
+/// What is left out of the program unless asked for, and is tested all the same. Every step builds with it, so that
+/// everything is compiled once.
+const FEATURES: [&str; 2] = ["--features", "keepwatch-iscsi/libiscsi"];
+
 /// A group of steps that share a budget of wall time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -153,12 +157,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         return report.close();
     };
     report.step(Stage::Build, "clippy", || {
-        let lints = ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        process::show(workspace.cargo().args(lints))
+        let lints = ["clippy", "--release", "--workspace", "--all-targets"];
+        process::show(workspace.cargo().args(lints).args(FEATURES).args(["--", "-D", "warnings"]))
     });
     report.step(Stage::Build, "doc", || {
         let arguments = ["doc", "--release", "--workspace", "--no-deps", "--document-private-items"];
-        process::show(workspace.cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings"))
+        process::show(workspace.cargo().args(arguments).args(FEATURES).env("RUSTDOCFLAGS", "-D warnings"))
     });
     // Without its packages there is nothing to run them with.
     if console.is_some() {
@@ -199,7 +203,7 @@ struct TestProgram {
 /// other features and would compile half of everything again.
 fn build(workspace: &Workspace) -> Result<Vec<TestProgram>> {
     let mut command = workspace.cargo();
-    command.args(["build", "--release", "--workspace", "--all-targets"]);
+    command.args(["build", "--release", "--workspace", "--all-targets"]).args(FEATURES);
     command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stdout(Stdio::piped());
     let text = process::spoken(&command);
     let mut child = command.spawn().context("start cargo")?;

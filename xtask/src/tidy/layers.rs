@@ -50,6 +50,8 @@ fn allowed(from: &str, to: &str) -> bool {
     match from.split_once('/') {
         Some(("core", "recording" | "sip")) => words || formats,
         Some(("core", _)) => words,
+        // A LUN is one of the places where the store writes.
+        Some(("io", "store")) => words || formats || to == "io/iscsi",
         // TLS is shared by all that speak it; `io/tls` itself imports no other.
         Some(("io", _)) => words || formats || to == "io/tls",
         // A standby records with the recorder beside it.
@@ -99,6 +101,8 @@ mod tests {
             ("io/rtsp", "core/recording", false),
             ("io/rtsp", "io/tls", true),
             ("io/tls", "io/rtsp", false),
+            ("io/store", "io/iscsi", true),
+            ("io/iscsi", "io/store", false),
             ("io/web", "io/store", false),
             ("apps/recorder", "io/store", true),
             ("apps/recorder", "apps/lab", false),
