@@ -23,7 +23,7 @@ const NO_NAMESPACES: &str = "KEEPWATCH_NO_NAMESPACES";
 
 /// What is left out of the program unless asked for, and is tested all the same. Every step builds with it, so that
 /// everything is compiled once.
-const FEATURES: [&str; 2] = ["--features", "keepwatch-iscsi/libiscsi"];
+const FEATURES: [&str; 2] = ["--features", "keepwatch/iscsi"];
 
 /// A group of steps that share a budget of wall time.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -53,6 +53,17 @@ fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
     if let Err(error) = socket.check() {
         report.error(file.node.data.span(), error.to_string(), "name a directory nearer to the root");
     }
+    for lun in node.recorder.disks.iter().filter(|disk| keepwatch_store::is_lun(&disk.path)) {
+        if let Some(why) = keepwatch_store::lun_fault(data, &lun.for_store()) {
+            let table = file.disks.iter().find(|disk| *disk.path.get_ref() == lun.path);
+            let what = format!("the LUN {} cannot be used: {why}", lun.path.display());
+            report.error(
+                table.map_or(0..0, |disk| disk.path.span()),
+                what,
+                "see to the target, or use another disk",
+            );
+        }
+    }
     for disk in &file.disks {
         if let Err((what, remedy)) = disk_place(disk.path.get_ref(), disk.size_bytes) {
             report.error(disk.path.span(), what, remedy);
@@ -114,6 +125,10 @@ fn writable(path: &Path, role: &str) -> Result<(), Finding> {
 }
 
 fn disk_place(path: &Path, size_bytes: Option<u64>) -> Result<(), Finding> {
+    // Whether a LUN can be used was asked of its target.
+    if keepwatch_store::is_lun(path) {
+        return Ok(());
+    }
     let shown = path.display();
     let found = fs::metadata(path).map_err(|error| {
         (format!("the disk {shown} cannot be reached: {error}"), "mount it, or create the directory")
@@ -148,7 +163,7 @@ fn disk_place(path: &Path, size_bytes: Option<u64>) -> Result<(), Finding> {
 fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
     let NodeConfig { recorder, .. } = node;
     let disks: Vec<DiskConfig> =
-        recorder.disks.iter().map(|disk| DiskConfig::new(&disk.path, disk.size_bytes)).collect();
+        recorder.disks.iter().map(keepwatch_recorder::config::DiskConfig::for_store).collect();
     let place = |path: &Path| -> Range<usize> {
         let table = file.disks.iter().find(|disk| disk.path.get_ref() == path);
         table.map_or(0..0, |disk| disk.path.span())

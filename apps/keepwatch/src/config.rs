@@ -5,6 +5,7 @@
 //! whether directories and disks can be used is asked by `check`, and found by `run`.
 
 mod camera;
+mod disk;
 mod interfaces;
 mod listen;
 mod password;
@@ -26,12 +27,13 @@ use keepwatch_recorder::config::BACKFILL_RATE_MIN;
 use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted, retention};
 use keepwatch_recorder::config::units;
 pub(crate) use keepwatch_recorder::config::units::{bytes as read_bytes, show_bytes};
-use keepwatch_recorder::config::{DiskConfig, RecorderConfig, RtspConfig};
+use keepwatch_recorder::config::{RecorderConfig, RtspConfig};
 use keepwatch_standby::StandbyConfig;
 use serde_spanned::Spanned;
 use toml::de::DeTable;
 
 pub(crate) use self::camera::CameraTable;
+pub(crate) use self::disk::DiskTable;
 pub(crate) use self::interfaces::{Address, InterfaceTable, Part, interface_name};
 use self::listen::Families;
 use self::reader::Table;
@@ -102,17 +104,6 @@ impl Default for NodeTable {
             interfaces: Vec::new(),
         }
     }
-}
-
-/// `[[disk]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DiskTable {
-    /// A directory or a block device.
-    pub(crate) path: Spanned<PathBuf>,
-    /// Bytes of the container; `None` takes all but 5 % of the file system.
-    pub(crate) size_bytes: Option<u64>,
-    /// Whether what another recorder left on it may be overwritten.
-    pub(crate) take_over: bool,
 }
 
 /// `[recorder]`.
@@ -297,7 +288,7 @@ impl ConfigFile {
         let recorder = RecorderConfig {
             name: self.node.name.clone().unwrap_or_else(host),
             data: self.node.data.get_ref().clone(),
-            disks: self.disks.iter().map(DiskConfig::from).collect(),
+            disks: self.disks.iter().map(|disk| disk.resolve(report)).collect(),
             retention: self.recorder.retention,
             buffer_bytes_max: self.recorder.buffer_bytes_max,
             exports_bytes_max: self.node.exports_bytes_max,
@@ -339,41 +330,6 @@ impl NodeTable {
             tls,
             interfaces,
         }
-    }
-}
-
-impl DiskTable {
-    fn read(report: &mut Report, mut table: Table<'_, '_>, directory: &Path) -> Option<Self> {
-        let present = table.has("path");
-        let path = table.parsed(report, "path", |text| path(text, directory));
-        let size = table.parsed(report, "size", |text| {
-            let bytes = units::bytes(text)?;
-            at_least(
-                bytes,
-                DISK_BYTES_MIN,
-                text,
-                "write at least \"128 MiB\", or leave size out to take the whole disk",
-            )
-        });
-        table.parsed(report, "role", |text| match text {
-            "recordings" => Ok(()),
-            _ => Err(Complaint::new(
-                format!("{} is not a role of a disk that this version knows", quoted(text)),
-                "write \"recordings\", or leave role out",
-            )),
-        });
-        let take_over = table.boolean(report, "take_over").unwrap_or(false);
-        if !present {
-            table.missing(report, "path", "add the directory or the block device that keeps the footage");
-        }
-        table.finish(report);
-        Some(Self { path: path?, size_bytes: size.map(Spanned::into_inner), take_over })
-    }
-}
-
-impl From<&DiskTable> for DiskConfig {
-    fn from(table: &DiskTable) -> Self {
-        Self { path: table.path.get_ref().clone(), size_bytes: table.size_bytes, take_over: table.take_over }
     }
 }
 

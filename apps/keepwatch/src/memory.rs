@@ -70,11 +70,7 @@ mod tests {
         let config = RecorderConfig {
             name: "n".into(),
             data: data.path().to_owned(),
-            disks: vec![config::DiskConfig {
-                path: "/mnt/none".into(),
-                size_bytes: Some(5),
-                take_over: false,
-            }],
+            disks: vec![config::DiskConfig { size_bytes: Some(5), ..config::DiskConfig::new("/mnt/none") }],
             retention: None,
             buffer_bytes_max: 0,
             exports_bytes_max: None,

@@ -53,7 +53,7 @@ pub(crate) fn store_of(options: &NodeOptions) -> anyhow::Result<(PathBuf, Vec<Di
             }
             let recorder = loaded.node.recorder;
             let disks =
-                recorder.disks.iter().map(|disk| DiskConfig::new(&disk.path, disk.size_bytes)).collect();
+                recorder.disks.iter().map(keepwatch_recorder::config::DiskConfig::for_store).collect();
             (options.data.clone().unwrap_or(recorder.data), disks)
         }
         None => {

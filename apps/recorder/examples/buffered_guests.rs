@@ -32,9 +32,8 @@ async fn main() -> Result<(), Failure> {
         name: "standby".to_owned(),
         data: directory.path().to_owned(),
         disks: vec![DiskConfig {
-            path: directory.path().join("disk"),
             size_bytes: Some(2 << 30),
-            take_over: false,
+            ..DiskConfig::new(directory.path().join("disk"))
         }],
         retention: None,
         buffer_bytes_max: 256 << 20,

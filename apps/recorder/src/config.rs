@@ -15,6 +15,7 @@ use std::time::Duration;
 pub use keepwatch_media::fingerprint::{Fingerprint, FingerprintError};
 use keepwatch_model::CameraId;
 pub use keepwatch_rtsp::Secret;
+use keepwatch_store::DiskLogin;
 pub use keepwatch_tls::Files as TlsFiles;
 use url::Url;
 
@@ -92,13 +93,31 @@ impl CameraSet {
 /// A place for footage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskConfig {
-    /// A directory (its container is a file inside) or a block device.
+    /// A directory (its container is a file inside), a block device, or the address of a LUN.
     pub path: PathBuf,
-    /// Bytes of the container; `None` takes all but 5 % of the file system.
+    /// Bytes of the container; `None` takes all but 5 % of the file system, or the whole device.
     pub size_bytes: Option<u64>,
     /// The operator has confirmed that what another recorder left on it may be overwritten, or that it replaces a
     /// disk that will not return.
     pub take_over: bool,
+    /// How to log in to the target of a LUN; `None` does not.
+    pub login: Option<DiskLogin>,
+}
+
+impl DiskConfig {
+    /// All of what is at `path`, nothing confirmed.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), size_bytes: None, take_over: false, login: None }
+    }
+
+    /// It in the words of the store.
+    pub fn for_store(&self) -> keepwatch_store::DiskConfig {
+        keepwatch_store::DiskConfig {
+            adopt_foreign: self.take_over,
+            login: self.login.clone(),
+            ..keepwatch_store::DiskConfig::new(&self.path, self.size_bytes)
+        }
+    }
 }
 
 /// One camera to record.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keepwatch_iscsi::{Login, Secret};
 use keepwatch_model::RoleId;
 
 /// Bytes of footage in memory unless configured otherwise.
@@ -42,7 +43,8 @@ impl StoreConfig {
 /// A place for footage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskConfig {
-    /// A directory (its container is a file inside) or a block device.
+    /// A directory (its container is a file inside), a block device, or the address of a LUN:
+    /// `iscsi://[user@]host[:port]/target/lun`.
     pub path: PathBuf,
     /// Bytes of the container; `None` takes all but 5 % of the file system, or the whole device. Only read when
     /// the container is made.
@@ -54,6 +56,17 @@ pub struct DiskConfig {
     /// The operator has confirmed what is here: a container of another recorder may be taken over, and a blank file
     /// system may take the place of a disk that is gone for good.
     pub adopt_foreign: bool,
+    /// How to log in to the target of a LUN; `None` does not.
+    pub login: Option<DiskLogin>,
+}
+
+/// How to log in to the target of a LUN, by CHAP; the user stands in its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskLogin {
+    /// Our password.
+    pub password: Secret,
+    /// By what the target shows who it is; `None` does not ask.
+    pub target: Option<Login>,
 }
 
 impl DiskConfig {
@@ -65,6 +78,7 @@ impl DiskConfig {
             role: DiskRole::Recordings,
             extent_bytes: None,
             adopt_foreign: false,
+            login: None,
         }
     }
 }

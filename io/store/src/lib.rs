@@ -23,15 +23,19 @@ mod verify;
 mod volume;
 mod writer;
 
-pub use config::{BUFFER_BYTES_MAX_DEFAULT, DiskConfig, DiskRole, StoreConfig};
+pub use config::{BUFFER_BYTES_MAX_DEFAULT, DiskConfig, DiskLogin, DiskRole, StoreConfig};
 pub use crash::{CrashReport, crash_images};
-pub use device::{BlockDev, DeviceOp, Fault, FaultDev, FaultSwitch, MemoryDev, RecordingDev};
+pub use device::{
+    BlockDev, DeviceOp, Fault, FaultDev, FaultSwitch, MemoryDev, RecordingDev, is_lun, lun_address_fault,
+    lun_fault,
+};
 pub use disk::WrapDevice;
 pub use error::{CommitError, FormatError, PushError, ReadError, StoreError};
 pub use event_log::{EventCursor, EventLog, EventPage, EventQuery, events_of};
 pub use format::decode_untrusted;
 pub use hold::{HOLD_BYTES_MAX_DEFAULT, Hold, HoldLimits, HoldView};
 pub use index::PROTECTIONS_MAX;
+pub use keepwatch_iscsi::{Login, Secret, Write};
 pub use read::Record;
 pub use store::{HeldSpan, Store};
 pub use types::{

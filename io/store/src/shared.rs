@@ -96,6 +96,7 @@ impl Shared {
             epoch: self.epoch.load(Ordering::Relaxed).saturating_add(1),
             others: &others,
             wrap: self.wrap.as_deref(),
+            last: disk.last(),
         })?;
         self.epoch.fetch_max(now.mounted.superblock.epoch, Ordering::Relaxed);
         let vanished = self.forget_vanished(now.mounted.superblock.disk, &now.found.vanished)?;

@@ -105,13 +105,14 @@ impl Store {
     /// Opens the store for reading, also while another process writes it. Disks that are not there are left out.
     pub fn open_read_only(data: &Path, disks: &[DiskConfig]) -> Result<Self, StoreError> {
         let index = Index::open_read_only(&data.join(INDEX_FILE))?;
+        let own = known_identity(data)?;
         let protections = Protections::load(&index)?;
         let disks = disks.iter().cloned().map(Disk::new).collect();
         let events = Arc::new(Silent);
         let shared =
             Shared::new(RoleId::default(), disks, index, protections, events, 0, Duration::MAX, None, true);
         for disk in &shared.disks {
-            match mount_read_only(&disk.config) {
+            match mount_read_only(&disk.config, own) {
                 // Read-only is said of a disk that this version cannot write; this one merely is not written now.
                 Ok(mounted) => {
                     let state =
@@ -137,7 +138,7 @@ impl Store {
     /// When the identity of the recorder cannot be read.
     pub fn foreign_disks(data: &Path, disks: &[DiskConfig]) -> Result<Vec<(usize, RoleId)>, StoreError> {
         let own = known_identity(data)?;
-        let owner = |disk: &DiskConfig| Some(mount_read_only(disk).ok()?.superblock.owner);
+        let owner = |disk: &DiskConfig| Some(mount_read_only(disk, own).ok()?.superblock.owner);
         let owners = disks.iter().enumerate().filter_map(|(place, disk)| Some((place, owner(disk)?)));
         Ok(owners.filter(|(_, owner)| Some(*owner) != own).collect())
     }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use keepwatch_model::{CameraId, Span};
+use keepwatch_model::{CameraId, RoleId, Span};
 
 use crate::disk::{Mounted, Unusable, mount_read_only};
 use crate::format::{Entry, ExtentUse};
-use crate::index::{INDEX_FILE, Index, Registered, remove_database};
+use crate::index::{INDEX_FILE, Index, Registered, known_identity, remove_database};
 use crate::volume::{Depth, Found, Key, check_record, read_extent, recover, scan, trailer};
 use crate::{DiskConfig, FormatError, RunRow, StoreError};
 
@@ -77,7 +77,7 @@ pub fn verify(
     let in_use = matches!(lock, Err(StoreError::InUse { .. }));
     let path = data.join(INDEX_FILE);
     let mut report = VerifyReport::default();
-    let mounted = mount_all(disks, &mut report);
+    let mounted = mount_all(disks, known_identity(data)?, &mut report);
     if options.rebuild {
         let _lock = lock?;
         rebuild(data, &path, disks, &mounted)?;
@@ -93,10 +93,14 @@ pub fn verify(
     Ok(report)
 }
 
-fn mount_all<'a>(disks: &'a [DiskConfig], report: &mut VerifyReport) -> Vec<(&'a DiskConfig, Mounted)> {
+fn mount_all<'a>(
+    disks: &'a [DiskConfig],
+    role: Option<RoleId>,
+    report: &mut VerifyReport,
+) -> Vec<(&'a DiskConfig, Mounted)> {
     let mut all = Vec::new();
     for config in disks {
-        match mount_read_only(config) {
+        match mount_read_only(config, role) {
             Ok(mounted) => all.push((config, mounted)),
             Err(unusable) => {
                 let text = match unusable {

@@ -21,6 +21,7 @@ mod garbage;
 mod http;
 mod https;
 mod live;
+mod lun;
 mod onvif;
 mod paths;
 mod pictures;
@@ -32,6 +33,8 @@ mod rights_rtsp;
 mod scan;
 mod standbys;
 mod store;
+#[path = "../../../io/iscsi/tests/it/target.rs"]
+mod target;
 mod time;
 mod trial;
 mod watch;

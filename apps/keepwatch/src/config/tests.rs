@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use keepwatch_recorder::config::camera::CameraDraft;
-use keepwatch_recorder::config::{CameraSource, MediaTransport, WeeklySpan};
+use keepwatch_recorder::config::{CameraSource, DiskConfig, MediaTransport, WeeklySpan};
 use proptest::prelude::*;
 
 use super::*;
@@ -43,9 +43,11 @@ fn the_reference_shows_the_defaults() {
 #[test]
 fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
     let directory = tempfile::tempdir().unwrap();
-    let secret = directory.path().join("gate.password");
-    std::fs::write(&secret, "p\n").unwrap();
-    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    for file in ["gate.password", "lun.password", "nas.password"] {
+        let secret = directory.path().join(file);
+        std::fs::write(&secret, "p\n").unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
     for file in ["tls.pem", "tls-key.pem"] {
         std::fs::write(directory.path().join(file), "").unwrap();
     }
@@ -60,7 +62,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 45, "{keys:?}");
+    assert_eq!(keys.len(), 48, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -144,8 +146,8 @@ cameras = "*"
     assert_eq!(
         recorder.disks,
         [
-            DiskConfig { path: "/mnt/a".into(), size_bytes: Some(500 << 30), take_over: false },
-            DiskConfig { path: directory.path().join("b"), size_bytes: None, take_over: false },
+            DiskConfig { size_bytes: Some(500 << 30), ..DiskConfig::new("/mnt/a") },
+            DiskConfig { size_bytes: None, ..DiskConfig::new(directory.path().join("b")) },
         ]
     );
     assert_eq!(recorder.retention, Some(Duration::from_secs(30 * 86_400)));
@@ -291,6 +293,22 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         (
             "[[camera]]\nid = \"b\"\nurl = \"rtsp://h/1\"\nsub_url = \"rtsp://h/1\"",
             "9:11: sub_url is the same as url; write the address of the smaller stream",
+        ),
+        (
+            "[[disk]]\npath = \"iscsi://u:secret@h/iqn.a:b/1\"",
+            "7:8: an address has no password: write it into a file and name that as password_file; write it like iscsi://192.0.2.9/iqn.2024-07.internal.site:nas/1",
+        ),
+        (
+            "[[disk]]\npath = \"iscsi://u@h/iqn.a:b/1\"",
+            "7:8: the LUN has a user and no password; add password_file, or take the user out of path",
+        ),
+        (
+            "[[disk]]\npath = \"/mnt/c\"\npassword_file = \"none\"",
+            "8:17: password_file is for a LUN whose address has a user; write the user into path, like iscsi://edge@192.0.2.9/iqn.2024-07.internal.site:nas/1",
+        ),
+        (
+            "[[disk]]\npath = \"iscsi://h/iqn.a:b/1\"\ntarget_user = \"nas\"",
+            "8:15: target_user has no password; add target_password_file, or take target_user out",
         ),
         (
             "[[camera]]\nid = \"b\"\nurl = \"rtsp://h/1\"\nsub_url = \"rtsp://u:secret@h/2\"",

@@ -54,7 +54,7 @@ fn config(data: &Path) -> RecorderConfig {
     RecorderConfig {
         name: "site".to_owned(),
         data: data.to_owned(),
-        disks: vec![DiskConfig { path: data.join("disk"), size_bytes: Some(128 << 20), take_over: false }],
+        disks: vec![DiskConfig { size_bytes: Some(128 << 20), ..DiskConfig::new(data.join("disk")) }],
         retention: None,
         buffer_bytes_max: 16 << 20,
         exports_bytes_max: None,

@@ -65,9 +65,8 @@ impl Site {
             name: "n".to_owned(),
             data: data.path().to_owned(),
             disks: vec![DiskConfig {
-                path: data.path().join("disk"),
                 size_bytes: Some(128 << 20),
-                take_over: false,
+                ..DiskConfig::new(data.path().join("disk"))
             }],
             retention: None,
             buffer_bytes_max: 16 << 20,

@@ -21,7 +21,7 @@ fn config(data: &Path) -> RecorderConfig {
     RecorderConfig {
         name: "standby".to_owned(),
         data: data.to_owned(),
-        disks: vec![DiskConfig { path: data.join("disk"), size_bytes: Some(128 << 20), take_over: false }],
+        disks: vec![DiskConfig { size_bytes: Some(128 << 20), ..DiskConfig::new(data.join("disk")) }],
         retention: None,
         buffer_bytes_max: 32 << 20,
         exports_bytes_max: None,

@@ -8,7 +8,7 @@ use super::{NodeError, edit};
 use crate::bookkeeper::Bookkeeper;
 use crate::camera::Registry;
 use crate::clock::Clock;
-use crate::config::RecorderConfig;
+use crate::config::{DiskConfig, RecorderConfig};
 use crate::events::Events;
 use crate::peers::Peers;
 use crate::settings::Book;
@@ -29,14 +29,7 @@ pub(super) fn open(
     edit::check(config, &book.edited())?;
     let events = Arc::new(Events::new(EventLog::open(&config.data)?));
     let bookkeeper = Arc::new(Bookkeeper::new(clock, cameras, Arc::clone(&events)));
-    let disks = config
-        .disks
-        .iter()
-        .map(|disk| keepwatch_store::DiskConfig {
-            adopt_foreign: disk.take_over,
-            ..keepwatch_store::DiskConfig::new(&disk.path, disk.size_bytes)
-        })
-        .collect();
+    let disks = config.disks.iter().map(DiskConfig::for_store).collect();
     let store_config =
         StoreConfig { buffer_bytes_max: config.buffer_bytes_max, ..StoreConfig::new(&config.data, disks) };
     let (store, recovery) = Store::open(store_config, Arc::clone(&bookkeeper) as _)?;

@@ -60,9 +60,8 @@ impl Recorder {
             name: name.to_owned(),
             data: data.path().to_owned(),
             disks: vec![DiskConfig {
-                path: data.path().join("disk"),
                 size_bytes: Some(128 << 20),
-                take_over: false,
+                ..DiskConfig::new(data.path().join("disk"))
             }],
             retention: Some(Duration::from_secs(30 * 86_400)),
             buffer_bytes_max: 16 << 20,

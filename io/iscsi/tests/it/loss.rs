@@ -1,5 +1,6 @@
 //! Targets that die, hang, restart and shrink in the middle of the work.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,12 @@ use crate::lun::{options, pattern, write};
 use crate::target::Target;
 
 const MIB: u64 = 1 << 20;
+
+/// Stops a target where it is, or lets it go on.
+fn freeze(target: &Target, signal: &str) {
+    let id = target.child.as_ref().unwrap().id().to_string();
+    assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+}
 
 #[test]
 fn a_target_that_is_killed_and_started_in_the_middle_of_writing_loses_nothing_that_was_told_durable() {
@@ -106,12 +113,12 @@ fn a_target_that_answers_nothing_any_more_is_given_up_in_time() {
         ..options(&target)
     };
     let lun = Lun::open(options).unwrap();
-    target.freeze(true);
+    freeze(&target, "-STOP");
     let begun = Instant::now();
     let data = pattern(4 << 20, 1);
     assert!(matches!(lun.write_durably(&[write(0, &data)]), Err(LunError::Away { .. })));
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
-    target.freeze(false);
+    freeze(&target, "-CONT");
     let begun = Instant::now();
     while lun.write_durably(&[write(0, &data)]).is_err() {
         assert!(begun.elapsed() < Duration::from_secs(10), "it does not come back");

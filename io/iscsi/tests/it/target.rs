@@ -29,7 +29,7 @@ pub(crate) struct Target {
     directory: tempfile::TempDir,
     port: u16,
     accounts: Vec<Account>,
-    child: Option<Child>,
+    pub(crate) child: Option<Child>,
 }
 
 impl Target {
@@ -85,11 +85,11 @@ impl Target {
                     return self.configure();
                 }
                 assert!(begun.elapsed() < BEGINS_MAX, "tgtd does not begin");
-                std::thread::sleep(Duration::from_millis(10));
+                std::thread::yield_now();
             }
             // Somebody took the port in between, or holds it still.
             assert!(begun.elapsed() < BEGINS_MAX, "tgtd ends at once");
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::yield_now();
         }
     }
 
@@ -100,13 +100,6 @@ impl Target {
             child.kill().expect("tgtd is our child");
             child.wait().expect("tgtd is our child");
         }
-    }
-
-    /// Stops it where it is, or lets it go on: it then answers nothing.
-    pub(crate) fn freeze(&self, frozen: bool) {
-        let id = self.child.as_ref().expect("it runs").id().to_string();
-        let signal = if frozen { "-STOP" } else { "-CONT" };
-        assert!(Command::new("kill").args([signal, &id]).status().expect("kill").success());
     }
 
     fn configure(&self) {

@@ -6,7 +6,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{AlignedBuffer, BlockDev};
+use keepwatch_iscsi::Options;
+use keepwatch_model::RoleId;
+
+use super::{AlignedBuffer, BlockDev, LunDev, Medium, lun_options};
+use crate::DiskConfig;
 use crate::format::{BLOCK, BLOCK_BYTES, index_of};
 
 /// The name of the container in a disk's directory.
@@ -33,25 +37,34 @@ pub(crate) enum Slot {
     Directory { container: PathBuf, file_system: u64 },
     /// A block device.
     Device(PathBuf),
+    /// A LUN.
+    Lun(Box<Options>),
 }
 
 /// Whether a slot holds something.
 pub(crate) enum Found {
     /// A container, or something else that is not blank.
-    Device(FileDev),
+    Device(Box<Medium>),
     /// Nothing.
     Nothing,
 }
 
-/// Finds out what `path` leads to.
-pub(crate) fn slot_of(path: &Path) -> io::Result<Slot> {
+/// Finds out what the path of `config` leads to for the recorder `role`.
+pub(crate) fn slot_of(config: &DiskConfig, role: Option<RoleId>) -> io::Result<Slot> {
+    if let Some(options) = lun_options(config, role) {
+        return Ok(Slot::Lun(Box::new(options?)));
+    }
+    let path = config.path.as_path();
     let about = std::fs::metadata(path)?;
     if about.is_dir() {
         Ok(Slot::Directory { container: path.join(CONTAINER), file_system: about.dev() })
     } else if about.file_type().is_block_device() {
         Ok(Slot::Device(path.to_owned()))
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "is neither a directory nor a block device"))
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "is neither a directory, a block device nor iscsi://host/target/lun",
+        ))
     }
 }
 
@@ -60,14 +73,14 @@ impl Slot {
     pub(crate) const fn file_system(&self) -> u64 {
         match self {
             Self::Directory { file_system, .. } => *file_system,
-            Self::Device(_) => 0,
+            Self::Device(_) | Self::Lun(_) => 0,
         }
     }
 
     /// Whether it is a device, or the root of a file system rather than a directory within one.
     pub(crate) fn is_place_of_its_own(&self) -> bool {
         match self {
-            Self::Device(_) => true,
+            Self::Device(_) | Self::Lun(_) => true,
             Self::Directory { container, file_system } => {
                 // By name the directory above may be none: the path may be relative, or lead through a link.
                 let above = container.parent().map(|path| std::fs::metadata(path.join("..")));
@@ -76,17 +89,26 @@ impl Slot {
         }
     }
 
-    const fn file(&self) -> &PathBuf {
+    /// Its file on this machine; `None` for a LUN.
+    fn file(&self) -> Option<&Path> {
         match self {
-            Self::Directory { container, .. } => container,
-            Self::Device(path) => path,
+            Self::Directory { container, .. } => Some(container),
+            Self::Device(path) => Some(path),
+            Self::Lun(_) => None,
         }
     }
 
     /// Opens what is there.
     pub(crate) fn open(&self, writable: bool) -> io::Result<Found> {
-        match FileDev::open(self.file(), writable) {
-            Ok(device) => Ok(Found::Device(device)),
+        let file = match self {
+            Self::Directory { container: file, .. } | Self::Device(file) => file,
+            Self::Lun(options) => {
+                let lun = LunDev::open((**options).clone())?;
+                return Ok(Found::Device(Box::new(Medium::Lun(lun))));
+            }
+        };
+        match FileDev::open(file, writable) {
+            Ok(device) => Ok(Found::Device(Box::new(Medium::File(device)))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
             Err(error) => Err(error),
         }
@@ -99,6 +121,7 @@ impl Slot {
                 let device = FileDev::open(path, false)?;
                 Ok((wanted.unwrap_or(device.size_bytes), device.size_bytes))
             }
+            Self::Lun(_) => Err(no_file()),
             Self::Directory { container, .. } => {
                 let (total_bytes, free_bytes) = space(container.parent().unwrap_or(container))?;
                 if total_bytes == 0 {
@@ -119,8 +142,13 @@ impl Slot {
             file.sync_all()?;
             File::open(container.parent().unwrap_or(container))?.sync_all()?;
         }
-        FileDev::open(self.file(), true)
+        FileDev::open(self.file().ok_or_else(no_file)?, true)
     }
+}
+
+/// A LUN is there or not; none is made.
+fn no_file() -> io::Error {
+    io::ErrorKind::Unsupported.into()
 }
 
 #[expect(unsafe_code, reason = "fallocate has no safe wrapper in std")]
@@ -187,7 +215,8 @@ impl FileDev {
 
     /// Whether the configured path still leads to this file.
     pub(crate) fn is_at(&self, slot: &Slot) -> bool {
-        std::fs::metadata(slot.file()).is_ok_and(|about| (about.dev(), about.ino()) == self.identity)
+        let about = slot.file().map(std::fs::metadata);
+        about.is_some_and(|about| about.is_ok_and(|about| (about.dev(), about.ino()) == self.identity))
     }
 }
 

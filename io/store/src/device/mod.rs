@@ -1,17 +1,24 @@
-//! Block devices: a file or a partition, memory, and wrappers that record or break.
+//! Block devices: a file or a partition, a LUN, memory, and wrappers that record or break.
 
 mod buffer;
 mod fault;
 mod file;
+mod lun;
+mod medium;
 mod memory;
 
 pub use fault::{Fault, FaultDev, FaultSwitch};
+pub use lun::{is_lun, lun_address_fault, lun_fault};
 pub use memory::{DeviceOp, MemoryDev, RecordingDev};
 
 pub(crate) use buffer::AlignedBuffer;
 pub(crate) use file::{FileDev, Found, Slot, blank, slot_of};
+pub(crate) use lun::{LunDev, lun_options};
+pub(crate) use medium::Medium;
 
 use std::io::{self, IoSlice};
+
+use keepwatch_iscsi::Write;
 
 /// A place of fixed size that keeps what was written before a flush that succeeded.
 pub trait BlockDev: Send + Sync {
@@ -26,4 +33,13 @@ pub trait BlockDev: Send + Sync {
 
     /// Returns when everything written before is durable.
     fn flush(&self) -> io::Result<()>;
+
+    /// Writes all of `writes`, which do not overlap, and returns when everything written up to then is durable. A device may
+    /// write them in any order, and again.
+    fn write_durably(&self, writes: &[Write<'_>]) -> io::Result<()> {
+        for write in writes {
+            self.write_at(write.offset_bytes, &write.parts)?;
+        }
+        self.flush()
+    }
 }

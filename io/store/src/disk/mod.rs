@@ -41,6 +41,8 @@ pub(crate) struct Disk {
     mounted: RwLock<Option<Arc<Mounted>>>,
     /// Its identity, kept while it is gone.
     id: Mutex<Option<DiskId>>,
+    /// Which disk was last in use, and its epoch.
+    last: Mutex<Option<(DiskId, u64)>>,
     inbox: Mutex<Inbox>,
     wake: Condvar,
     queued_bytes: AtomicU64,
@@ -92,6 +94,7 @@ impl Disk {
             config,
             mounted: RwLock::default(),
             id: Mutex::default(),
+            last: Mutex::default(),
             inbox: Mutex::new(Inbox {
                 jobs: VecDeque::new(),
                 behind: VecDeque::new(),
@@ -118,8 +121,15 @@ impl Disk {
         *self.id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Which disk was last in use here, and the epoch that it was opened with.
+    pub(crate) fn last(&self) -> Option<(DiskId, u64)> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Puts it into use.
     pub(crate) fn put_in(&self, mounted: Arc<Mounted>, state: DiskState) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((mounted.superblock.disk, mounted.superblock.epoch));
         *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(mounted.superblock.disk);
         *self.mounted.write().unwrap_or_else(PoisonError::into_inner) = Some(mounted);
         self.inbox().state = state;
@@ -168,6 +178,13 @@ impl Disk {
         let changed = std::mem::discriminant(&inbox.state) != std::mem::discriminant(&state);
         inbox.state = state;
         changed
+    }
+
+    /// Why it is still gone: what kept it from returning says more than what took it away.
+    pub(crate) fn gone_because(&self, now: String) {
+        if let DiskState::Gone { why, .. } = &mut self.inbox().state {
+            *why = now;
+        }
     }
 
     /// Bytes that wait to be written.

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepwatch_model::RoleId;
 
-use crate::device::{BlockDev, FileDev, Found as InSlot, Slot, blank, slot_of};
+use keepwatch_iscsi::Write;
+
+use crate::device::{BlockDev, Found as InSlot, Medium, Slot, blank, slot_of};
 use crate::format::{Superblock, read_superblocks, superblock_offset};
 use crate::index::{Index, Registered, random};
 use crate::volume::{Found, Geometry, Volume, recover};
@@ -29,7 +31,7 @@ const BLANK_BYTES: u64 = 1 << 20;
 /// A container in use.
 pub(crate) struct Mounted {
     pub(crate) device: Arc<dyn BlockDev>,
-    file: Arc<FileDev>,
+    medium: Arc<Medium>,
     slot: Slot,
     pub(crate) superblock: Superblock,
     /// `None` when opened for reading.
@@ -46,6 +48,8 @@ pub(crate) struct Mount<'a> {
     /// Disks that are mounted already.
     pub(crate) others: &'a [DiskId],
     pub(crate) wrap: Option<&'a WrapDevice>,
+    /// The disk that was last in use here, and its epoch.
+    pub(crate) last: Option<(DiskId, u64)>,
 }
 
 /// Why a disk cannot be used for now.
@@ -82,12 +86,12 @@ impl Mounted {
 
     /// Whether the page cache is bypassed.
     pub(crate) fn direct(&self) -> bool {
-        self.file.direct
+        self.medium.direct()
     }
 
-    /// Whether the configured path still leads here.
-    pub(crate) fn is_in_place(&self) -> bool {
-        self.file.is_at(&self.slot)
+    /// Why it is not what it was when it was taken into use; `None` when it is.
+    pub(crate) fn displaced(&self) -> Option<String> {
+        self.medium.displaced(&self.slot)
     }
 
     /// Marks the container as closed properly.
@@ -97,32 +101,39 @@ impl Mounted {
             clean: true,
             ..self.superblock
         };
-        write_superblock(self.device.as_ref(), &superblock)
+        write_superblock(self.device.as_ref(), &superblock)?;
+        self.medium.release()
     }
 }
 
 /// Mounts a disk for writing.
 pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
-    let slot = slot_of(&mount.config.path).map_err(gone)?;
+    let slot = slot_of(mount.config, Some(mount.role)).map_err(gone)?;
     let registered = mount.index.registered().map_err(Unusable::Refused)?;
     // The latest of the slot: a confirmed disk takes the place of one that died.
     let here = registered.iter().rfind(|known| known.path == mount.config.path);
     // Confirmed by the operator, and not just the empty mount point of a disk that is away.
     let replaced = mount.config.adopt_foreign && slot.is_place_of_its_own();
     let vacant = here.is_none() || replaced;
-    let (file, found) = match slot.open(true).map_err(gone)? {
-        InSlot::Device(file) => {
-            lock(&file, mount.config)?;
-            let found = read_superblocks(&file).map_err(gone)?;
-            (file, found)
+    let (mut medium, found) = match slot.open(true).map_err(gone)? {
+        InSlot::Device(medium) => {
+            lock(&medium, mount.config)?;
+            let found = read_superblocks(medium.as_ref()).map_err(gone)?;
+            (medium, found)
         }
         InSlot::Nothing if vacant => (create(mount.config, &slot)?, Err(FormatError::Magic("superblock"))),
         InSlot::Nothing => return Err(missing(here, &slot)),
     };
     let (superblock, adopted, clean) = match found {
-        Ok(superblock) => (admit(mount, superblock, &registered, here)?, false, superblock.clean),
+        Ok(superblock) => {
+            let admitted = admit(mount, superblock, &registered, here)?;
+            if medium.is_shared() {
+                refuse_usurped(mount, &superblock)?;
+            }
+            (admitted, false, superblock.clean)
+        }
         Err(error) => {
-            let fresh = vacant && blank(&file, BLANK_BYTES).map_err(gone)?;
+            let fresh = vacant && blank(medium.as_ref(), BLANK_BYTES).map_err(gone)?;
             if !fresh {
                 return Err(Unusable::Gone(match error {
                     FormatError::Features(_) => error.to_string(),
@@ -133,12 +144,15 @@ pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
                     | FormatError::Chain => format!("what is there is not footage ({error})"),
                 }));
             }
-            (plan_container(mount, &file)?, true, true)
+            (plan_container(mount, &medium)?, true, true)
         }
     };
-    check_size(&file, &superblock)?;
-    let file = Arc::new(file);
-    let device: Arc<dyn BlockDev> = Arc::<FileDev>::clone(&file);
+    check_size(&medium, &superblock)?;
+    if superblock.writable() && medium.is_shared() {
+        claim(mount, &mut medium, found)?;
+    }
+    let medium: Arc<Medium> = Arc::from(medium);
+    let device: Arc<dyn BlockDev> = Arc::<Medium>::clone(&medium);
     let device =
         mount.wrap.map_or_else(|| Arc::clone(&device), |wrap| wrap(&mount.config.path, Arc::clone(&device)));
     if superblock.writable() {
@@ -148,6 +162,7 @@ pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
         }
         let opened = Superblock { generation: superblock.generation.saturating_add(1), ..superblock };
         write_superblock(device.as_ref(), &opened).map_err(gone)?;
+        medium.expect(opened);
     }
     let file_system = slot.file_system();
     let place = Registered { disk: superblock.disk, path: mount.config.path.clone(), file_system };
@@ -157,29 +172,54 @@ pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
     let hints = mount.index.extents(superblock.disk).map_err(Unusable::Refused)?;
     let superblock = Superblock { generation: superblock.generation.saturating_add(1), ..superblock };
     let (volume, found) = recover(device.as_ref(), superblock, &hints).map_err(gone)?;
-    let mounted = Mounted { device, file, slot, superblock, volume: Some(Mutex::new(volume)) };
+    let mounted = Mounted { device, medium, slot, superblock, volume: Some(Mutex::new(volume)) };
     Ok(MountedNow { mounted, found, adopted, clean })
 }
 
 /// Opens a disk for reading; nothing is written, nothing recovered.
-pub(crate) fn mount_read_only(config: &DiskConfig) -> Result<Mounted, Unusable> {
-    let slot = slot_of(&config.path).map_err(gone)?;
-    let InSlot::Device(file) = slot.open(false).map_err(gone)? else {
+pub(crate) fn mount_read_only(config: &DiskConfig, role: Option<RoleId>) -> Result<Mounted, Unusable> {
+    let slot = slot_of(config, role).map_err(gone)?;
+    let InSlot::Device(medium) = slot.open(false).map_err(gone)? else {
         return Err(Unusable::Gone("there is no container".to_owned()));
     };
-    let superblock =
-        read_superblocks(&file).map_err(gone)?.map_err(|error| Unusable::Gone(error.to_string()))?;
-    check_size(&file, &superblock)?;
-    let file = Arc::new(file);
-    Ok(Mounted { device: Arc::<FileDev>::clone(&file), file, slot, superblock, volume: None })
+    let superblock = read_superblocks(medium.as_ref())
+        .map_err(gone)?
+        .map_err(|error| Unusable::Gone(error.to_string()))?;
+    check_size(&medium, &superblock)?;
+    let medium: Arc<Medium> = Arc::from(medium);
+    Ok(Mounted { device: Arc::<Medium>::clone(&medium), medium, slot, superblock, volume: None })
 }
 
 fn gone(error: io::Error) -> Unusable {
     Unusable::Gone(error.to_string())
 }
 
-fn lock(file: &FileDev, config: &DiskConfig) -> Result<(), Unusable> {
-    match file.lock() {
+/// A LUN that another run of this very recorder took over is left to that: two that share an identity would take it from each
+/// other for ever.
+fn refuse_usurped(mount: &Mount<'_>, found: &Superblock) -> Result<(), Unusable> {
+    let ours = mount.last.filter(|(disk, epoch)| *disk == found.disk && found.epoch > *epoch);
+    if ours.is_none() || found.clean {
+        return Ok(());
+    }
+    let why = "another run with this recorder's identity has taken the LUN over; end one of the two, and start the other anew";
+    Err(Unusable::Gone(why.to_owned()))
+}
+
+/// Keeps other writers away from a LUN, and makes sure that none wrote since it was looked at.
+fn claim(
+    mount: &Mount<'_>,
+    medium: &mut Medium,
+    found: Result<Superblock, FormatError>,
+) -> Result<(), Unusable> {
+    medium.claim(mount.role, mount.config.adopt_foreign).map_err(gone)?;
+    if read_superblocks(medium).map_err(gone)? == found {
+        return Ok(());
+    }
+    Err(Unusable::Gone("another recorder has just taken the LUN into use".to_owned()))
+}
+
+fn lock(medium: &Medium, config: &DiskConfig) -> Result<(), Unusable> {
+    match medium.lock() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Unusable::Refused(StoreError::InUse { path: config.path.clone() })),
         Err(error) => Err(gone(error)),
@@ -216,7 +256,7 @@ fn admit(
     Ok(Superblock { owner: mount.role, clean: false, epoch, ..found })
 }
 
-fn create(config: &DiskConfig, slot: &Slot) -> Result<FileDev, Unusable> {
+fn create(config: &DiskConfig, slot: &Slot) -> Result<Box<Medium>, Unusable> {
     let (size_bytes, free_bytes) = slot.room(config.size_bytes).map_err(gone)?;
     let refuse = |why| Unusable::Refused(StoreError::Geometry { path: config.path.clone(), why });
     let size_bytes = size_bytes / crate::format::BLOCK * crate::format::BLOCK;
@@ -226,16 +266,16 @@ fn create(config: &DiskConfig, slot: &Slot) -> Result<FileDev, Unusable> {
         let no_room = StoreError::NoRoom { path, needed_bytes: size_bytes, available_bytes: free_bytes };
         return Err(Unusable::Refused(no_room));
     }
-    let file = slot.create(size_bytes).map_err(gone)?;
-    lock(&file, config)?;
-    Ok(file)
+    let medium = Medium::File(slot.create(size_bytes).map_err(gone)?);
+    lock(&medium, config)?;
+    Ok(Box::new(medium))
 }
 
 /// The superblock of a blank device.
-fn plan_container(mount: &Mount<'_>, file: &FileDev) -> Result<Superblock, Unusable> {
+fn plan_container(mount: &Mount<'_>, medium: &Medium) -> Result<Superblock, Unusable> {
     let config = mount.config;
     // A container that was made but not yet written keeps the size it was made with.
-    let size_bytes = config.size_bytes.unwrap_or(u64::MAX).min(file.size_bytes());
+    let size_bytes = config.size_bytes.unwrap_or(u64::MAX).min(medium.size_bytes());
     let geometry = Geometry::divide(size_bytes, config.extent_bytes)
         .map_err(|why| Unusable::Refused(StoreError::Geometry { path: config.path.clone(), why }))?;
     let disk = DiskId(random(&config.path).map_err(Unusable::Refused)?);
@@ -254,8 +294,8 @@ fn plan_container(mount: &Mount<'_>, file: &FileDev) -> Result<Superblock, Unusa
     })
 }
 
-fn check_size(file: &FileDev, superblock: &Superblock) -> Result<(), Unusable> {
-    if superblock.extent_offset(superblock.extent_count) <= file.size_bytes() {
+fn check_size(medium: &Medium, superblock: &Superblock) -> Result<(), Unusable> {
+    if superblock.extent_offset(superblock.extent_count) <= medium.size_bytes() {
         return Ok(());
     }
     Err(Unusable::Gone("the container is shorter than it was made".to_owned()))
@@ -263,6 +303,6 @@ fn check_size(file: &FileDev, superblock: &Superblock) -> Result<(), Unusable> {
 
 fn write_superblock(device: &dyn BlockDev, superblock: &Superblock) -> io::Result<()> {
     let block = superblock.encode();
-    device.write_at(superblock_offset(superblock.generation), &[IoSlice::new(&block)])?;
-    device.flush()
+    let offset_bytes = superblock_offset(superblock.generation);
+    device.write_durably(&[Write { offset_bytes, parts: vec![IoSlice::new(&block)] }])
 }

@@ -57,8 +57,11 @@ pub(crate) fn run(shared: &Shared, disk: &Disk) {
 /// Looks whether the disk is still where it should be, or there again.
 fn look(shared: &Shared, disk: &Disk) {
     match disk.mounted() {
-        Some(mounted) if mounted.is_in_place() => {}
-        Some(_) => fail(shared, disk, "its container is not at its path any more".to_owned()),
+        Some(mounted) => {
+            if let Some(why) = mounted.displaced() {
+                fail(shared, disk, why);
+            }
+        }
         None => match shared.mount(disk) {
             Ok(report) if report.adopted => {} // Told when it was mounted.
             Ok(_) => shared.tell(disk, DiskChange::Returned),
@@ -68,10 +71,12 @@ fn look(shared: &Shared, disk: &Disk) {
                 }
             }
             Err(Unusable::Gone(why)) => {
-                tracing::debug!(disk = %disk.config.path.display(), why, "still gone")
+                tracing::debug!(disk = %disk.config.path.display(), why, "still gone");
+                disk.gone_because(why);
             }
             Err(Unusable::Refused(error)) => {
                 tracing::debug!(disk = %disk.config.path.display(), %error, "still gone");
+                disk.gone_because(error.to_string());
             }
         },
     }

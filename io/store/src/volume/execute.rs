@@ -6,6 +6,8 @@
 
 use std::io::{self, IoSlice};
 
+use keepwatch_iscsi::Write;
+
 use super::{Plan, plan::spans_of, trailer};
 use crate::device::BlockDev;
 use crate::format::Superblock;
@@ -17,18 +19,17 @@ pub(crate) fn execute(superblock: &Superblock, device: &dyn BlockDev, plan: &mut
         let entries = trailer(device, superblock, given_up.extent, given_up.sequence);
         given_up.spans = entries.ok().flatten().map(|entries| spans_of(&entries));
     }
-    for (offset_bytes, block) in &plan.blocks {
-        device.write_at(*offset_bytes, &[IoSlice::new(block)])?;
+    let blocks: Vec<Write<'_>> = (plan.blocks.iter())
+        .map(|(offset_bytes, block)| Write { offset_bytes: *offset_bytes, parts: vec![IoSlice::new(block)] })
+        .collect();
+    if !blocks.is_empty() {
+        device.write_durably(&blocks)?;
     }
-    if !plan.blocks.is_empty() {
-        device.flush()?;
-    }
-    for placed in &mut plan.placed {
-        let offset_bytes = placed.offset_bytes;
-        device.write_at(offset_bytes, &placed.job.parts())?;
-    }
-    if !plan.placed.is_empty() {
-        device.flush()?;
+    let records: Vec<Write<'_>> = (plan.placed.iter_mut())
+        .map(|placed| Write { offset_bytes: placed.offset_bytes, parts: placed.job.parts() })
+        .collect();
+    if !records.is_empty() {
+        device.write_durably(&records)?;
     }
     Ok(())
 }

@@ -13,9 +13,14 @@ mod disks;
 mod event_log;
 mod golden;
 mod hold;
+#[cfg(feature = "iscsi")]
+mod lun;
 mod measure;
 mod recording;
 mod retention;
 mod site;
+#[cfg(feature = "iscsi")]
+#[path = "../../../iscsi/tests/it/target.rs"]
+mod target;
 mod verifying;
 mod write_rate;
