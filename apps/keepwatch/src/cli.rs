@@ -312,7 +312,9 @@ pub(crate) enum LabCommand {
     Cameras(Box<LabCamerasOptions>),
     /// Serve many prepared streams at little cost
     Load(LabLoadOptions),
-    /// Tell running virtual cameras what to do wrong
+    /// Show a disk that fails on command
+    Disk(LabDiskOptions),
+    /// Tell running virtual cameras, or a disk, what to do wrong
     Control(LabControlOptions),
     /// List the frame numbers of virtual cameras that a store holds
     CountFrames(NodeOptions),
@@ -485,12 +487,32 @@ pub(crate) struct LabLoadOptions {
     pub(crate) seconds: Option<u64>,
 }
 
+/// Options of `lab disk`.
+#[derive(Debug, Args)]
+pub(crate) struct LabDiskOptions {
+    /// Empty directory that is to show the disk
+    #[arg(long, value_name = "DIR")]
+    pub(crate) mount: PathBuf,
+    /// Directory that holds what is on it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) backing: PathBuf,
+    /// Where to make a Unix socket for commands
+    #[arg(long)]
+    pub(crate) control: Option<PathBuf>,
+    /// End when standard input does
+    #[arg(long)]
+    pub(crate) until_input_closes: bool,
+    /// End after this many seconds
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+}
+
 /// Options of `lab control`.
 #[derive(Debug, Args)]
 pub(crate) struct LabControlOptions {
-    /// Unix socket of the cameras
+    /// Unix socket of the cameras or the disk
     pub(crate) socket: PathBuf,
-    /// What to do, as JSON: {"camera": "cam1", "fault": "drop"}
+    /// What to do, as JSON: {"camera": "cam1", "fault": "drop"}, {"disk": "write_error"}
     pub(crate) command: String,
 }
 
@@ -524,6 +546,7 @@ mod tests {
             "keepwatch fetch --url rtsp://h/r --from 2026-11-21T22:00:00Z --to 2026-11-21T23:00:00Z --speed 1 -o F --json",
             "keepwatch fetch --onvif http://h --recording R --from 2026-11-21T22:00:00Z --to 2026-11-21T23:00:00Z --limit 2MB",
             "keepwatch lab load --cameras 64 --seconds 10",
+            "keepwatch lab disk --mount M --backing B --control S",
             "keepwatch lab count-frames --data D",
             "keepwatch failover status --data D --json",
             "keepwatch failover register 192.0.2.7 [2001:db8::7]:8443 --user admin --password-file F --beside",

@@ -1,4 +1,4 @@
-//! `keepwatch lab`: virtual cameras and load as processes of their own, and what tests ask of a store.
+//! `keepwatch lab`: virtual cameras, load and disks as processes of their own, and what tests ask of a store.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use keepwatch_lab::{
-    CamerasOptions, CardOptions, EncoderSettings, FrameStamp, LoadOptions, Login, NUMBERS_PER_CAMERA,
-    SiteOptions, read_jpeg_counter, run_cameras, run_load,
+    CamerasOptions, CardOptions, DiskOptions, EncoderSettings, FrameStamp, LoadOptions, Login,
+    NUMBERS_PER_CAMERA, SiteOptions, read_jpeg_counter, run_cameras, run_disk, run_load,
 };
 use keepwatch_model::{CameraId, CodecKind, Span, StreamId, WallTime};
 use keepwatch_store::Store;
@@ -16,7 +16,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::{
-    LabCamerasOptions, LabCommand, LabControlOptions, LabLoadOptions, LabLogin, LabOptions, NodeOptions,
+    LabCamerasOptions, LabCommand, LabControlOptions, LabDiskOptions, LabLoadOptions, LabLogin, LabOptions,
+    NodeOptions,
 };
 use crate::{Outcome, on_all_cores, on_one_core, output, verify};
 
@@ -31,6 +32,10 @@ pub(crate) fn lab(options: LabOptions) -> anyhow::Result<Outcome> {
             let options = load_options(options)?;
             // One thread, as the load process must be cheap beside what it loads.
             on_one_core(async { Ok(run_load(options).await.map(|()| Outcome::Done)?) })
+        }
+        LabCommand::Disk(options) => {
+            let options = disk_options(options);
+            on_one_core(async { Ok(run_disk(options).await.map(|()| Outcome::Done)?) })
         }
         LabCommand::Control(options) => control(&options),
         LabCommand::CountFrames(options) => count_frames(&options),
@@ -85,6 +90,16 @@ fn load_options(options: LabLoadOptions) -> anyhow::Result<LoadOptions> {
     })
 }
 
+fn disk_options(options: LabDiskOptions) -> DiskOptions {
+    DiskOptions {
+        mount: options.mount,
+        backing: options.backing,
+        control: options.control,
+        until_input_closes: options.until_input_closes,
+        lasts: options.seconds.map(Duration::from_secs),
+    }
+}
+
 fn login(options: LabLogin) -> anyhow::Result<Option<Login>> {
     let (Some(user), Some(file)) = (options.user, options.password_file) else { return Ok(None) };
     let text =
@@ -93,18 +108,18 @@ fn login(options: LabLogin) -> anyhow::Result<Option<Login>> {
     Ok(Some(Login { user, password }))
 }
 
-/// Sends one command to the control socket of virtual cameras and prints the answer.
+/// Sends one command to the control socket of virtual cameras or of a disk and prints the answer.
 fn control(options: &LabControlOptions) -> anyhow::Result<Outcome> {
     let command: Value = serde_json::from_str(&options.command).context("the command is not JSON")?;
     let mut stream = UnixStream::connect(&options.socket)
-        .with_context(|| format!("no cameras listen on {}", options.socket.display()))?;
+        .with_context(|| format!("nothing of a lab listens on {}", options.socket.display()))?;
     writeln!(stream, "{command}")?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
-    let answer: Value = serde_json::from_str(&answer).context("the cameras gave no answer")?;
+    let answer: Value = serde_json::from_str(&answer).context("the lab gave no answer")?;
     output::say(&answer);
     if answer.get("ok") != Some(&Value::Bool(true)) {
-        bail!("the cameras refused");
+        bail!("the lab refused");
     }
     Ok(Outcome::Done)
 }

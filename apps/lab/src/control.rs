@@ -3,7 +3,7 @@
 //! `{"camera": "cam1", "fault": "stall", "on": true}` applies a [`Fault`], to all with `"camera": "*"`;
 //! `{"site": "cut"}` and `{"site": "restore"}` close and open the port; `{"report": "cam1"}` (or `"*"`) lists
 //! connections. The answer is `{"ok": true, ...}` or `{"ok": false, "error": "..."}`. Only the owner of the socket
-//! may connect.
+//! may connect. What a disk obeys stands with [it](crate::disk).
 
 use std::fs;
 use std::io;
@@ -27,6 +27,12 @@ use crate::{LabError, VirtualSite, wide};
 const LINE_BYTES_MAX: u64 = 4_096;
 /// Connections at a time: a script and a person or two.
 const CONNECTIONS_MAX: usize = 16;
+
+/// What is commanded over a control socket.
+pub(crate) trait Obeys: Send + Sync + 'static {
+    /// Does what one line says, and returns the answer, or why it cannot be done.
+    fn obey(&self, line: &str) -> impl Future<Output = Result<Value, String>> + Send;
+}
 
 /// A camera and what its connections were given.
 #[derive(Debug, Serialize)]
@@ -62,7 +68,7 @@ impl ControlSocket {
     }
 
     /// Obeys until dropped.
-    pub(crate) async fn serve(&self, site: Arc<Mutex<VirtualSite>>) -> io::Error {
+    pub(crate) async fn serve(&self, obeys: Arc<impl Obeys>) -> io::Error {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut talks = JoinSet::new();
         loop {
@@ -74,9 +80,9 @@ impl ControlSocket {
                 Err(error) => return error,
             };
             while talks.try_join_next().is_some() {}
-            let site = site.clone();
+            let obeys = obeys.clone();
             talks.spawn(async move {
-                if let Err(error) = talk(stream, &site).await {
+                if let Err(error) = talk(stream, &*obeys).await {
                     debug!(%error, "a control connection broke");
                 }
                 drop(place);
@@ -92,7 +98,7 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn talk(mut stream: UnixStream, site: &Mutex<VirtualSite>) -> io::Result<()> {
+async fn talk(mut stream: UnixStream, obeys: &impl Obeys) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
     let mut reading = BufReader::new(reading);
     let mut line = String::new();
@@ -105,13 +111,19 @@ async fn talk(mut stream: UnixStream, site: &Mutex<VirtualSite>) -> io::Result<(
         if !line.ends_with('\n') && wide(length) == LINE_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "line too long"));
         }
-        let mut answer = match obey(&line, &mut *site.lock().await).await {
+        let mut answer = match obeys.obey(&line).await {
             Ok(answer) => answer,
             Err(error) => json!({ "ok": false, "error": error }),
         }
         .to_string();
         answer.push('\n');
         writing.write_all(answer.as_bytes()).await?;
+    }
+}
+
+impl Obeys for Mutex<VirtualSite> {
+    async fn obey(&self, line: &str) -> Result<Value, String> {
+        obey(line, &mut *self.lock().await).await
     }
 }
 

@@ -61,6 +61,19 @@ pub enum LabError {
         #[source]
         source: io::Error,
     },
+    /// The disk cannot be shown.
+    #[error(
+        "cannot show a disk at {}; both directories must be there, and /dev/fuse open to this user (others than root also need \
+         Debian's fuse3)",
+        path.display()
+    )]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A thread or a signal handler could not be had, or the output is closed.
     #[error("the system refused")]
     System(#[from] io::Error),

@@ -2,7 +2,8 @@
 //!
 //! A [`VirtualSite`] serves H.264 and G.711 over RTSP as real cameras do. Every access unit carries a
 //! [`FrameStamp`] and every picture the same counter for the eye and for [`read_counter`], so that whoever holds a
-//! recording can tell which frames it lacks. [`run_load`] serves many cameras at little cost. Nothing here decides
+//! recording can tell which frames it lacks. [`run_load`] serves many cameras at little cost, and [`run_disk`] shows a disk
+//! that fails on command. Nothing here decides
 //! anything about recording, and nothing of the recorder is used: a lab is the outside world.
 
 mod camera;
@@ -12,6 +13,7 @@ mod coder;
 mod connections;
 mod control;
 mod device;
+mod disk;
 mod documents;
 mod encoder;
 mod ending;
@@ -30,6 +32,7 @@ mod timeline;
 pub use card::CardOptions;
 pub use coder::VideoCodec;
 pub use connections::Connection;
+pub use disk::{DiskFault, DiskOptions, DiskReport, run_disk};
 pub use encoder::{AccessUnit, Encoder, EncoderSettings};
 pub use error::LabError;
 pub use fault::{AcceptedTransports, CameraControl, CardState, Fault, KeepaliveAnswer, ParameterSet};
