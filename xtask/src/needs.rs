@@ -92,6 +92,12 @@ pub(crate) fn namespaces() -> bool {
     runs("unshare", &own) || runs("unshare", &["--map-root-user", "--mount", "--net", "true"])
 }
 
+/// Whether the kernel lets a program of ours be a file system, for the disk that fails on command. Within a namespace of mounts
+/// nothing else is needed.
+pub(crate) fn fuse() -> bool {
+    std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok()
+}
+
 /// Ends with 0 when all that `tests/it/peers/gst_camera.py` and `gst_replay.py` use is there.
 const GST_PROBE: &str = "
 import gi
@@ -149,6 +155,7 @@ pub(crate) fn list(workspace: &Workspace) -> Result<()> {
         "{} namespaces of mounts and of the network",
         if namespaces() { "found   " } else { "refused " }
     );
+    println!("{} file systems of programs (/dev/fuse)", if fuse() { "found   " } else { "refused " });
     let state = if Peers::of(workspace).found() { "found" } else { "absent" };
     println!(
         "{state:8} the Python packages of the peers (`cargo xtask test` installs them under target/peers)"

@@ -21,6 +21,9 @@ use crate::{console, needs, tidy};
 /// Tells a test program not to run what needs namespaces; without it, such a test fails where there are none.
 const NO_NAMESPACES: &str = "KEEPWATCH_NO_NAMESPACES";
 
+/// Tells a test program not to run what needs file systems of programs (FUSE).
+const NO_FUSE: &str = "KEEPWATCH_NO_FUSE";
+
 /// What is left out of the program unless asked for, and is tested all the same. Every step builds with it, so that
 /// everything is compiled once.
 const FEATURES: [&str; 2] = ["--features", "keepwatch/iscsi"];
@@ -172,19 +175,28 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let count = report.step(Stage::Unit, "console pages", || console::pages(workspace));
         report.take("console pages", count);
     }
-    let namespaces = needs::namespaces();
+    let kernel = Kernel { namespaces: needs::namespaces(), fuse: needs::fuse() };
     for program in &programs {
-        let count = report.step(program.stage, &program.name, || program.run(workspace, namespaces));
+        let count = report.step(program.stage, &program.name, || program.run(workspace, kernel));
         report.take(&program.name, count);
     }
     if console.is_some() {
         let count = report.step(Stage::EndToEnd, "console before the program", || console::node(workspace));
         report.take("console before the program", count);
     }
-    if !namespaces {
+    if !kernel.namespaces {
         println!("\nNOT RUN: tests that cut a cable or mount a disk; this kernel refuses us namespaces");
+    } else if !kernel.fuse {
+        println!("\nNOT RUN: tests with disks that fail on command; /dev/fuse cannot be opened");
     }
     report.close()
+}
+
+/// What the kernel does for us. A container may refuse it even to its root, and nothing that could be installed changes that.
+#[derive(Clone, Copy)]
+struct Kernel {
+    namespaces: bool,
+    fuse: bool,
 }
 
 /// A compiled test program.
@@ -240,15 +252,18 @@ fn build(workspace: &Workspace) -> Result<Vec<TestProgram>> {
 
 impl TestProgram {
     /// Runs it; what it printed is shown when a test failed.
-    fn run(&self, workspace: &Workspace, namespaces: bool) -> Result<Count> {
+    fn run(&self, workspace: &Workspace, kernel: Kernel) -> Result<Count> {
         let mut command = Command::new(&self.executable);
         command
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .env("KEEPWATCH_BIN", workspace.program("keepwatch"))
             .env("KEEPWATCH_PEERS", Peers::of(workspace).folder());
-        if !namespaces {
+        if !kernel.namespaces {
             command.env(NO_NAMESPACES, "1");
+        }
+        if !kernel.fuse {
+            command.env(NO_FUSE, "1");
         }
         as_from_a_terminal(&mut command);
         // A program that hangs must not hang the run; its stage's budget is more than it may take.

@@ -203,9 +203,9 @@ fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
                             remedy,
                         );
                     }
-                    DiskState::ReadOnly => report.error(
+                    DiskState::ReadOnly { why, .. } => report.error(
                         place(&disk.path),
-                        format!("the disk {shown} was made by a later version and cannot be written"),
+                        format!("the disk {shown} cannot be written: {why}"),
                         "run the version that made it, or use another disk",
                     ),
                     // Whose a disk is was asked above.

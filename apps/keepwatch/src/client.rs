@@ -88,6 +88,10 @@ struct Disk {
     size_bytes: u64,
     used_bytes: u64,
     protected_bytes: u64,
+    #[serde(default)]
+    written_bytes: u64,
+    #[serde(default)]
+    media_bytes: u64,
 }
 
 /// The data directory of the node that `options` name. Only where the configuration says it is matters here, so one
@@ -160,7 +164,7 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
     }
     lines.extend(table(&rows));
     lines.push(String::new());
-    let mut rows = vec![["DISK", "STATE", "SIZE", "USED", "PROTECTED"].map(str::to_owned)];
+    let mut rows = vec![["DISK", "STATE", "SIZE", "USED", "PROTECTED", "WRITTEN"].map(str::to_owned)];
     for disk in &status.disks {
         let mut state = disk.state.clone();
         if disk.slow {
@@ -175,10 +179,18 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
             show_bytes(disk.size_bytes),
             show_bytes(disk.used_bytes),
             show_bytes(disk.protected_bytes),
+            written(disk),
         ]);
     }
     lines.extend(table(&rows));
     lines
+}
+
+/// What a disk was given to write since the start, and how much more that is than the media.
+fn written(disk: &Disk) -> String {
+    let hundredths = disk.written_bytes.saturating_mul(100).checked_div(disk.media_bytes);
+    let beyond = hundredths.map(|ratio| format!(" ({}.{:02} x the media)", ratio / 100, ratio % 100));
+    show_bytes(disk.written_bytes) + beyond.as_deref().unwrap_or_default()
 }
 
 /// The row of a stream.
@@ -339,7 +351,8 @@ mod tests {
         let status: Status = serde_json::from_value(json!({
             "certificate": "sha256:00", "name": "north", "version": "1", "started": "2026-11-21T22:00:00Z", "now": "2026-11-21T22:05:02Z",
             "disks": [{"path": "/srv/f", "state": "gone", "detail": "no such file", "slow": true,
-                "size_bytes": 1_u64 << 30, "used_bytes": 1_u64 << 29, "protected_bytes": 0}],
+                "size_bytes": 1_u64 << 30, "used_bytes": 1_u64 << 29, "protected_bytes": 0,
+                "written_bytes": 105 << 20, "media_bytes": 100 << 20}],
         }))
         .unwrap();
         assert!(!well(&status, &cameras));
@@ -354,8 +367,8 @@ gate    sub stream  NO           -                     2026-11-21T22:00:00Z  no 
 yard    YARD        NO           2026-11-21T22:05:01Z  2026-11-21T22:05:01Z  lost [2J
 shop    SHOP        unscheduled  -                     -
 
-DISK    STATE                          SIZE     USED       PROTECTED
-/srv/f  gone, too slow (no such file)  1.0 GiB  512.0 MiB  0 B";
+DISK    STATE                          SIZE     USED       PROTECTED  WRITTEN
+/srv/f  gone, too slow (no such file)  1.0 GiB  512.0 MiB  0 B        105.0 MiB (1.05 x the media)";
         assert_eq!(report(&status, &cameras).join("\n"), expected);
     }
 }

@@ -27,7 +27,7 @@ use keepwatch_recorder::config::BACKFILL_RATE_MIN;
 use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted, retention};
 use keepwatch_recorder::config::units;
 pub(crate) use keepwatch_recorder::config::units::{bytes as read_bytes, show_bytes};
-use keepwatch_recorder::config::{RecorderConfig, RtspConfig};
+use keepwatch_recorder::config::{DiskRole, RecorderConfig, RtspConfig};
 use keepwatch_standby::StandbyConfig;
 use serde_spanned::Spanned;
 use toml::de::DeTable;
@@ -248,6 +248,13 @@ impl ConfigFile {
             report.error_of_file(
                 "there is no [[disk]]",
                 "add one for the footage, like: [[disk]] path = \"/srv/footage\"",
+            );
+        }
+        if let (Some(first), true) = (disks.first(), disks.iter().all(|disk| disk.role == DiskRole::Second)) {
+            report.error(
+                first.path.span(),
+                "every disk is a second storage, which is recorded to only while no other can be",
+                "give one of them role = \"edge\" or \"recordings\", or leave its role out",
             );
         }
         if cameras.is_empty() && !root.has_tables("camera") {

@@ -113,7 +113,11 @@ impl StoreEvents for Bookkeeper {
         let Some(stream) = camera.stream(stream) else { return };
         // Without a retention time, space is the retention, and its end is no loss.
         let early = why == Reclaim::ForSpace && camera.config().retention.is_some();
-        let state = if early { State::Gap { reason: GapReason::Overwritten } } else { State::Expired };
+        let state = match why {
+            Reclaim::Damaged => State::Gap { reason: GapReason::Damaged },
+            Reclaim::ForSpace if early => State::Gap { reason: GapReason::Overwritten },
+            Reclaim::ForSpace | Reclaim::ByAge => State::Expired,
+        };
         for span in spans {
             stream.reclaimed(*span, state);
         }
@@ -143,6 +147,12 @@ impl StoreEvents for Bookkeeper {
             DiskChange::Gone(why) => {
                 (EventCode::DiskGone, format!("the disk cannot be used: {why}; it is taken back when it returns"))
             }
+            DiskChange::ReadOnly(why) => (
+                EventCode::DiskReadOnly,
+                format!(
+                    "the disk can be read and not written: {why}; what is on it can be played, and it is tried again; replace it"
+                ),
+            ),
             DiskChange::Foreign(owner) => (
                 EventCode::DiskGone,
                 format!("the disk holds footage of recorder {owner}; it is left untouched; set take_over = true if it may be overwritten"),

@@ -16,6 +16,7 @@ pub use keepwatch_media::fingerprint::{Fingerprint, FingerprintError};
 use keepwatch_model::CameraId;
 pub use keepwatch_rtsp::Secret;
 use keepwatch_store::DiskLogin;
+pub use keepwatch_store::DiskRole;
 pub use keepwatch_tls::Files as TlsFiles;
 use url::Url;
 
@@ -100,6 +101,8 @@ pub struct DiskConfig {
     /// The operator has confirmed that what another recorder left on it may be overwritten, or that it replaces a
     /// disk that will not return.
     pub take_over: bool,
+    /// What it is for.
+    pub role: DiskRole,
     /// How to log in to the target of a LUN; `None` does not.
     pub login: Option<DiskLogin>,
 }
@@ -107,13 +110,20 @@ pub struct DiskConfig {
 impl DiskConfig {
     /// All of what is at `path`, nothing confirmed.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), size_bytes: None, take_over: false, login: None }
+        Self {
+            path: path.into(),
+            size_bytes: None,
+            take_over: false,
+            role: DiskRole::Recordings,
+            login: None,
+        }
     }
 
     /// It in the words of the store.
     pub fn for_store(&self) -> keepwatch_store::DiskConfig {
         keepwatch_store::DiskConfig {
             adopt_foreign: self.take_over,
+            role: self.role,
             login: self.login.clone(),
             ..keepwatch_store::DiskConfig::new(&self.path, self.size_bytes)
         }

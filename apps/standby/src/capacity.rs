@@ -167,7 +167,7 @@ fn wants_measuring(disks: &[DiskStatus], covers: bool, now: WallTime) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use keepwatch_store::WriteRate;
+    use keepwatch_store::{DiskRole, WriteRate};
 
     use super::*;
 
@@ -214,6 +214,7 @@ mod tests {
         let disk = |measured_at: Option<WallTime>| DiskStatus {
             path: "disk".into(),
             id: None,
+            role: DiskRole::Recordings,
             state: DiskState::Online,
             slow: false,
             size_bytes: 0,
@@ -221,13 +222,16 @@ mod tests {
             protected_bytes: 0,
             queued_bytes: 0,
             write_rate: measured_at.map(|measured_at| WriteRate { bytes_per_second: 1, measured_at }),
+            written_bytes: 0,
+            media_bytes: 0,
         };
         assert!(wants_measuring(&[disk(Some(now)), disk(None)], true, now), "unknown");
         assert!(!wants_measuring(&[disk(Some(now.plus(1 - week)))], false, now), "good for a week");
         assert!(wants_measuring(&[disk(Some(now.plus(-week)))], false, now), "old");
         assert!(!wants_measuring(&[disk(Some(now.plus(-week)))], true, now), "old, and it records");
         assert!(wants_measuring(&[disk(Some(now.plus(1)))], false, now), "of a clock that was wrong");
-        let gone = DiskStatus { state: DiskState::ReadOnly, ..disk(None) };
+        let since = Instant::now();
+        let gone = DiskStatus { state: DiskState::Gone { why: String::new(), since }, ..disk(None) };
         assert!(!wants_measuring(&[gone], false, now), "not in use");
     }
 }

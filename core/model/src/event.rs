@@ -124,6 +124,8 @@ event_codes! {
     DiskReturned = "disk_returned", Info;
     /// A disk cannot be used.
     DiskGone = "disk_gone", Critical;
+    /// A disk can be read and not written.
+    DiskReadOnly = "disk_read_only", Critical;
     /// A disk is too slow for its cameras.
     DiskSlow = "disk_slow", Critical;
     /// A disk is full of protected footage.

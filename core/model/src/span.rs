@@ -90,6 +90,11 @@ impl SpanSet {
         self.0.splice(first..end, kept);
     }
 
+    /// Whether any label of `window` is in this set.
+    pub fn touches(&self, window: Span) -> bool {
+        !self.touching(window).is_empty()
+    }
+
     /// The labels of this set that are inside `window`.
     pub fn within(&self, window: Span) -> Self {
         Self(self.touching(window).iter().filter_map(|span| span.intersection(window)).collect())

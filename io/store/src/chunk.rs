@@ -124,12 +124,15 @@ impl Chunk {
         rest
     }
 
-    /// The bytes appended, zeros up to a whole block behind them.
-    pub(crate) fn padded(&mut self) -> &[u8] {
+    /// Puts zeros up to a whole block behind the bytes appended; nothing is appended after that.
+    fn pad(&mut self) {
         let (used, end) = (self.used, self.used.next_multiple_of(BLOCK_BYTES));
-        let all = self.mapping_mut().slice_mut();
-        all[used..end].fill(0);
-        &all[..end]
+        self.mapping_mut().slice_mut()[used..end].fill(0);
+    }
+
+    /// The bytes appended and the zeros behind them.
+    fn padded(&self) -> &[u8] {
+        &self.mapping().slice()[..self.used.next_multiple_of(BLOCK_BYTES)]
     }
 
     /// The bytes appended.
@@ -160,6 +163,41 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         if let Some(mapping) = self.mapping.take() {
             self.pool.give_back(mapping);
+        }
+    }
+}
+
+/// The data of each track of a closed record. The queue of a disk and the [tail](crate::tail) share it.
+pub(crate) struct Media(Vec<Vec<Chunk>>);
+
+impl Media {
+    /// The data of `tracks`, to which nothing is appended any more.
+    pub(crate) fn new(mut tracks: Vec<Vec<Chunk>>) -> Arc<Self> {
+        tracks.iter_mut().flatten().for_each(Chunk::pad);
+        Arc::new(Self(tracks))
+    }
+
+    /// It as it goes to disk, behind the head of the record.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().flatten().filter(|chunk| !chunk.is_empty()).map(Chunk::padded)
+    }
+
+    /// Bytes it takes from its pools.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.0.iter().flatten().map(Chunk::held_bytes).sum()
+    }
+
+    /// It counts elsewhere from here on: its pools may give out as much again. To be taken back before it is dropped.
+    pub(crate) fn leave_pools(&self) {
+        for chunk in self.0.iter().flatten() {
+            chunk.pool.lent_bytes.fetch_sub(chunk.held_bytes(), Ordering::Relaxed);
+        }
+    }
+
+    /// It counts in its pools again.
+    pub(crate) fn rejoin_pools(&self) {
+        for chunk in self.0.iter().flatten() {
+            chunk.pool.lent_bytes.fetch_add(chunk.held_bytes(), Ordering::Relaxed);
         }
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use keepwatch_iscsi::{Login, Secret};
 use keepwatch_model::RoleId;
 
+use crate::Place;
+
 /// Bytes of footage in memory unless configured otherwise.
 pub const BUFFER_BYTES_MAX_DEFAULT: u64 = 256 << 20;
 
@@ -89,13 +91,21 @@ pub enum DiskRole {
     /// The recorder's footage.
     #[default]
     Recordings,
-    /// Footage of an edge relay.
+    /// The internal local storage of an edge node: a card or a partition. It is used as one for recordings.
     Edge,
-    /// A second place for the same footage.
+    /// The second local storage of an edge node, which is recorded to while no other disk can be.
     Second,
 }
 
 impl DiskRole {
+    /// Which storage a disk of this role belongs to. That of the first place is recorded to as long as it can be.
+    pub const fn place(self) -> Place {
+        match self {
+            Self::Recordings | Self::Edge => Place::Internal,
+            Self::Second => Place::Second,
+        }
+    }
+
     /// The code on disk; never reused.
     pub const fn code(self) -> u8 {
         match self {

@@ -11,16 +11,16 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Instant;
 
-use keepwatch_model::{CameraId, CodecKind, Origin, RoleId, Span, StreamId, TrackConfig, WallTime};
+use keepwatch_model::{CodecKind, Origin, RoleId, Span, StreamId, TrackConfig, WallTime};
 
-use crate::chunk::Pool;
+use crate::chunk::{Media, Pool};
 use crate::device::{AlignedBuffer, BlockDev, DeviceOp, MemoryDev, RecordingDev};
 use crate::format::{
     BLOCK, HEADER_BYTES, RecordHeader, SAMPLE_BYTES, Superblock, TRACK_BYTES, TableTrack, encode_table,
     index_of, length_u32, padded, read_superblocks, superblock_offset,
 };
 use crate::index::{ExtentRow, IndexChange};
-use crate::volume::{Job, Key, Lookup, Volume, check_record, execute, read_entries, recover};
+use crate::volume::{Claim, Job, Key, Lookup, Volume, check_record, execute, read_entries, recover};
 use crate::{DiskId, DiskRole, Lane, RecordInfo, RunId};
 
 const EXTENTS: u32 = 8;
@@ -164,7 +164,7 @@ impl Bench {
             table_crc,
             info,
         };
-        Job { header, head, tracks: vec![vec![chunk]], queued_at: Instant::now(), lane }
+        Job { header, head, media: Media::new(vec![vec![chunk]]), queued_at: Instant::now(), lane }
     }
 }
 
@@ -220,8 +220,8 @@ fn held(device: &dyn BlockDev, volume: &Volume) -> (BTreeMap<Name, RecordInfo>, 
     (all, bad)
 }
 
-fn nothing_protected(_: CameraId, _: Span) -> bool {
-    false
+fn nothing_claimed(_: Key, _: Span) -> Claim {
+    Claim::None
 }
 
 impl Workload {
@@ -257,7 +257,7 @@ impl Workload {
             done.written
                 .extend(jobs.iter().map(|job| ((job.key(), job.header.info.label.from), job.header.info)));
             while !jobs.is_empty() {
-                let mut plan = volume.plan(&mut jobs, 1 << 20, &nothing_protected);
+                let mut plan = volume.plan(&mut jobs, 1 << 20, &nothing_claimed);
                 let begun = done.ops.len();
                 execute(&volume.superblock, &device, &mut plan).expect("memory takes writes");
                 let outcome = volume.finish(plan);
@@ -377,7 +377,7 @@ fn append_again(
     }
     let mut jobs: VecDeque<Job> = (0..4).map(|_| bench.job(superblock(0, 0).owner)).collect();
     while !jobs.is_empty() {
-        let mut plan = volume.plan(&mut jobs, 1 << 20, &nothing_protected);
+        let mut plan = volume.plan(&mut jobs, 1 << 20, &nothing_claimed);
         execute(&volume.superblock, device, &mut plan).map_err(|error| error.to_string())?;
         let outcome = volume.finish(plan);
         for (key, spans, _) in outcome.reclaimed {

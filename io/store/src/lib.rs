@@ -15,9 +15,11 @@ mod event_log;
 mod format;
 mod hold;
 mod index;
+mod keeps;
 mod read;
 mod shared;
 mod store;
+mod tail;
 mod types;
 mod verify;
 mod volume;
@@ -38,10 +40,12 @@ pub use index::PROTECTIONS_MAX;
 pub use keepwatch_iscsi::{Login, Secret, Write};
 pub use read::Record;
 pub use store::{HeldSpan, Store};
+pub use tail::TailView;
 pub use types::{
-    CameraTime, Commit, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, Lane, LedgerRow,
-    Loss, Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex, RecordInfo, RecordMeta, RecordRef,
-    RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents, TRACKS_MAX, TimeQuality, WriteRate,
+    CameraTime, Commit, Condition, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, GaveUp,
+    Lane, LedgerRow, Loss, Place, PlaceStatus, Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex,
+    RecordInfo, RecordMeta, RecordRef, RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents,
+    TRACKS_MAX, TimeQuality, WriteRate,
 };
 pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};
 pub use writer::{Committed, OpenSample, SAMPLES_MAX, StreamWriter};

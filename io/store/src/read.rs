@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::chunk::Media;
 use crate::device::AlignedBuffer;
 use crate::disk::Mounted;
 use crate::format::{BLOCK_BYTES, RecordHeader, decode_index};
@@ -25,6 +26,20 @@ impl Record {
     /// [`from_bytes`](Self::from_bytes).
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The record of a head and data in memory, which were never anywhere else; `None` when they do not belong together, which would be
+    /// a fault of this program.
+    pub(crate) fn from_memory(header: &RecordHeader, head: &[u8], media: &Media) -> Option<Self> {
+        let index = decode_index(header, head).ok()?;
+        let mut bytes = AlignedBuffer::zeroed(header.record_bytes as usize);
+        let mut at = 0;
+        for part in std::iter::once(head).chain(media.parts()) {
+            let end = at + part.len();
+            bytes.get_mut(at..end)?.copy_from_slice(part);
+            at = end;
+        }
+        Some(Self { index, bytes })
     }
 
     /// The record of `bytes`, of which every checksum is checked: they may come from anywhere.

@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use keepwatch_model::{CameraId, GapReason, RoleId, Span};
+use keepwatch_model::{GapReason, RoleId, Span, SpanSet};
 
 use crate::chunk::Pool;
 use crate::disk::{Disk, Mount, Mounted, Takes, Unusable, WrapDevice, load_write_rate, mount};
 use crate::hold::Holds;
 use crate::index::{Index, IndexChange, Protections};
-use crate::volume::{Job, Key, spans_of_rows};
+use crate::keeps::Keeps;
+use crate::tail::Tail;
+use crate::volume::{Claim, Job, Key, spans_of_rows};
 use crate::{
-    DiskChange, DiskEvent, DiskId, DiskState, Lane, Loss, Reclaim, Recovery, StoreError, StoreEvents,
+    DiskChange, DiskEvent, DiskId, DiskState, GaveUp, Lane, Loss, Reclaim, Recovery, StoreError, StoreEvents,
 };
 
 /// Most bytes in memory of what is fetched for gaps: some records of the largest size, on their way.
@@ -30,6 +32,10 @@ pub(crate) struct Shared {
     /// The buffer of what is fetched for gaps: never that of live footage.
     pub(crate) backfill_pool: Arc<Pool>,
     pub(crate) protections: Protections,
+    /// Footage that is nowhere else.
+    pub(crate) keeps: Keeps,
+    /// Records that stay in memory until they are elsewhere.
+    pub(crate) tail: Tail,
     pub(crate) events: Arc<dyn StoreEvents>,
     pub(crate) reprobe_interval: Duration,
     /// The highest open epoch so far.
@@ -44,9 +50,20 @@ pub(crate) struct Shared {
     pub(crate) record_bytes_max: AtomicU64,
 }
 
+/// What became of a record that was to be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    /// A disk takes it.
+    ForDisk,
+    /// None does, and it is in the tail.
+    InTail,
+}
+
 /// What mounting a disk brought.
 pub(crate) struct MountReport {
     pub(crate) adopted: bool,
+    /// Why it can be read only.
+    pub(crate) read_only: Option<String>,
     pub(crate) clean: bool,
     pub(crate) records: u64,
     pub(crate) torn_bytes: u64,
@@ -74,6 +91,8 @@ impl Shared {
             holds: Arc::new(Holds::new()),
             backfill_pool: Pool::new(BACKFILL_BYTES_MAX),
             protections,
+            keeps: Keeps::default(),
+            tail: Tail::default(),
             events,
             reprobe_interval,
             epoch: AtomicU64::new(0),
@@ -87,8 +106,11 @@ impl Shared {
 
     /// Mounts `disk` for writing and puts it into use.
     pub(crate) fn mount(&self, disk: &Disk) -> Result<MountReport, Unusable> {
-        let others: Vec<DiskId> =
-            self.disks.iter().filter(|other| other.mounted().is_some()).filter_map(Disk::id).collect();
+        let again = disk.mounted();
+        let others: Vec<DiskId> = (self.disks.iter())
+            .filter(|other| !std::ptr::eq(*other, disk) && other.mounted().is_some())
+            .filter_map(Disk::id)
+            .collect();
         let now = mount(&Mount {
             config: &disk.config,
             role: self.role,
@@ -97,11 +119,12 @@ impl Shared {
             others: &others,
             wrap: self.wrap.as_deref(),
             last: disk.last(),
+            again: again.as_deref(),
         })?;
         self.epoch.fetch_max(now.mounted.superblock.epoch, Ordering::Relaxed);
-        let vanished = self.forget_vanished(now.mounted.superblock.disk, &now.found.vanished)?;
-        self.index.learn(now.found.changes);
         let superblock = now.mounted.superblock;
+        let vanished = self.forget_vanished(disk, superblock.disk, &now.found.vanished, Reclaim::ForSpace)?;
+        self.learn_found(disk, now.found.changes)?;
         if let Some(volume) = now.mounted.volume() {
             self.record_bytes_max.fetch_min(volume.record_bytes_max(), Ordering::Relaxed);
         }
@@ -112,7 +135,10 @@ impl Shared {
         if !now.mounted.direct() {
             self.tell(disk, DiskChange::Buffered);
         }
-        let state = if superblock.writable() { DiskState::Online } else { DiskState::ReadOnly };
+        let state = match &now.read_only {
+            Some(why) => DiskState::ReadOnly { why: why.clone(), since: Instant::now() },
+            None => DiskState::Online,
+        };
         // A figure that cannot be read is one that was never measured.
         disk.set_write_rate(load_write_rate(&self.index, superblock.disk).unwrap_or(None));
         disk.put_in(Arc::new(now.mounted), state);
@@ -121,6 +147,7 @@ impl Shared {
         }
         Ok(MountReport {
             adopted: now.adopted,
+            read_only: now.read_only,
             clean: now.clean,
             records: now.found.records,
             torn_bytes: now.found.torn_bytes,
@@ -129,17 +156,51 @@ impl Shared {
     }
 
     /// Drops rows of extents that hold something else; tells what they held.
-    fn forget_vanished(&self, disk: DiskId, extents: &[u32]) -> Result<Vec<(Key, Span)>, Unusable> {
+    pub(crate) fn forget_vanished(
+        &self,
+        slot: &Disk,
+        disk: DiskId,
+        extents: &[u32],
+        why: Reclaim,
+    ) -> Result<Vec<(Key, Span)>, Unusable> {
         let mut vanished: Vec<(Key, Span)> = Vec::new();
         for extent in extents {
             let rows = self.index.runs_of_extent(disk, *extent).map_err(Unusable::Refused)?;
             for ((camera, stream), spans) in spans_of_rows(&rows) {
-                self.events.reclaimed(camera, stream, &spans, Reclaim::ForSpace);
+                self.tell_reclaimed(slot, (camera, stream), &spans, why);
                 vanished.extend(spans.into_iter().map(|span| ((camera, stream), span)));
             }
             self.index.learn([IndexChange::Freed { disk, extent: *extent }]);
         }
         Ok(vanished)
+    }
+
+    /// Has the index learn what was found on a disk, and tells what is not there although it was durable.
+    pub(crate) fn learn_found(&self, slot: &Disk, changes: Vec<IndexChange>) -> Result<(), Unusable> {
+        for change in &changes {
+            let IndexChange::Whole { disk, row, rows } = change else { continue };
+            let mut known = self.index.runs_of_extent(*disk, row.extent).map_err(Unusable::Refused)?;
+            known.retain(|known| known.sequence == row.sequence);
+            let there: SpanSet = rows.iter().map(|row| row.label).collect();
+            for (key, spans) in spans_of_rows(&known) {
+                let missing = |span: &Span| there.missing(*span).spans().to_vec();
+                let damaged: Vec<Span> = spans.iter().flat_map(missing).collect();
+                if !damaged.is_empty() {
+                    self.tell_reclaimed(slot, key, &damaged, Reclaim::Damaged);
+                }
+            }
+        }
+        self.index.learn(changes);
+        Ok(())
+    }
+
+    /// Tells that footage is deleted, and what of it was to be kept.
+    pub(crate) fn tell_reclaimed(&self, disk: &Disk, (camera, stream): Key, spans: &[Span], why: Reclaim) {
+        self.events.reclaimed(camera, stream, spans, why);
+        let place = disk.place();
+        for span in self.keeps.of((camera, stream), spans) {
+            self.events.gave_up(&GaveUp { camera, stream, span, place });
+        }
     }
 
     /// Adds what `report` says to `recovery`.
@@ -152,22 +213,23 @@ impl Shared {
             .extend(report.vanished.into_iter().map(|((camera, stream), span)| (camera, stream, span)));
     }
 
-    /// Queues a record for its disk; drops it and says why when there is none.
-    pub(crate) fn queue(&self, job: Job) -> Result<(), GapReason> {
+    /// Queues a record for its disk. When there is none it stays in the tail, or it is dropped, and it is said why.
+    pub(crate) fn queue(&self, job: Job) -> Result<Queued, GapReason> {
         if job.lane == Lane::Backfill {
-            return self.queue_behind(job);
+            return self.queue_behind(job).map(|()| Queued::ForDisk);
         }
         let key = job.key();
         let mut job = job;
         let mut tried = Vec::new();
         while let Some(position) = self.home(key, &tried) {
             match self.disks[position].queue(job) {
-                None => return Ok(()),
+                None => return Ok(Queued::ForDisk),
                 Some(back) => job = back,
             }
             tried.push(position);
         }
-        Err(self.why_not())
+        let reason = self.why_not();
+        if self.tail.is_refuge_of(&job, reason) { Ok(Queued::InTail) } else { Err(reason) }
     }
 
     /// Queues a record that was fetched for a gap: for the disk that has an extent open for such, or the one with the
@@ -178,7 +240,7 @@ impl Shared {
         let load = |disk: &&Disk| {
             let open_here =
                 disk.mounted().as_deref().and_then(Mounted::volume).is_some_and(|v| v.is_home_of(slot));
-            (disk.is_slow(), !open_here, disk.queued_bytes())
+            (disk.place(), disk.is_slow(), !open_here, disk.queued_bytes())
         };
         let Some(disk) = self.disks.iter().filter(usable).min_by_key(load) else {
             return Err(self.why_not());
@@ -205,18 +267,23 @@ impl Shared {
 
     pub(crate) fn lose(&self, job: Job, reason: GapReason) {
         let (camera, stream, lane) = job.slot();
+        if lane == Lane::Live && self.tail.is_refuge_of(&job, reason) {
+            return;
+        }
         let info = job.header.info;
         drop(job); // Its memory is free before anyone hears of it.
         self.events.lost(&Loss { camera, stream, lane, info, reason });
     }
 
-    /// The disk that takes a stream's next record: its home while that works and keeps up, or the least loaded.
+    /// The disk that takes a stream's next record: its home while that works and keeps up, or the least loaded. One of the
+    /// second storage is a home only as long as there is no other.
     fn home(&self, key: Key, tried: &[usize]) -> Option<usize> {
         let mut homes = self.homes();
         let current = homes.get(&key).copied().filter(|position| !tried.contains(position));
         if let Some(position) = current
             && self.disks[position].takes() != Takes::Nothing
             && !self.overloaded(position)
+            && !self.better_than(position, tried)
         {
             return Some(position);
         }
@@ -234,11 +301,28 @@ impl Shared {
             // At first the disk where the stream went on before a restart.
             let elsewhere = current.is_some() || !open_here(position);
             let behind = self.overloaded(*position);
-            (behind, disk.takes(), elsewhere, disk.streams.load(Ordering::Relaxed), disk.queued_bytes())
+            let streams = disk.streams.load(Ordering::Relaxed);
+            (behind, disk.takes(), disk.place(), elsewhere, streams, disk.queued_bytes())
         };
         let chosen = (0..self.disks.len()).filter(usable).min_by_key(load)?;
         self.settle(&mut homes, key, chosen);
         Some(chosen)
+    }
+
+    /// Whether a disk of a storage that goes before that of `position` takes records, and has caught up with what it had to take.
+    fn better_than(&self, position: usize, tried: &[usize]) -> bool {
+        let place = self.disks[position].place();
+        let caught_up = |disk: &Disk| match disk.queued_bytes() {
+            // That it was slow is all that is known of a disk that nothing is written to.
+            0 => true,
+            queued => !disk.is_slow() && queued <= self.pool.cap_bytes() / 8,
+        };
+        (self.disks.iter().enumerate()).any(|(other, disk)| {
+            disk.place() < place
+                && !tried.contains(&other)
+                && disk.takes() == Takes::Records
+                && caught_up(disk)
+        })
     }
 
     /// Another disk with room than the stream's home, which becomes its home.
@@ -247,9 +331,10 @@ impl Shared {
         let current = homes.get(&key).copied();
         // The first record of a stream that moves has changed the home; the others follow it.
         let takes = |position: &usize| self.disks[*position].takes() == Takes::Records;
-        let chosen = (0..self.disks.len())
-            .filter(takes)
-            .min_by_key(|position| (Some(*position) != current, self.disks[*position].queued_bytes()))?;
+        let chosen = (0..self.disks.len()).filter(takes).min_by_key(|position| {
+            let disk = &self.disks[*position];
+            (disk.place(), Some(*position) != current, disk.queued_bytes())
+        })?;
         self.settle(&mut homes, key, chosen);
         Some(chosen)
     }
@@ -289,9 +374,17 @@ impl Shared {
         self.events.disk(&DiskEvent { path: disk.path(), change });
     }
 
-    /// Whether footage is protected, for planning.
-    pub(crate) fn protected(&self) -> impl Fn(CameraId, Span) -> bool {
-        |camera, span| self.protections.hold(camera, span)
+    /// Who wants to keep footage, for planning.
+    pub(crate) fn claims(&self) -> impl Fn(Key, Span) -> Claim {
+        |key, span| {
+            if self.protections.hold(key.0, span) {
+                Claim::Protected
+            } else if self.keeps.hold(key, span) {
+                Claim::Kept
+            } else {
+                Claim::None
+            }
+        }
     }
 
     /// The container of a disk that is there.

@@ -18,9 +18,9 @@ use crate::index::{INDEX_FILE, Index, Protections, identity, is_damage, known_id
 use crate::shared::Shared;
 use crate::volume::{Lookup, read_entries};
 use crate::{
-    DiskChange, DiskConfig, DiskId, DiskState, DiskStatus, GapBefore, Lane, LedgerRow, Protection,
-    ProtectionId, ReadError, Record, RecordIndex, RecordRef, Recovery, RunId, RunRow, Silent, StoreConfig,
-    StoreError, StoreEvents, StreamWriter,
+    Condition, DiskChange, DiskConfig, DiskId, DiskState, DiskStatus, GapBefore, Lane, LedgerRow, Place,
+    PlaceStatus, Protection, ProtectionId, ReadError, Record, RecordIndex, RecordRef, Recovery, RunId,
+    RunRow, Silent, StoreConfig, StoreError, StoreEvents, StreamWriter,
 };
 
 /// A handle on an open store; cheap to clone. The last one to go closes the store.
@@ -115,8 +115,12 @@ impl Store {
             match mount_read_only(&disk.config, own) {
                 // Read-only is said of a disk that this version cannot write; this one merely is not written now.
                 Ok(mounted) => {
-                    let state =
-                        if mounted.superblock.writable() { DiskState::Online } else { DiskState::ReadOnly };
+                    let state = if mounted.superblock.writable() {
+                        DiskState::Online
+                    } else {
+                        let why = "made by a later version".to_owned();
+                        DiskState::ReadOnly { why, since: Instant::now() }
+                    };
                     disk.put_in(Arc::new(mounted), state);
                 }
                 Err(unusable) => drop(disk.take_out(state_of(&unusable))),
@@ -333,19 +337,38 @@ impl Store {
 
     /// The state of every configured disk.
     pub fn disks(&self) -> Vec<DiskStatus> {
-        let protected = self.shared().protected();
-        self.shared().disks.iter().map(|disk| disk.status(&protected)).collect()
+        let claims = self.shared().claims();
+        self.shared().disks.iter().map(|disk| disk.status(&claims)).collect()
+    }
+
+    /// What can be done with the disks of a place; `None` when none is configured. [`Place::Memory`] has none.
+    pub fn place(&self, place: Place) -> Option<PlaceStatus> {
+        let mut status: Option<PlaceStatus> = None;
+        for disk in self.shared().disks.iter().filter(|disk| disk.place() == place) {
+            let condition = disk.state().condition();
+            let status = status.get_or_insert(PlaceStatus { condition, disks: Vec::new() });
+            status.condition = status.condition.max(condition);
+            status.disks.extend(disk.id().filter(|_| condition != Condition::Gone));
+        }
+        let mut status = status?;
+        status.disks.sort_unstable();
+        Some(status)
+    }
+
+    /// Which storage a disk belongs to; `None` when no configured one has this identity.
+    pub fn place_of(&self, disk: DiskId) -> Option<Place> {
+        self.shared().disks.iter().find(|slot| slot.id() == Some(disk)).map(Disk::place)
     }
 
     /// The first label that footage must have which is fetched for a gap, so that a disk takes it: where all are full, it gives
     /// up nothing that is newer. `None` when there is room for any.
     pub fn backfill_from(&self) -> Option<WallTime> {
-        let protected = self.shared().protected();
+        let claims = self.shared().claims();
         let taking = self.shared().disks.iter().filter(|disk| disk.takes() == Takes::Records);
         let from = |disk: &Disk| {
             let mounted = disk.mounted()?;
             let volume = mounted.volume()?;
-            volume.room_from(&protected)
+            volume.room_from(&claims)
         };
         // A disk with room for any is before all others.
         taking.map(from).min().flatten()
@@ -433,6 +456,7 @@ impl Handle {
             // A panic there has been reported by its thread.
             let _ = writer.join();
         }
+        self.shared.close_tail();
         self.shared.index.close();
         for disk in &self.shared.disks {
             let why = "the store is closed".to_owned();
@@ -514,13 +538,20 @@ fn mount_all(shared: &Shared, recovery: &mut Recovery) -> Result<(), StoreError>
     let mut refusal = None;
     for disk in &shared.disks {
         match shared.mount(disk) {
-            Ok(report) => Shared::add_to(recovery, report),
+            Ok(report) => {
+                if let Some(why) = &report.read_only {
+                    shared.tell(disk, DiskChange::ReadOnly(why.clone()));
+                }
+                Shared::add_to(recovery, report);
+            }
             Err(Unusable::Refused(error)) => return Err(error),
             Err(unusable) => {
                 let state = state_of(&unusable);
                 drop(disk.take_out(state));
                 match &unusable {
-                    Unusable::Gone(why) => shared.tell(disk, DiskChange::Gone(why.clone())),
+                    Unusable::Gone(why) | Unusable::StillReadOnly(why) => {
+                        shared.tell(disk, DiskChange::Gone(why.clone()));
+                    }
                     Unusable::Foreign(owner) => shared.tell(disk, DiskChange::Foreign(*owner)),
                     Unusable::Refused(_) => {}
                 }
@@ -534,7 +565,9 @@ fn mount_all(shared: &Shared, recovery: &mut Recovery) -> Result<(), StoreError>
     // Nothing is recorded and nothing ever was: a mistake in the configuration rather than a failure.
     match refusal {
         Some((path, Unusable::Foreign(owner))) => Err(StoreError::ForeignDisk { path, owner }),
-        Some((path, Unusable::Gone(why))) => Err(StoreError::NoDisk { path, why }),
+        Some((path, Unusable::Gone(why) | Unusable::StillReadOnly(why))) => {
+            Err(StoreError::NoDisk { path, why })
+        }
         Some((_, Unusable::Refused(error))) => Err(error),
         None if shared.disks.is_empty() => {
             Err(StoreError::NoDisk { path: "".into(), why: "none is configured".to_owned() })
@@ -546,7 +579,7 @@ fn mount_all(shared: &Shared, recovery: &mut Recovery) -> Result<(), StoreError>
 fn state_of(unusable: &Unusable) -> DiskState {
     let since = Instant::now();
     match unusable {
-        Unusable::Gone(why) => DiskState::Gone { why: why.clone(), since },
+        Unusable::Gone(why) | Unusable::StillReadOnly(why) => DiskState::Gone { why: why.clone(), since },
         Unusable::Foreign(owner) => DiskState::Foreign { owner: *owner },
         Unusable::Refused(error) => DiskState::Gone { why: error.to_string(), since },
     }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use keepwatch_model::{CameraId, GapReason, Origin, RoleId, Span, StreamId, TrackConfig, WallTime};
 
+use crate::DiskRole;
+
 /// Most tracks in one stream: video, audio and room for two more.
 pub const TRACKS_MAX: usize = 4;
 
@@ -166,6 +168,13 @@ pub struct RecordRef {
     pub(crate) record_bytes: u32,
 }
 
+impl RecordRef {
+    /// The disk that it lies on.
+    pub const fn disk(&self) -> DiskId {
+        self.disk
+    }
+}
+
 /// One sample of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
@@ -272,6 +281,8 @@ pub struct Commit {
     pub info: RecordInfo,
     /// The disk that holds it.
     pub disk: DiskId,
+    /// Which storage that is of.
+    pub place: Place,
     /// When it was queued.
     pub queued_at: Instant,
 }
@@ -298,6 +309,8 @@ pub enum Reclaim {
     ForSpace,
     /// It had reached the end of its retention.
     ByAge,
+    /// It was not deleted: a disk that had said to have written it has not.
+    Damaged,
 }
 
 /// What happened to a disk.
@@ -318,6 +331,8 @@ pub enum DiskChange {
     Returned,
     /// It cannot be used; the text says why.
     Gone(String),
+    /// It can be read and not written; the text says why.
+    ReadOnly(String),
     /// It belongs to another recorder and waits for a confirmation.
     Foreign(RoleId),
     /// The file system does not take direct writes; the page cache is used.
@@ -332,6 +347,50 @@ pub enum DiskChange {
     HasRoom,
 }
 
+/// Where a node has footage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// Its memory.
+    Memory,
+    /// The internal local storage: its disks but those of the second.
+    Internal,
+    /// The second local storage.
+    Second,
+}
+
+/// What can be done with a disk, or with the disks of a place together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// Neither is it written nor read.
+    Gone,
+    /// It is read.
+    ReadOnly,
+    /// It is written and read.
+    Writable,
+}
+
+/// What can be done with the disks of a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceStatus {
+    /// What can be done with the best of them.
+    pub condition: Condition,
+    /// Those that can be read, in ascending order: whether a disk came back or another is in its place.
+    pub disks: Vec<DiskId>,
+}
+
+/// Footage that was to be kept because it is not [outside](crate::Store::outside), and is not at one of its places any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GaveUp {
+    /// Whose footage.
+    pub camera: CameraId,
+    /// Which stream.
+    pub stream: StreamId,
+    /// Which labels.
+    pub span: Span,
+    /// Where it was.
+    pub place: Place,
+}
+
 /// Whether a disk can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskState {
@@ -344,8 +403,13 @@ pub enum DiskState {
         /// Since when.
         since: Instant,
     },
-    /// It can be read but not written: a later version made it.
-    ReadOnly,
+    /// It can be read but not written: its writes fail, it is write-protected, or a later version made it. It is tried again.
+    ReadOnly {
+        /// Why, for an operator.
+        why: String,
+        /// Since when.
+        since: Instant,
+    },
     /// All its footage is protected.
     Full,
     /// It belongs to another recorder.
@@ -353,6 +417,17 @@ pub enum DiskState {
         /// Which.
         owner: RoleId,
     },
+}
+
+impl DiskState {
+    /// What can be done with a disk that stands so.
+    pub const fn condition(&self) -> Condition {
+        match self {
+            Self::Online => Condition::Writable,
+            Self::ReadOnly { .. } | Self::Full => Condition::ReadOnly,
+            Self::Gone { .. } | Self::Foreign { .. } => Condition::Gone,
+        }
+    }
 }
 
 /// How fast a disk makes footage durable when it does nothing else.
@@ -371,6 +446,8 @@ pub struct DiskStatus {
     pub path: PathBuf,
     /// Its identity; `None` while it was never seen.
     pub id: Option<DiskId>,
+    /// What it is for.
+    pub role: DiskRole,
     /// Whether it can be used.
     pub state: DiskState,
     /// It does not keep up with its cameras.
@@ -385,6 +462,10 @@ pub struct DiskStatus {
     pub queued_bytes: u64,
     /// How fast it is; `None` when that was never measured.
     pub write_rate: Option<WriteRate>,
+    /// Bytes that it was given to write since the store was opened: records, and what is needed to find them.
+    pub written_bytes: u64,
+    /// Bytes of media among them.
+    pub media_bytes: u64,
 }
 
 /// What was found when a store was opened.
@@ -460,6 +541,9 @@ pub trait StoreEvents: Send + Sync {
 
     /// Something happened to a disk. Also called while the store is being opened.
     fn disk(&self, event: &DiskEvent);
+
+    /// Footage that was to be [kept](crate::Store::keep), or was in the [tail](crate::Store::keep_tail), had to go from one of its places.
+    fn gave_up(&self, _: &GaveUp) {}
 }
 
 /// Hears nothing: for readers and tools.

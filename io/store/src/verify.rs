@@ -104,7 +104,7 @@ fn mount_all<'a>(
             Ok(mounted) => all.push((config, mounted)),
             Err(unusable) => {
                 let text = match unusable {
-                    Unusable::Gone(why) => why,
+                    Unusable::Gone(why) | Unusable::StillReadOnly(why) => why,
                     Unusable::Foreign(owner) => format!("belongs to recorder {owner}"),
                     Unusable::Refused(error) => error.to_string(),
                 };

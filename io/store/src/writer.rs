@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use keepwatch_model::{CameraId, StreamId, TrackConfig};
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, Media};
 use crate::device::AlignedBuffer;
 use crate::format::{
     BLOCK_BYTES, HEADER_BYTES, RecordHeader, SAMPLE_BYTES, TRACK_BYTES, TableTrack, encode_table, length_u32,
     padded,
 };
 use crate::hold::Hold;
-use crate::shared::Shared;
+use crate::shared::{Queued, Shared};
 use crate::volume::Job;
 use crate::{CommitError, Lane, PushError, ROW_TICKS_MAX, RecordInfo, RecordMeta, TRACKS_MAX};
 use keepwatch_model::GapReason;
@@ -45,6 +45,9 @@ pub enum Committed {
     Queued,
     /// It waits in the stream's [`Hold`].
     Held,
+    /// No disk takes it, and it stands in the [tail](crate::Store::keep_tail): a disk that comes back in time gets it, and who
+    /// sends it elsewhere reads it there. It is told to be durable or lost later.
+    InMemory,
 }
 
 /// A sample of the open record, copied.
@@ -164,8 +167,13 @@ impl StreamWriter {
                 Some(back) => job = back,
             }
         }
-        self.shared.queue(job).map_err(CommitError::NoDisk)?;
-        Ok(Committed::Queued)
+        if self.lane == Lane::Live {
+            self.shared.keep_in_tail(&job);
+        }
+        Ok(match self.shared.queue(job).map_err(CommitError::NoDisk)? {
+            Queued::ForDisk => Committed::Queued,
+            Queued::InTail => Committed::InMemory,
+        })
     }
 
     /// Drops the open record.
@@ -228,7 +236,7 @@ impl StreamWriter {
             info: self.info(meta, samples),
         };
         let tracks = self.tracks.iter_mut().map(|track| std::mem::take(&mut track.chunks)).collect();
-        Ok(Job { header, head, tracks, queued_at: Instant::now(), lane: self.lane })
+        Ok(Job { header, head, media: Media::new(tracks), queued_at: Instant::now(), lane: self.lane })
     }
 
     fn info(&self, meta: &RecordMeta, samples: usize) -> RecordInfo {

@@ -12,6 +12,7 @@ mod demo;
 mod disks;
 mod edits;
 mod exports;
+mod failing_disks;
 mod failover;
 mod faults;
 mod foreign_camera;

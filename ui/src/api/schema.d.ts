@@ -1463,6 +1463,11 @@ export interface components {
             detail: string | null;
             /** @description Its id; `null` when it could not be read. */
             id: string | null;
+            /**
+             * Format: int64
+             * @description Bytes of media among them.
+             */
+            media_bytes: number;
             /** @description Its configured path. */
             path: string;
             /**
@@ -1475,6 +1480,8 @@ export interface components {
              * @description Bytes in memory that wait to be written.
              */
             queued_bytes: number;
+            /** @description What it is for. */
+            role: components["schemas"]["DiskRoleName"];
             /**
              * Format: int64
              * @description Bytes of all extents.
@@ -1494,7 +1501,17 @@ export interface components {
              * @description How fast it makes footage durable, as it was measured last; `null` when it never was.
              */
             write_bytes_per_second: number | null;
+            /**
+             * Format: int64
+             * @description Bytes that it was given to write since the start.
+             */
+            written_bytes: number;
         };
+        /**
+         * @description What a disk is for.
+         * @enum {string}
+         */
+        DiskRoleName: "recordings" | "edge" | "second";
         /**
          * @description How a disk stands.
          * @enum {string}

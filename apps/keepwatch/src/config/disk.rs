@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use keepwatch_recorder::config::text::{Complaint, at_least, quoted};
-use keepwatch_recorder::config::{DiskConfig, Secret, units};
+use keepwatch_recorder::config::{DiskConfig, DiskRole, Secret, units};
 use keepwatch_store::{DiskLogin, Login, is_lun, lun_address_fault};
 use serde_spanned::Spanned;
 
@@ -20,6 +20,8 @@ pub(crate) struct DiskTable {
     pub(crate) size_bytes: Option<u64>,
     /// Whether what another recorder left on it may be overwritten.
     pub(crate) take_over: bool,
+    /// What it is for.
+    pub(crate) role: DiskRole,
     /// File that holds the password of the user in the address of a LUN.
     pub(crate) password_file: Option<Spanned<PathBuf>>,
     /// Under which name the target shows that it is who it should be.
@@ -42,11 +44,13 @@ impl DiskTable {
                 "write at least \"128 MiB\", or leave size out to take the whole disk",
             )
         });
-        table.parsed(report, "role", |text| match text {
-            "recordings" => Ok(()),
+        let role = table.parsed(report, "role", |text| match text {
+            "recordings" => Ok(DiskRole::Recordings),
+            "edge" => Ok(DiskRole::Edge),
+            "second" => Ok(DiskRole::Second),
             _ => Err(Complaint::new(
-                format!("{} is not a role of a disk that this version knows", quoted(text)),
-                "write \"recordings\", or leave role out",
+                format!("{} is not a role of a disk", quoted(text)),
+                "write \"recordings\", \"edge\" or \"second\", or leave role out",
             )),
         });
         let take_over = table.boolean(report, "take_over").unwrap_or(false);
@@ -61,6 +65,7 @@ impl DiskTable {
             path: place?,
             size_bytes: size.map(Spanned::into_inner),
             take_over,
+            role: role.map(Spanned::into_inner).unwrap_or_default(),
             password_file,
             target_user,
             target_password_file,
@@ -123,6 +128,7 @@ impl DiskTable {
         DiskConfig {
             size_bytes: self.size_bytes,
             take_over: self.take_over,
+            role: self.role,
             login: own.map(|password| DiskLogin { password, target }),
             ..DiskConfig::new(self.path.get_ref())
         }

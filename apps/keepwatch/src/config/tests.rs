@@ -243,8 +243,8 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "6:1: [[disk]] has no path; add the directory or the block device that keeps the footage",
         ),
         (
-            "[[disk]]\npath = \"e\"\nrole = \"edge\"",
-            "8:8: \"edge\" is not a role of a disk that this version knows; write \"recordings\", or leave role out",
+            "[[disk]]\npath = \"e\"\nrole = \"spare\"",
+            "8:8: \"spare\" is not a role of a disk; write \"recordings\", \"edge\" or \"second\", or leave role out",
         ),
         (
             "[[camera]]\nid = \"a\"\nurl = \"rtsp://h/t\"",

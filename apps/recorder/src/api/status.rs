@@ -11,7 +11,7 @@ use axum::http::header::UPGRADE;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use keepwatch_model::{RoleId, WallTime};
-use keepwatch_store::{DiskState, DiskStatus};
+use keepwatch_store::{DiskRole, DiskState, DiskStatus};
 use keepwatch_web::{Caller, Identity, Place, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -118,6 +118,9 @@ struct Disk {
     path: String,
     /// Its id; `null` when it could not be read.
     id: Option<String>,
+    /// What it is for.
+    #[schema(value_type = super::words::DiskRoleName)]
+    role: &'static str,
     /// How it stands.
     #[schema(value_type = super::words::DiskStateName)]
     state: &'static str,
@@ -135,6 +138,10 @@ struct Disk {
     queued_bytes: u64,
     /// How fast it makes footage durable, as it was measured last; `null` when it never was.
     write_bytes_per_second: Option<u64>,
+    /// Bytes that it was given to write since the start.
+    written_bytes: u64,
+    /// Bytes of media among them.
+    media_bytes: u64,
 }
 
 impl From<DiskStatus> for Disk {
@@ -142,13 +149,18 @@ impl From<DiskStatus> for Disk {
         let (state, detail) = match disk.state {
             DiskState::Online => ("online", None),
             DiskState::Gone { why, .. } => ("gone", Some(why)),
-            DiskState::ReadOnly => ("read_only", Some("made by a later version".to_owned())),
+            DiskState::ReadOnly { why, .. } => ("read_only", Some(why)),
             DiskState::Full => ("full", Some("all footage on it is protected".to_owned())),
             DiskState::Foreign { owner } => ("foreign", Some(format!("holds footage of recorder {owner}"))),
         };
         Self {
             path: disk.path.display().to_string(),
             id: disk.id.map(|id| id.to_string()),
+            role: match disk.role {
+                DiskRole::Recordings => "recordings",
+                DiskRole::Edge => "edge",
+                DiskRole::Second => "second",
+            },
             state,
             detail,
             slow: disk.slow,
@@ -157,6 +169,8 @@ impl From<DiskStatus> for Disk {
             protected_bytes: disk.protected_bytes,
             queued_bytes: disk.queued_bytes,
             write_bytes_per_second: disk.write_rate.map(|rate| rate.bytes_per_second),
+            written_bytes: disk.written_bytes,
+            media_bytes: disk.media_bytes,
         }
     }
 }
@@ -207,7 +221,14 @@ impl Status {
     /// Without what counts up all the time.
     pub(super) fn still(&self) -> Self {
         let disks = self.disks.iter().cloned();
-        let disks = disks.map(|disk| Disk { queued_bytes: 0, used_bytes: 0, ..disk }).collect();
+        let disks = disks.map(|disk| Disk {
+            queued_bytes: 0,
+            used_bytes: 0,
+            written_bytes: 0,
+            media_bytes: 0,
+            ..disk
+        });
+        let disks = disks.collect();
         Self { frame_to_disk_p99_ms: None, disks, ..self.untimed() }
     }
 }

@@ -61,6 +61,9 @@ words! {
     /// How a disk stands.
     DiskStateName { Online, Gone, ReadOnly, Full, Foreign }
 
+    /// What a disk is for.
+    DiskRoleName { Recordings, Edge, Second }
+
     /// Whether all that should be recorded is.
     HealthState { Ok, Degraded }
 

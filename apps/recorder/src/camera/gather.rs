@@ -499,6 +499,8 @@ impl<'a> Gather<'a> {
         match self.output.writer.commit_or_hold(meta) {
             Ok(Committed::Queued) => {}
             Ok(Committed::Held) => self.stream.waits(self.context.clock.mono()),
+            // It is told to be durable or lost later; until then the camera does its part.
+            Ok(Committed::InMemory) => self.stream.stands_in_memory(self.context.clock.mono()),
             Err(CommitError::NoDisk(reason)) => {
                 self.stream.unqueued();
                 self.stream.account().lost(Span { from, to }, reason);

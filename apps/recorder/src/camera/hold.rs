@@ -88,7 +88,12 @@ impl StreamState {
 
     /// The record that was just counted waits in memory.
     pub(super) fn waits(&self, now: MonoTime) {
-        self.held_at_ns().store(now.as_nanos().max(1), Ordering::Relaxed);
+        self.stands_in_memory(now);
         self.unqueued();
+    }
+
+    /// The record that was just counted stands in memory, and goes to a disk when one takes it.
+    pub(super) fn stands_in_memory(&self, now: MonoTime) {
+        self.held_at_ns().store(now.as_nanos().max(1), Ordering::Relaxed);
     }
 }

@@ -22,6 +22,10 @@ pub enum Fault {
     },
     /// Writes succeed, the flush fails with this error number.
     FlushError(i32),
+    /// Writes fail with this error number; reads succeed.
+    WriteError(i32),
+    /// Writes succeed and are dropped.
+    Lies,
     /// Writes and flushes wait until the fault is lifted.
     Stuck,
 }
@@ -62,6 +66,7 @@ impl FaultDev {
         match &mut *fault {
             Fault::Error(errno) => Err(io::Error::from_raw_os_error(*errno)),
             Fault::FlushError(errno) if flushing => Err(io::Error::from_raw_os_error(*errno)),
+            Fault::WriteError(errno) if writing => Err(io::Error::from_raw_os_error(*errno)),
             Fault::ErrorAfter { writes: 0, errno } if writing || flushing => {
                 Err(io::Error::from_raw_os_error(*errno))
             }
@@ -69,7 +74,12 @@ impl FaultDev {
                 *writes -= 1;
                 Ok(())
             }
-            Fault::None | Fault::ErrorAfter { .. } | Fault::FlushError(_) | Fault::Stuck => Ok(()),
+            Fault::None
+            | Fault::ErrorAfter { .. }
+            | Fault::FlushError(_)
+            | Fault::WriteError(_)
+            | Fault::Lies
+            | Fault::Stuck => Ok(()),
         }
     }
 }
@@ -86,11 +96,18 @@ impl BlockDev for FaultDev {
 
     fn write_at(&self, offset_bytes: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         self.check(true, false)?;
+        if *self.switch.lock() == Fault::Lies {
+            return Ok(());
+        }
         self.inner.write_at(offset_bytes, parts)
     }
 
     fn flush(&self) -> io::Result<()> {
         self.check(false, true)?;
         self.inner.flush()
+    }
+
+    fn forget_cached(&self, offset_bytes: u64, bytes: u64) {
+        self.inner.forget_cached(offset_bytes, bytes);
     }
 }

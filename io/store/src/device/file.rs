@@ -11,7 +11,7 @@ use keepwatch_model::RoleId;
 
 use super::{AlignedBuffer, BlockDev, LunDev, Medium, lun_options};
 use crate::DiskConfig;
-use crate::format::{BLOCK, BLOCK_BYTES, index_of};
+use crate::format::{BLOCK, BLOCK_BYTES, TEST_MAGIC, index_of};
 
 /// The name of the container in a disk's directory.
 pub(crate) const CONTAINER: &str = "keepwatch.container";
@@ -26,12 +26,14 @@ pub(crate) struct FileDev {
     size_bytes: u64,
     /// The page cache is bypassed.
     pub(crate) direct: bool,
+    /// It was opened for writing.
+    pub(crate) writable: bool,
     /// Device and inode, to find out whether the path still leads here.
     identity: (u64, u64),
 }
 
 /// What a configured path leads to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Slot {
     /// A directory; its file system and the place of the container.
     Directory { container: PathBuf, file_system: u64 },
@@ -199,7 +201,7 @@ impl FileDev {
         } else {
             about.len()
         };
-        Ok(Self { size_bytes, direct, identity: (about.dev(), about.ino()), file })
+        Ok(Self { size_bytes, direct, writable, identity: (about.dev(), about.ino()), file })
     }
 
     /// Takes the lock that keeps two writers apart; false when another process has it. Freed when the file closes.
@@ -220,11 +222,12 @@ impl FileDev {
     }
 }
 
-/// Whether the first `bytes` of a device are zeros.
+/// Whether the first `bytes` of a device are zeros, or what a test left that it failed.
 pub(crate) fn blank(device: &dyn BlockDev, bytes: u64) -> io::Result<bool> {
     let mut buffer = AlignedBuffer::zeroed(index_of(bytes.min(device.size_bytes()) / BLOCK * BLOCK));
     device.read_at(0, &mut buffer)?;
-    Ok(buffer.iter().all(|byte| *byte == 0))
+    let is_blank = |block: &[u8]| block.starts_with(&TEST_MAGIC) || block.iter().all(|byte| *byte == 0);
+    Ok(buffer.chunks_exact(BLOCK_BYTES).all(is_blank))
 }
 
 impl BlockDev for FileDev {
@@ -258,6 +261,15 @@ impl BlockDev for FileDev {
 
     fn flush(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    #[expect(unsafe_code, reason = "posix_fadvise has no safe wrapper in std")]
+    fn forget_cached(&self, offset_bytes: u64, bytes: u64) {
+        let (Ok(offset), Ok(length)) = (offset_bytes.try_into(), bytes.try_into()) else { return };
+        if !self.direct {
+            // SAFETY: the descriptor is open for the whole call; no memory is passed.
+            unsafe { libc::posix_fadvise(self.file.as_raw_fd(), offset, length, libc::POSIX_FADV_DONTNEED) };
+        }
     }
 }
 

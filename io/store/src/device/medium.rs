@@ -43,6 +43,14 @@ impl Medium {
         }
     }
 
+    /// Whether it was opened so that it can be written.
+    pub(crate) const fn is_for_writing(&self) -> bool {
+        match self {
+            Self::File(file) => file.writable,
+            Self::Lun(_) => true,
+        }
+    }
+
     /// Whether writers of other machines can reach it.
     pub(crate) const fn is_shared(&self) -> bool {
         matches!(self, Self::Lun(_))
@@ -107,6 +115,13 @@ impl BlockDev for Medium {
         match self {
             Self::File(file) => file.write_durably(writes),
             Self::Lun(lun) => lun.write_durably(writes),
+        }
+    }
+
+    fn forget_cached(&self, offset_bytes: u64, bytes: u64) {
+        match self {
+            Self::File(file) => file.forget_cached(offset_bytes, bytes),
+            Self::Lun(lun) => lun.forget_cached(offset_bytes, bytes),
         }
     }
 }

@@ -42,4 +42,8 @@ pub trait BlockDev: Send + Sync {
         }
         self.flush()
     }
+
+    /// What this machine has in memory of these bytes is not to answer the next read; they were flushed before. A wish: a device that has
+    /// nothing in memory, or cannot let go of it, does nothing.
+    fn forget_cached(&self, _offset_bytes: u64, _bytes: u64) {}
 }

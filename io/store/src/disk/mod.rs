@@ -2,11 +2,12 @@
 
 mod gauge;
 mod mount;
+mod trust;
 mod worker;
 
 pub(crate) use gauge::{load as load_write_rate, save as save_write_rate};
 pub use mount::WrapDevice;
-pub(crate) use mount::{Mount, Mounted, Unusable, mount, mount_read_only};
+pub(crate) use mount::{Mount, Mounted, Unusable, mount, mount_failed, mount_read_only};
 pub(crate) use worker::run;
 
 use std::collections::VecDeque;
@@ -15,11 +16,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use keepwatch_model::{CameraId, Span, WallTime};
+use keepwatch_model::{CameraId, WallTime};
 
 use self::gauge::Gauge;
-use crate::volume::Job;
-use crate::{DiskConfig, DiskId, DiskState, DiskStatus, Lane, WriteRate};
+use self::trust::Retry;
+use crate::volume::{Claims, Job};
+use crate::{DiskConfig, DiskId, DiskState, DiskStatus, Lane, Place, WriteRate};
 
 /// How long records are gathered behind the first of a round. Sockets are read at the same instants, so records come in
 /// bursts: one flush then covers a burst, for a delay that is a hundredth of a record.
@@ -29,6 +31,10 @@ const GATHER: Duration = Duration::from_millis(10);
 pub(crate) const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// A slow disk whose records wait less than this keeps up again.
 pub(crate) const KEEPS_UP_BELOW: Duration = Duration::from_secs(1);
+
+/// So often something of what was written is read back, a block at a time: a card that says to have written, and has not, is found
+/// while most of what it lost is still in memory.
+const READ_BACK_EVERY: Duration = Duration::from_secs(2);
 
 /// About as many bytes of what was fetched for gaps are written at a time: a live record that comes meanwhile waits for
 /// them, and so long at most.
@@ -51,6 +57,13 @@ pub(crate) struct Disk {
     slow: AtomicBool,
     /// How fast it is, as it was measured last.
     write_rate: Mutex<Option<WriteRate>>,
+    /// When something of what it wrote was last read back.
+    read_back_at: Mutex<Option<Instant>>,
+    /// When it is tried again after a failure.
+    retry: Mutex<Retry>,
+    /// Bytes that it was given to write, and those of media among them.
+    pub(crate) written_bytes: AtomicU64,
+    pub(crate) media_bytes: AtomicU64,
 }
 
 struct Inbox {
@@ -108,6 +121,10 @@ impl Disk {
             streams: AtomicUsize::new(0),
             slow: AtomicBool::new(false),
             write_rate: Mutex::default(),
+            read_back_at: Mutex::default(),
+            retry: Mutex::default(),
+            written_bytes: AtomicU64::new(0),
+            media_bytes: AtomicU64::new(0),
         }
     }
 
@@ -135,9 +152,34 @@ impl Disk {
         self.inbox().state = state;
     }
 
+    /// Which storage it belongs to.
+    pub(crate) const fn place(&self) -> Place {
+        self.config.role.place()
+    }
+
+    /// When it is tried again after a failure.
+    pub(crate) fn retry(&self) -> MutexGuard<'_, Retry> {
+        self.retry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something of what it wrote is to be read back, which is noted.
+    pub(crate) fn is_to_be_read_back(&self) -> bool {
+        let mut at = self.read_back_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = at.is_none_or(|at| at.elapsed() >= READ_BACK_EVERY);
+        if due {
+            *at = Some(Instant::now());
+        }
+        due
+    }
+
     /// Takes it out of use; returns the records that waited for it.
     pub(crate) fn take_out(&self, state: DiskState) -> VecDeque<Job> {
         *self.mounted.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.refuse(state)
+    }
+
+    /// Takes no more records; what is on it can be read. Returns the records that waited for it.
+    pub(crate) fn refuse(&self, state: DiskState) -> VecDeque<Job> {
         let mut inbox = self.inbox();
         inbox.state = state;
         let mut jobs = std::mem::take(&mut inbox.jobs);
@@ -306,7 +348,7 @@ impl Disk {
     }
 
     /// Its state for an operator.
-    pub(crate) fn status(&self, protected: &dyn Fn(CameraId, Span) -> bool) -> DiskStatus {
+    pub(crate) fn status(&self, claims: Claims<'_>) -> DiskStatus {
         let (state, waits) = {
             let inbox = self.inbox();
             (inbox.state.clone(), inbox.jobs.front().is_some_and(|job| job.queued_at.elapsed() > SLOW_AFTER))
@@ -314,6 +356,7 @@ impl Disk {
         let mut status = DiskStatus {
             path: self.path(),
             id: self.id(),
+            role: self.config.role,
             state,
             slow: waits || self.is_slow(),
             size_bytes: 0,
@@ -321,12 +364,19 @@ impl Disk {
             protected_bytes: 0,
             queued_bytes: self.queued_bytes(),
             write_rate: self.write_rate(),
+            written_bytes: self.written_bytes.load(Ordering::Relaxed),
+            media_bytes: self.media_bytes.load(Ordering::Relaxed),
         };
         if let Some(volume) = self.mounted().as_deref().and_then(Mounted::volume) {
             status.size_bytes = volume.size_bytes();
-            (status.used_bytes, status.protected_bytes) = volume.used_bytes(protected);
+            (status.used_bytes, status.protected_bytes) = volume.used_bytes(claims);
         }
         status
+    }
+
+    /// How it stands.
+    pub(crate) fn state(&self) -> DiskState {
+        self.inbox().state.clone()
     }
 
     /// Its configured path.
@@ -343,6 +393,6 @@ const fn takes(state: &DiskState) -> Takes {
     match state {
         DiskState::Online => Takes::Records,
         DiskState::Full => Takes::WhatFits,
-        DiskState::Gone { .. } | DiskState::ReadOnly | DiskState::Foreign { .. } => Takes::Nothing,
+        DiskState::Gone { .. } | DiskState::ReadOnly { .. } | DiskState::Foreign { .. } => Takes::Nothing,
     }
 }

@@ -7,15 +7,18 @@
 //! | nothing, or zeros | a disk | gone; made anew only when confirmed and on a file system of its own |
 //! | an unregistered container of this recorder | nothing | used |
 //! | any other container | any | foreign: waits for a confirmation |
+//!
+//! What is used is tested first: written, flushed and read back. A known disk that fails that, or that cannot be opened for
+//! writing, is read only, as long as all of it can be read.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use keepwatch_iscsi::Write;
 use keepwatch_model::RoleId;
 
-use keepwatch_iscsi::Write;
-
+use super::trust::{self, Depth};
 use crate::device::{BlockDev, Found as InSlot, Medium, Slot, blank, slot_of};
 use crate::format::{Superblock, read_superblocks, superblock_offset};
 use crate::index::{Index, Registered, random};
@@ -50,6 +53,8 @@ pub(crate) struct Mount<'a> {
     pub(crate) wrap: Option<&'a WrapDevice>,
     /// The disk that was last in use here, and its epoch.
     pub(crate) last: Option<(DiskId, u64)>,
+    /// The disk as it is mounted for reading; it is tried whether it can be written again.
+    pub(crate) again: Option<&'a Mounted>,
 }
 
 /// Why a disk cannot be used for now.
@@ -57,6 +62,8 @@ pub(crate) struct Mount<'a> {
 pub(crate) enum Unusable {
     /// It is not there, or does not work.
     Gone(String),
+    /// It can be read, as before, and still not be written.
+    StillReadOnly(String),
     /// It belongs to another recorder.
     Foreign(RoleId),
     /// The configuration cannot be carried out.
@@ -71,6 +78,16 @@ pub(crate) struct MountedNow {
     pub(crate) adopted: bool,
     /// It had been closed properly.
     pub(crate) clean: bool,
+    /// Why it cannot be written, of a disk that can be read.
+    pub(crate) read_only: Option<String>,
+}
+
+/// A container that was found.
+struct Opened {
+    medium: Arc<Medium>,
+    found: Result<Superblock, FormatError>,
+    /// Why it could be opened for reading only.
+    refused: Option<String>,
 }
 
 impl Mounted {
@@ -106,7 +123,7 @@ impl Mounted {
     }
 }
 
-/// Mounts a disk for writing.
+/// Mounts a disk for writing, or for reading where it cannot be written.
 pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
     let slot = slot_of(mount.config, Some(mount.role)).map_err(gone)?;
     let registered = mount.index.registered().map_err(Unusable::Refused)?;
@@ -115,14 +132,9 @@ pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
     // Confirmed by the operator, and not just the empty mount point of a disk that is away.
     let replaced = mount.config.adopt_foreign && slot.is_place_of_its_own();
     let vacant = here.is_none() || replaced;
-    let (mut medium, found) = match slot.open(true).map_err(gone)? {
-        InSlot::Device(medium) => {
-            lock(&medium, mount.config)?;
-            let found = read_superblocks(medium.as_ref()).map_err(gone)?;
-            (medium, found)
-        }
-        InSlot::Nothing if vacant => (create(mount.config, &slot)?, Err(FormatError::Magic("superblock"))),
-        InSlot::Nothing => return Err(missing(here, &slot)),
+    let Opened { mut medium, found, mut refused } = match reopen(mount, &slot)? {
+        Some(opened) => opened,
+        None => open(mount, &slot, vacant, here)?,
     };
     let (superblock, adopted, clean) = match found {
         Ok(superblock) => {
@@ -133,7 +145,7 @@ pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
             (admitted, false, superblock.clean)
         }
         Err(error) => {
-            let fresh = vacant && blank(medium.as_ref(), BLANK_BYTES).map_err(gone)?;
+            let fresh = vacant && refused.is_none() && blank(medium.as_ref(), BLANK_BYTES).map_err(gone)?;
             if !fresh {
                 return Err(Unusable::Gone(match error {
                     FormatError::Features(_) => error.to_string(),
@@ -147,33 +159,140 @@ pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
             (plan_container(mount, &medium)?, true, true)
         }
     };
-    check_size(&medium, &superblock)?;
-    if superblock.writable() && medium.is_shared() {
-        claim(mount, &mut medium, found)?;
+    if refused.is_some() && found.is_ok_and(|found| found.owner != mount.role) {
+        // It was confirmed, and cannot be taken over.
+        return Err(Unusable::Gone(refused.unwrap_or_default()));
     }
-    let medium: Arc<Medium> = Arc::from(medium);
+    check_size(&medium, &superblock)?;
+    // Nobody else has what was just opened, and a LUN always was.
+    if superblock.writable()
+        && medium.is_shared()
+        && let Some(own) = Arc::get_mut(&mut medium)
+    {
+        claim(mount, own, found)?;
+    }
     let device: Arc<dyn BlockDev> = Arc::<Medium>::clone(&medium);
     let device =
         mount.wrap.map_or_else(|| Arc::clone(&device), |wrap| wrap(&mount.config.path, Arc::clone(&device)));
-    if superblock.writable() {
-        if adopted {
-            // Both places hold a superblock from the first moment.
-            write_superblock(device.as_ref(), &superblock).map_err(gone)?;
+    if !superblock.writable() {
+        refused.get_or_insert_with(|| "made by a later version".to_owned());
+    }
+    let mut superblock = superblock;
+    if refused.is_none() {
+        match mark_open(device.as_ref(), superblock, adopted) {
+            Ok(opened) => {
+                superblock = opened;
+                medium.expect(opened);
+            }
+            Err(error) if adopted => return Err(gone(error)),
+            Err(error) => refused = Some(error.to_string()),
         }
-        let opened = Superblock { generation: superblock.generation.saturating_add(1), ..superblock };
-        write_superblock(device.as_ref(), &opened).map_err(gone)?;
-        medium.expect(opened);
+    }
+    if let (Some(why), Some(_)) = (&refused, mount.again) {
+        return Err(Unusable::StillReadOnly(why.clone()));
+    }
+    if refused.is_some() {
+        let found = read_superblocks(device.as_ref()).map_err(gone)?;
+        found.map_err(|error| Unusable::Gone(error.to_string()))?;
+    }
+    let hints = mount.index.extents(superblock.disk).map_err(Unusable::Refused)?;
+    let (volume, found) = recover(device.as_ref(), superblock, &hints).map_err(gone)?;
+    if refused.is_none() {
+        let depth = if adopted { Depth::Blank } else { Depth::Known };
+        match trust::test(device.as_ref(), &superblock, &volume, depth) {
+            Ok(()) => {}
+            Err(error) if adopted => return Err(gone(error)),
+            Err(error) if mount.again.is_some() => return Err(Unusable::StillReadOnly(error.to_string())),
+            Err(error) => refused = Some(error.to_string()),
+        }
     }
     let file_system = slot.file_system();
     let place = Registered { disk: superblock.disk, path: mount.config.path.clone(), file_system };
     if !registered.contains(&place) {
         mount.index.register(&place).map_err(Unusable::Refused)?;
     }
-    let hints = mount.index.extents(superblock.disk).map_err(Unusable::Refused)?;
-    let superblock = Superblock { generation: superblock.generation.saturating_add(1), ..superblock };
-    let (volume, found) = recover(device.as_ref(), superblock, &hints).map_err(gone)?;
     let mounted = Mounted { device, medium, slot, superblock, volume: Some(Mutex::new(volume)) };
-    Ok(MountedNow { mounted, found, adopted, clean })
+    Ok(MountedNow { mounted, found, adopted, clean, read_only: refused })
+}
+
+/// What a disk holds that failed while it was written, as far as it can be read: its device is used on, and nothing is written. Of one
+/// that lied, nothing is believed that it was said to hold.
+pub(crate) fn mount_failed(
+    failed: &Mounted,
+    index: &Index,
+    lied: bool,
+) -> Result<(Mounted, Found), Unusable> {
+    let superblock = failed.superblock;
+    if failed.medium.is_shared() {
+        // Who else may have written it shows when it is claimed anew.
+        return Err(Unusable::Gone("a LUN that cannot be written is opened anew".to_owned()));
+    }
+    let mut hints = index.extents(superblock.disk).map_err(Unusable::Refused)?;
+    hints.values_mut().for_each(|hint| hint.sealed &= !lied);
+    match read_superblocks(failed.device.as_ref()).map_err(gone)? {
+        Ok(found) if found.disk == superblock.disk => {}
+        Ok(_) => return Err(Unusable::Gone("another disk is in its place".to_owned())),
+        Err(error) => return Err(Unusable::Gone(error.to_string())),
+    }
+    let (volume, found) = recover(failed.device.as_ref(), superblock, &hints).map_err(gone)?;
+    let mounted = Mounted {
+        device: Arc::clone(&failed.device),
+        medium: Arc::clone(&failed.medium),
+        slot: failed.slot.clone(),
+        superblock,
+        volume: Some(Mutex::new(volume)),
+    };
+    Ok((mounted, found))
+}
+
+/// The file of a disk that is mounted for reading and can be written as far as the system is concerned: it stays open, and
+/// who reads it notices nothing. A LUN is claimed anew.
+fn reopen(mount: &Mount<'_>, slot: &Slot) -> Result<Option<Opened>, Unusable> {
+    let reusable = |again: &&Mounted| {
+        !again.medium.is_shared() && again.medium.is_for_writing() && again.medium.displaced(slot).is_none()
+    };
+    let Some(again) = mount.again.filter(reusable) else { return Ok(None) };
+    let medium = Arc::clone(&again.medium);
+    let found = read_superblocks(medium.as_ref()).map_err(gone)?;
+    Ok(Some(Opened { medium, found, refused: None }))
+}
+
+/// Opens what is in the slot, or makes a container where there is none and may be one.
+fn open(mount: &Mount<'_>, slot: &Slot, vacant: bool, here: Option<&Registered>) -> Result<Opened, Unusable> {
+    let (medium, refused) = match slot.open(true) {
+        Ok(InSlot::Device(medium)) => {
+            lock(&medium, mount.config)?;
+            (medium, None)
+        }
+        Ok(InSlot::Nothing) if vacant => {
+            let medium = Arc::from(create(mount.config, slot)?);
+            return Ok(Opened { medium, found: Err(FormatError::Magic("superblock")), refused: None });
+        }
+        Ok(InSlot::Nothing) => return Err(missing(here, slot)),
+        // Nobody writes what is write-protected, so that there is no lock to take.
+        Err(error) if is_write_protected(&error) => match slot.open(false).map_err(gone)? {
+            InSlot::Device(medium) => (medium, Some(error.to_string())),
+            InSlot::Nothing => return Err(gone(error)),
+        },
+        Err(error) => return Err(gone(error)),
+    };
+    let found = read_superblocks(medium.as_ref()).map_err(gone)?;
+    Ok(Opened { medium: Arc::from(medium), found, refused })
+}
+
+fn is_write_protected(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EROFS | libc::EACCES | libc::EPERM))
+}
+
+/// Makes durable that the container is open from here on; returns its superblock as it is then.
+fn mark_open(device: &dyn BlockDev, superblock: Superblock, adopted: bool) -> io::Result<Superblock> {
+    if adopted {
+        // Both places hold a superblock from the first moment.
+        write_superblock(device, &superblock)?;
+    }
+    let opened = Superblock { generation: superblock.generation.saturating_add(1), ..superblock };
+    write_superblock(device, &opened)?;
+    Ok(opened)
 }
 
 /// Opens a disk for reading; nothing is written, nothing recovered.

@@ -21,6 +21,9 @@ pub(crate) use superblock::{Superblock, read_superblocks, superblock_offset};
 
 use crate::FormatError;
 
+/// What a block begins with that was written to test a disk, and holds nothing.
+pub(crate) const TEST_MAGIC: [u8; 8] = *b"KWTEST\0\x01";
+
 /// Bytes of a block, the unit of all offsets and of direct writes.
 pub(crate) const BLOCK_BYTES: usize = 4096;
 

@@ -9,8 +9,8 @@ use std::io::{self, IoSlice};
 use keepwatch_iscsi::Write;
 
 use super::{Plan, plan::spans_of, trailer};
-use crate::device::BlockDev;
-use crate::format::Superblock;
+use crate::device::{AlignedBuffer, BlockDev};
+use crate::format::{BLOCK, BLOCK_BYTES, Superblock};
 
 /// Writes what `plan` says and returns when all of it is durable.
 pub(crate) fn execute(superblock: &Superblock, device: &dyn BlockDev, plan: &mut Plan) -> io::Result<()> {
@@ -25,11 +25,26 @@ pub(crate) fn execute(superblock: &Superblock, device: &dyn BlockDev, plan: &mut
     if !blocks.is_empty() {
         device.write_durably(&blocks)?;
     }
-    let records: Vec<Write<'_>> = (plan.placed.iter_mut())
+    let records: Vec<Write<'_>> = (plan.placed.iter())
         .map(|placed| Write { offset_bytes: placed.offset_bytes, parts: placed.job.parts() })
         .collect();
     if !records.is_empty() {
         device.write_durably(&records)?;
     }
     Ok(())
+}
+
+/// The kind of the error of a disk that said to have written, and has not; no system call has it.
+pub(crate) const LIED: io::ErrorKind = io::ErrorKind::InvalidData;
+
+/// Reads back the head of the record that `plan` wrote last, past the cache: a disk may say that it has written, and not have.
+pub(crate) fn read_back(device: &dyn BlockDev, plan: &Plan) -> io::Result<()> {
+    let Some(placed) = plan.placed.last() else { return Ok(()) };
+    let mut head = AlignedBuffer::zeroed(BLOCK_BYTES);
+    device.forget_cached(placed.offset_bytes, BLOCK);
+    device.read_at(placed.offset_bytes, &mut head)?;
+    if placed.job.head.get(..BLOCK_BYTES) == Some(&head[..]) {
+        return Ok(());
+    }
+    Err(io::Error::new(LIED, "what it said to have written reads back as something else"))
 }

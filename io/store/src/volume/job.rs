@@ -1,10 +1,11 @@
 //! A closed record on its way to a disk.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::Lane;
-use crate::chunk::Chunk;
+use crate::chunk::Media;
 use crate::device::AlignedBuffer;
 use crate::format::RecordHeader;
 
@@ -15,7 +16,7 @@ pub(crate) struct Job {
     /// Room for the header, and the table.
     pub(crate) head: AlignedBuffer,
     /// The data of each track.
-    pub(crate) tracks: Vec<Vec<Chunk>>,
+    pub(crate) media: Arc<Media>,
     pub(crate) queued_at: Instant,
     pub(crate) lane: Lane,
 }
@@ -32,18 +33,15 @@ impl Job {
     }
 
     /// The record as it goes to disk.
-    pub(crate) fn parts(&mut self) -> Vec<IoSlice<'_>> {
-        let chunks = self.tracks.iter_mut().flatten().filter(|chunk| !chunk.is_empty());
-        std::iter::once(IoSlice::new(&self.head))
-            .chain(chunks.map(|chunk| IoSlice::new(chunk.padded())))
-            .collect()
+    pub(crate) fn parts(&self) -> Vec<IoSlice<'_>> {
+        std::iter::once(IoSlice::new(&self.head)).chain(self.media.parts().map(IoSlice::new)).collect()
     }
 
     /// Bytes of the buffer it holds, which is what a disk that hangs takes from the others. What is fetched for gaps has a
     /// buffer of its own and counts as nothing.
     pub(crate) fn held_bytes(&self) -> u64 {
         match self.lane {
-            Lane::Live => self.tracks.iter().flatten().map(Chunk::held_bytes).sum(),
+            Lane::Live => self.media.held_bytes(),
             Lane::Backfill => 0,
         }
     }

@@ -11,7 +11,7 @@ mod plan;
 mod recover;
 mod scan;
 
-pub(crate) use execute::execute;
+pub(crate) use execute::{LIED, execute, read_back};
 pub(crate) use geometry::Geometry;
 pub(crate) use job::Job;
 pub(crate) use plan::{Plan, spans_of_rows};
@@ -37,6 +37,20 @@ pub(crate) type Key = (CameraId, StreamId);
 
 /// What an extent is filled with.
 pub(crate) type Slot = (CameraId, StreamId, Lane);
+
+/// Whether somebody wants to keep footage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nobody.
+    None,
+    /// As long as there is anything else to give up.
+    Kept,
+    /// Whatever comes.
+    Protected,
+}
+
+/// Who wants to keep footage of a stream somewhere in a span.
+pub(crate) type Claims<'a> = &'a dyn Fn(Key, Span) -> Claim;
 
 /// The extents of one disk.
 pub(crate) struct Volume {
@@ -150,12 +164,12 @@ impl Volume {
         u64::from(self.superblock.extent_count) * self.superblock.extent_bytes
     }
 
-    /// Bytes of extents in use, and of those among them that `protected` holds.
-    pub(crate) fn used_bytes(&self, protected: &dyn Fn(CameraId, Span) -> bool) -> (u64, u64) {
+    /// Bytes of extents in use, and of those among them that are protected.
+    pub(crate) fn used_bytes(&self, claims: Claims<'_>) -> (u64, u64) {
         let mut sums = (0, 0);
         for used in self.used() {
             sums.0 += self.superblock.extent_bytes;
-            if used.hull.is_some_and(|hull| protected(used.key.0, hull)) {
+            if used.hull.is_some_and(|hull| claims(used.key, hull) == Claim::Protected) {
                 sums.1 += self.superblock.extent_bytes;
             }
         }

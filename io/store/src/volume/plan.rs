@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use keepwatch_model::{CameraId, Origin, RoleId, Span, WallTime};
 
-use super::{Extent, Filling, Job, Key, Open, Used, Volume, hull_of};
+use super::{Claim, Claims, Extent, Filling, Job, Key, Open, Used, Volume, hull_of};
 use crate::device::AlignedBuffer;
 use crate::format::{BLOCK, Entry, ExtentHeader, ExtentUse, Locator};
 use crate::index::{ExtentRow, IndexChange, RowBuilder};
@@ -82,6 +82,16 @@ impl Plan {
         self.placed.iter().filter(live).map(|placed| placed.job.queued_at).min()
     }
 
+    /// Bytes that it has the disk write.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.bytes + self.blocks.iter().map(|(_, block)| block.len() as u64).sum::<u64>()
+    }
+
+    /// The extents whose footage it gives up.
+    pub(crate) fn given_up(&self) -> Vec<u32> {
+        self.given_up.iter().map(|given_up| given_up.extent).collect()
+    }
+
     /// The records back, when writing failed.
     pub(crate) fn into_jobs(self) -> impl Iterator<Item = Job> {
         self.placed.into_iter().map(|placed| placed.job).chain(self.full)
@@ -90,19 +100,14 @@ impl Plan {
 
 impl Volume {
     /// Takes records from the front of `jobs` up to about `bytes_max` and places them.
-    pub(crate) fn plan(
-        &mut self,
-        jobs: &mut VecDeque<Job>,
-        bytes_max: u64,
-        protected: &dyn Fn(CameraId, Span) -> bool,
-    ) -> Plan {
+    pub(crate) fn plan(&mut self, jobs: &mut VecDeque<Job>, bytes_max: u64, claims: Claims<'_>) -> Plan {
         let mut plan = Plan::default();
         for orphan in std::mem::take(&mut self.orphans) {
             self.seal(orphan, &mut plan);
         }
         while plan.bytes < bytes_max {
             let Some(job) = jobs.pop_front() else { break };
-            match self.place(&job, &mut plan, protected) {
+            match self.place(&job, &mut plan, claims) {
                 Place::At(extent) => self.append(extent, job, &mut plan),
                 Place::NoRoom => plan.full.push(job),
                 Place::NextRound => {
@@ -115,17 +120,14 @@ impl Volume {
     }
 
     /// Frees what `camera` has in extents that end before `before`; records are not placed in the same round.
-    pub(crate) fn plan_expiry(
-        &mut self,
-        camera: CameraId,
-        before: WallTime,
-        protected: &dyn Fn(CameraId, Span) -> bool,
-    ) -> Plan {
+    pub(crate) fn plan_expiry(&mut self, camera: CameraId, before: WallTime, claims: Claims<'_>) -> Plan {
         let mut plan = Plan::default();
         for extent in 0..self.superblock.extent_count {
             let Some(Extent::Used(used)) = self.extents.get(extent as usize) else { continue };
             let over = used.key.0 == camera
-                && used.hull.is_some_and(|hull| hull.to <= before && !protected(camera, hull));
+                && used
+                    .hull
+                    .is_some_and(|hull| hull.to <= before && claims(used.key, hull) != Claim::Protected);
             if over {
                 let header = self.header(
                     (used.key.0, used.key.1, used.lane),
@@ -179,7 +181,7 @@ impl Volume {
         outcome
     }
 
-    fn place(&mut self, job: &Job, plan: &mut Plan, protected: &dyn Fn(CameraId, Span) -> bool) -> Place {
+    fn place(&mut self, job: &Job, plan: &mut Plan, claims: Claims<'_>) -> Place {
         let current = self.open.get(&job.slot()).copied();
         if let Some(extent) = current {
             if let Some((Used { filling: Filling::Open(open), .. }, extent_bytes)) = self.open_mut(extent)
@@ -192,7 +194,7 @@ impl Volume {
                 return Place::NextRound;
             }
         }
-        let Some(extent) = self.allocate(job, current, plan, protected) else {
+        let Some(extent) = self.allocate(job, current, plan, claims) else {
             // What this round writes may be given up by the next.
             return if plan.placed.is_empty() { Place::NoRoom } else { Place::NextRound };
         };
@@ -229,7 +231,7 @@ impl Volume {
         job: &Job,
         current: Option<u32>,
         plan: &mut Plan,
-        protected: &dyn Fn(CameraId, Span) -> bool,
+        claims: Claims<'_>,
     ) -> Option<u32> {
         if u64::from(job.header.record_bytes) > self.record_bytes_max() {
             return None; // A disk of smaller extents than the one the record was cut for.
@@ -237,9 +239,9 @@ impl Volume {
         let extent = match self.free.pop_first() {
             Some(extent) => extent,
             None => {
-                let extent = self.oldest(current, plan, protected)?;
-                if job.lane == Lane::Backfill && !self.is_older(extent, job.header.info.label) {
-                    return None; // What is fetched for a gap never costs footage that is newer.
+                let (extent, kept) = self.oldest(current, plan, claims)?;
+                if job.lane == Lane::Backfill && (kept || !self.is_older(extent, job.header.info.label)) {
+                    return None; // What is fetched for a gap never costs footage that is newer, or nowhere else.
                 }
                 self.give_up(extent, Reclaim::ForSpace, false, plan);
                 extent
@@ -272,15 +274,12 @@ impl Volume {
         Some(extent)
     }
 
-    /// The extent whose footage goes first: the oldest that is not protected. What streams append to is the newest
-    /// of all and needs no rule of its own, but the stream that asks gives up its own only when there is no other.
-    fn oldest(
-        &self,
-        current: Option<u32>,
-        plan: &Plan,
-        protected: &dyn Fn(CameraId, Span) -> bool,
-    ) -> Option<u32> {
-        let mut best: Option<(bool, WallTime, u32)> = None;
+    /// The extent whose footage goes first, and whether it is [kept](Claim::Kept): the oldest that is neither protected nor kept, else
+    /// the oldest that is not protected. What streams append to is the newest of all and needs no rule of its own, but
+    /// the stream that asks gives up its own only when there is no other.
+    fn oldest(&self, current: Option<u32>, plan: &Plan, claims: Claims<'_>) -> Option<(u32, bool)> {
+        type Candidate = (bool, WallTime, u32);
+        let (mut free, mut kept): (Option<Candidate>, Option<Candidate>) = (None, None);
         for (extent, held) in (0..).zip(&self.extents) {
             let Extent::Used(used) = held else { continue };
             if plan.touched.contains(&extent) {
@@ -288,23 +287,29 @@ impl Volume {
             }
             let until = used.hull.map_or(WallTime::MIN, |hull| hull.to);
             let candidate = (Some(extent) == current, until, extent);
-            let better = best.is_none_or(|best| candidate < best);
-            if better && !used.hull.is_some_and(|hull| protected(used.key.0, hull)) {
-                best = Some(candidate);
+            if free.is_some_and(|free| free < candidate) {
+                continue; // Whose it is need not be looked up.
+            }
+            match used.hull.map_or(Claim::None, |hull| claims(used.key, hull)) {
+                Claim::None => free = Some(candidate),
+                Claim::Kept => kept = Some(kept.map_or(candidate, |kept| kept.min(candidate))),
+                Claim::Protected => {}
             }
         }
-        best.map(|(_, _, extent)| extent)
+        let found = free.or(kept);
+        found.map(|(_, _, extent)| (extent, free.is_none()))
     }
 
     /// The first label that footage must have which is fetched for a gap, to find room: `None` when there is room for any,
     /// [`WallTime::MAX`] when all is protected.
-    pub(crate) fn room_from(&self, protected: &dyn Fn(CameraId, Span) -> bool) -> Option<WallTime> {
+    pub(crate) fn room_from(&self, claims: Claims<'_>) -> Option<WallTime> {
         if !self.free.is_empty() {
             return None;
         }
         let oldest = self
-            .oldest(None, &Plan::default(), protected)
-            .and_then(|extent| self.extents.get(extent as usize));
+            .oldest(None, &Plan::default(), claims)
+            .filter(|(_, kept)| !kept)
+            .and_then(|(extent, _)| self.extents.get(extent as usize));
         let Some(Extent::Used(oldest)) = oldest else { return Some(WallTime::MAX) };
         Some(oldest.hull.map_or(WallTime::MIN, |hull| hull.to))
     }

@@ -16,7 +16,7 @@ use crate::index::{ExtentRow, IndexChange, RowBuilder};
 
 /// Threads that read at the same time: disks that can, overlap the reads.
 const READERS: u32 = 4;
-/// Unreadable extents at which a disk is taken for broken rather than blemished.
+/// Unreadable extents at which a disk is taken for broken rather than blemished; so is one on which most cannot be read.
 const BAD_EXTENTS_MAX: usize = 64;
 
 /// What the index knows of an extent: spares reading what is durable.
@@ -98,7 +98,7 @@ pub(crate) fn recover(
         }
         volume.extents.push(held);
     }
-    if bad > BAD_EXTENTS_MAX {
+    if bad > BAD_EXTENTS_MAX || bad * 2 > volume.extents.len() {
         return Err(io::Error::other(format!("{bad} extents cannot be read")));
     }
     found.vanished.extend(hints.keys().filter(|extent| **extent >= superblock.extent_count));

@@ -28,8 +28,17 @@ impl Faults {
         })
     }
 
+    /// As [`wrap`](Self::wrap), but a disk that is mounted again is as broken as before.
+    pub(crate) fn wrap_for_good(&self) -> Arc<WrapDevice> {
+        let faults = self.clone();
+        Arc::new(move |path: &Path, inner: Arc<dyn BlockDev>| -> Arc<dyn BlockDev> {
+            let switch = faults.0.lock().unwrap().entry(path.to_owned()).or_default().clone();
+            Arc::new(FaultDev::new(inner, switch))
+        })
+    }
+
     pub(crate) fn set(&self, path: &Path, fault: Fault) {
-        self.0.lock().unwrap()[path].set(fault);
+        self.0.lock().unwrap().entry(path.to_owned()).or_default().set(fault);
     }
 }
 

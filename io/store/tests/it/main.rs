@@ -13,12 +13,15 @@ mod disks;
 mod event_log;
 mod golden;
 mod hold;
+mod keeps;
 #[cfg(feature = "iscsi")]
 mod lun;
 mod measure;
+mod places;
 mod recording;
 mod retention;
 mod site;
+mod tail;
 #[cfg(feature = "iscsi")]
 #[path = "../../../iscsi/tests/it/target.rs"]
 mod target;

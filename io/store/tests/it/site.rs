@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keepwatch_model::{CameraId, CodecKind, Origin, Span, StreamId, TrackConfig, WallTime};
 use keepwatch_store::{
-    Commit, CommitError, DiskChange, DiskConfig, DiskEvent, Loss, Reclaim, RecordMeta, RunId, Store,
+    Commit, CommitError, DiskChange, DiskConfig, DiskEvent, GaveUp, Loss, Reclaim, RecordMeta, RunId, Store,
     StoreConfig, StoreEvents, StreamWriter, TRACKS_MAX, WrapDevice,
 };
 use tempfile::TempDir;
@@ -43,6 +43,7 @@ pub(crate) struct Heard {
     pub(crate) lost: Vec<Loss>,
     pub(crate) reclaimed: Vec<(CameraId, Vec<Span>, Reclaim)>,
     pub(crate) disk: Vec<(PathBuf, DiskChange)>,
+    pub(crate) gave_up: Vec<GaveUp>,
 }
 
 impl Ear {
@@ -86,6 +87,10 @@ impl StoreEvents for Ear {
 
     fn disk(&self, event: &DiskEvent) {
         self.hear(|heard| heard.disk.push((event.path.clone(), event.change.clone())));
+    }
+
+    fn gave_up(&self, gave_up: &GaveUp) {
+        self.hear(|heard| heard.gave_up.push(*gave_up));
     }
 }
 
@@ -195,7 +200,7 @@ impl Filler {
         }
     }
 
-    fn meta(&self, second: i64) -> RecordMeta {
+    pub(crate) fn meta(&self, second: i64) -> RecordMeta {
         RecordMeta {
             run: self.run,
             run_start: !self.begun,

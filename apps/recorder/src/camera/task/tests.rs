@@ -1,6 +1,6 @@
 use keepwatch_model::{Origin, Span};
 use keepwatch_recording::timeline::Seam;
-use keepwatch_store::{Commit, Lane, RecordInfo};
+use keepwatch_store::{Commit, Lane, Place, RecordInfo};
 
 use super::super::bench::{Bench, PATIENCE};
 use super::*;
@@ -37,6 +37,7 @@ fn durable(bench: &Bench) {
         lane: Lane::Live,
         info,
         disk,
+        place: Place::Internal,
         queued_at: Instant::now(),
     };
     main.durable(&commit, bench.context.clock.mono());
