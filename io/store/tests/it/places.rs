@@ -200,7 +200,7 @@ fn what_a_disk_holds_is_read_after_a_start_at_which_it_cannot_be_written() {
     let site = Site::new();
     let faults = Faults::default();
     let disks = local_storage(&site);
-    let store = site.open_wrapped(disks.clone(), faults.wrap_for_good());
+    let store = site.open_wrapped(disks, faults.wrap_for_good());
     Filler::new(&store, "north").seconds(5);
     site.ear.wait(|heard| heard.durable.len() == 5);
     // A crash: nothing was closed, and the index is behind.
