@@ -1,5 +1,6 @@
 //! The command line. Contracts of the first release: names and meanings stay.
 
+mod edge;
 mod failover;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 use keepwatch_onvif::discovery::AddressRange;
 use keepwatch_recorder::config::Fingerprint;
 
+pub(crate) use self::edge::{EdgeCommand, EdgeOptions, EdgeRegisterOptions, EdgeRemoveOptions};
 pub(crate) use self::failover::{
     FailoverBackupsOptions, FailoverCommand, FailoverPrimaryOptions, FailoverRegisterOptions,
     FailoverReplaceOptions, FailoverSetOptions, FailoverStatusOptions, Login,
@@ -27,7 +29,7 @@ Exit codes:
   0  done
   1  failed; standard error says why
   2  the command line or the configuration is wrong
-  3  done, and faults were found (verify, status, fetch, audit verify, failover status)";
+  3  done, and faults were found (verify, status, fetch, audit verify, failover status, edge status)";
 
 /// Records IP cameras and accounts for every second.
 #[derive(Debug, Parser)]
@@ -61,6 +63,9 @@ pub(crate) enum Command {
     /// The log of who did what
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Footage that this node sends to a recorder, or that edge nodes send to this one
+    #[command(subcommand)]
+    Edge(EdgeCommand),
     /// The standbys that watch this recorder
     #[command(subcommand)]
     Standby(StandbyCommand),

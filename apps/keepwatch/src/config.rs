@@ -5,7 +5,11 @@
 //! whether directories and disks can be used is asked by `check`, and found by `run`.
 
 mod camera;
+<<<<<<< HEAD
 mod disk;
+=======
+mod edge;
+>>>>>>> 3638d01 (Send what an edge node recorded to the recorder behind it)
 mod interfaces;
 mod listen;
 mod password;
@@ -22,6 +26,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keepwatch_edge::EdgeConfig;
 use keepwatch_recorder::ReplenishSettings;
 use keepwatch_recorder::config::BACKFILL_RATE_MIN;
 use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted, retention};
@@ -33,7 +38,11 @@ use serde_spanned::Spanned;
 use toml::de::DeTable;
 
 pub(crate) use self::camera::CameraTable;
+<<<<<<< HEAD
 pub(crate) use self::disk::DiskTable;
+=======
+pub(crate) use self::edge::EdgeTable;
+>>>>>>> 3638d01 (Send what an edge node recorded to the recorder behind it)
 pub(crate) use self::interfaces::{Address, InterfaceTable, Part, interface_name};
 use self::listen::Families;
 use self::reader::Table;
@@ -64,6 +73,8 @@ pub(crate) struct ConfigFile {
     pub(crate) recorder: RecorderTable,
     /// `[standby]`.
     pub(crate) standby: StandbyTable,
+    /// `[edge]`.
+    pub(crate) edge: EdgeTable,
     /// Every `[[camera]]`.
     pub(crate) cameras: Vec<CameraTable>,
     /// Every `[[rtsp_user]]`.
@@ -132,6 +143,8 @@ pub(crate) struct NodeConfig {
     pub(crate) replenish: ReplenishSettings,
     /// The standby's part.
     pub(crate) standby: StandbyConfig,
+    /// The edge role's part.
+    pub(crate) edge: EdgeConfig,
     /// Interfaces by what they are for.
     pub(crate) interfaces: Vec<InterfaceTable>,
     /// Addresses of the HTTP server.
@@ -234,6 +247,10 @@ impl ConfigFile {
             .table(report, "standby", "[standby]")
             .map(|table| StandbyTable::read(report, table))
             .unwrap_or_default();
+        let edge = root
+            .table(report, "edge", "[edge]")
+            .map(|table| EdgeTable::read(report, table))
+            .unwrap_or_default();
         let cameras: Vec<CameraTable> = root
             .tables(report, "camera", "[[camera]]")
             .into_iter()
@@ -278,7 +295,7 @@ impl ConfigFile {
         let fixed = listened.filter(|address| address.get_ref().port() != 0);
         let (given, usual): (Vec<_>, Vec<_>) = fixed.partition(|address| !address.span().is_empty());
         listen::check(report, &usual, &given, Families::of_machine());
-        Self { node, disks, recorder, standby, cameras, rtsp_users }
+        Self { node, disks, recorder, standby, edge, cameras, rtsp_users }
     }
 
     /// What the node is told to do; reads the password files.
@@ -306,9 +323,20 @@ impl ConfigFile {
             recorder,
             replenish: self.recorder.replenish,
             standby: self.standby.0.clone(),
+            edge: self.edge_config(),
             interfaces: self.node.interfaces.clone(),
             listen: bare(&self.node.listen),
         }
+    }
+}
+
+impl ConfigFile {
+    /// What the edge role is told: with the limits that stand with the cameras.
+    fn edge_config(&self) -> EdgeConfig {
+        let edge = self.edge.0.clone();
+        let set = self.cameras.iter().filter_map(|camera| Some((camera.draft.id, camera.edge_limit?)));
+        let limits = set.map(|(id, (speed, rate))| (id, edge::limit(speed, rate, edge.limit))).collect();
+        EdgeConfig { limits, ..edge }
     }
 }
 

@@ -287,7 +287,7 @@ fn notes(primary: &Primary) -> String {
 }
 
 /// What lets this node in, as it is asked for.
-fn login(login: &Login) -> anyhow::Result<Value> {
+pub(crate) fn login(login: &Login) -> anyhow::Result<Value> {
     let read = |file: &Path| -> anyhow::Result<String> {
         let text = config::read_text(file)?;
         let line = text.trim_end_matches(['\r', '\n']);

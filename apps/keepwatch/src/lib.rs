@@ -11,6 +11,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod edge;
 mod evidence;
 mod failover;
 mod fetch;
@@ -104,12 +105,17 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
             evidence::run(&options)
         }
         Command::Export(options) => on_one_core(client::export(options)),
+        Command::Edge(command) => on_one_core(edge::run(command)),
         Command::Standby(command) => on_one_core(standbys::run(command)),
         Command::Backfill(command) => on_one_core(backfill::run(command)),
         Command::Scan(options) => on_one_core(scan::scan(options)),
         Command::Openapi => {
             output::say(
-                keepwatch_recorder::api::openapi(&[keepwatch_standby::api::part()]).to_pretty_json()?,
+                keepwatch_recorder::api::openapi(&[
+                    keepwatch_standby::api::part(),
+                    keepwatch_edge::api::part(),
+                ])
+                .to_pretty_json()?,
             );
             Ok(Outcome::Done)
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use keepwatch_announce::{Announcement, Service};
+use keepwatch_edge::Relay;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_recorder::{Applied, Node, ReplenishSettings};
 use keepwatch_standby::Standby;
@@ -37,14 +38,15 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     node.replenishing().set(config.replenish);
     let lines = LineWatch::start(node.clone(), config.interfaces.clone());
     let standby = start_standby(&node, &config, &lines).await;
-    let opened = match users::open(&node, standby.as_ref(), &config.recorder.data) {
+    let relay = start_relay(&node, &config).await;
+    let opened = match users::open(&node, standby.as_ref(), relay.as_ref(), &config.recorder.data) {
         Ok(opened) => serve_socket(&config.recorder.data, &opened.application).await.map(|web| (opened, web)),
         Err(error) => Err(error),
     };
     let (Opened { application, audit, code }, socket) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            stop(standby, node).await;
+            stop(standby, relay, node).await;
             return Err(error);
         }
     };
@@ -74,7 +76,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
             wish = signals.next() => match wish {
                 Wish::Reload => {
                     running = tokio::select! {
-                        now = reload(&node, standby.as_ref(), file, running) => now,
+                        now = reload(&node, (standby.as_ref(), relay.as_ref()), file, running) => now,
                         // A change that has begun is brought to its end, which ending the node waits for.
                         () = signals.end() => break,
                     };
@@ -90,7 +92,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
         announced.end().await;
     }
     tokio::select! {
-        () = end(web, socket, standby, node, &audit) => {}
+        () = end(web, socket, (standby, relay), node, &audit) => {}
         () = signals.end() => warn!("ended at once; what was not yet on disk is lost"),
     }
     Ok(Outcome::Done)
@@ -109,15 +111,37 @@ async fn start_standby(node: &Node, config: &NodeConfig, lines: &LineWatch) -> O
     }
 }
 
+/// Starts the edge role beside the recorder; the cameras are recorded without it.
+async fn start_relay(node: &Node, config: &NodeConfig) -> Option<Relay> {
+    match Relay::start(node.clone(), config.edge.clone()).await {
+        Ok(relay) => Some(relay),
+        Err(why) => {
+            let text = format!("nothing is sent to a recorder: {why}");
+            error!("{text}");
+            node.add_event(EventCode::EdgeUnusable, Subject::Node, text);
+            None
+        }
+    }
+}
+
 /// The standby first: what it records for others is ended by the recorder, and goes on after the next start.
-async fn stop(standby: Option<Standby>, node: Node) {
+async fn stop(standby: Option<Standby>, relay: Option<Relay>, node: Node) {
     if let Some(standby) = standby {
         standby.stop().await;
+    }
+    if let Some(relay) = relay {
+        relay.stop().await;
     }
     node.stop().await;
 }
 
-async fn end(web: Option<Web>, socket: Web, standby: Option<Standby>, node: Node, audit: &Audit) {
+async fn end(
+    web: Option<Web>,
+    socket: Web,
+    (standby, relay): (Option<Standby>, Option<Relay>),
+    node: Node,
+    audit: &Audit,
+) {
     // Both at once: each gives running requests the same few seconds.
     let network = async {
         if let Some(web) = web {
@@ -126,7 +150,7 @@ async fn end(web: Option<Web>, socket: Web, standby: Option<Standby>, node: Node
     };
     tokio::join!(network, socket.shutdown());
     audit.flush().await;
-    stop(standby, node).await;
+    stop(standby, relay, node).await;
 }
 
 /// Loads the configuration; `None` when it cannot be used and that was said.
@@ -195,7 +219,12 @@ async fn announce(node: &Node, addresses: &[SocketAddr]) -> Option<Announcement>
 }
 
 /// Takes up a changed file, or keeps the running configuration and says why. Returns what runs.
-async fn reload(node: &Node, standby: Option<&Standby>, file: &Path, running: NodeConfig) -> NodeConfig {
+async fn reload(
+    node: &Node,
+    (standby, relay): (Option<&Standby>, Option<&Relay>),
+    file: &Path,
+    running: NodeConfig,
+) -> NodeConfig {
     let refused = |why: String| {
         node.config_refused(&why);
         output::complain(format_args!("the changed configuration is refused, the running one stays:\n{why}"));
@@ -229,6 +258,11 @@ async fn reload(node: &Node, standby: Option<&Standby>, file: &Path, running: No
                 && let Err(error) = standby.apply(loaded.node.standby.clone()).await
             {
                 error!(%error, "the changed [standby] is not taken up");
+            }
+            if let Some(relay) = relay
+                && let Err(error) = relay.apply(loaded.node.edge.clone()).await
+            {
+                error!(%error, "the changed [edge] is not taken up");
             }
             // What needs a restart is not in force and is compared with again at the next reload.
             NodeConfig { listen: running.listen, ..loaded.node }

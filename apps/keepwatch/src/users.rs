@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keepwatch_edge::Relay;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_recorder::config::Fingerprint;
 use keepwatch_recorder::{Node, api, peers};
@@ -32,8 +33,13 @@ pub(crate) struct Opened {
     pub(crate) code: Option<String>,
 }
 
-/// Opens the users and the audit log in `data`. Without a `standby` its routes are not there.
-pub(crate) fn open(node: &Node, standby: Option<&Standby>, data: &Path) -> anyhow::Result<Opened> {
+/// Opens the users and the audit log in `data`. Without a `standby` or a `relay` its routes are not there.
+pub(crate) fn open(
+    node: &Node,
+    standby: Option<&Standby>,
+    relay: Option<&Relay>,
+    data: &Path,
+) -> anyhow::Result<Opened> {
     let given = std::env::var(PASSWORD_VARIABLE).ok();
     let was_given = given.is_some();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
@@ -58,9 +64,13 @@ pub(crate) fn open(node: &Node, standby: Option<&Standby>, data: &Path) -> anyho
         }
         FirstUser::Awaited(code) => Some(code),
     };
-    let routes = api::routes(node.clone(), &[keepwatch_standby::api::part()]);
+    let routes = api::routes(node.clone(), &[keepwatch_standby::api::part(), keepwatch_edge::api::part()]);
     let routes = match standby {
         Some(standby) => routes.merge(keepwatch_standby::api::routes(standby.clone())),
+        None => routes,
+    };
+    let routes = match relay {
+        Some(relay) => routes.merge(keepwatch_edge::api::routes(relay.clone())),
         None => routes,
     };
     let nodes = peers::routes(node.clone(), auth.clone());

@@ -6,6 +6,7 @@
 
 mod cameras;
 mod coverage;
+mod edges;
 mod events;
 mod export;
 mod exports;
@@ -82,6 +83,9 @@ fn table(description: Bytes) -> Routes<Node> {
         .delete("/api/v1/scans/{id}", ADMINISTRATOR, scans::stop)
         .get("/api/v1/replenishment", Access::Everywhere(Role::Viewer), replenishment::show)
         .put("/api/v1/replenishment", Access::Everywhere(Role::Supervisor), replenishment::set)
+        .get("/api/v1/edge-nodes", ADMINISTRATOR, edges::list)
+        .post("/api/v1/edge-nodes/tokens", ADMINISTRATOR, edges::make_token)
+        .delete("/api/v1/edge-nodes/{id}", ADMINISTRATOR, edges::remove)
         .get("/api/v1/standbys", ADMINISTRATOR, standbys::list)
         .post("/api/v1/standbys/tokens", ADMINISTRATOR, standbys::make_token)
         .delete("/api/v1/standbys/{id}", ADMINISTRATOR, standbys::remove)

@@ -83,7 +83,7 @@ impl StoreEvents for Bookkeeper {
     fn durable(&self, commit: &Commit) {
         if commit.lane == Lane::Backfill {
             if let Some(stream) = self.cameras.stream(commit.camera, commit.stream) {
-                stream.filled(commit);
+                stream.filled(commit, self.clock.mono());
             }
             return;
         }

@@ -18,6 +18,7 @@ mod notice;
 mod onvif_tests;
 mod probe;
 mod run;
+mod sent;
 mod snapshot;
 mod state;
 mod stream;

@@ -195,6 +195,15 @@ pub enum CameraSource {
         /// Whether its events are entered into the event log.
         events: bool,
     },
+    /// Nowhere from here: an edge node records it, and sends what it recorded.
+    Edge {
+        /// The name of the node.
+        node: String,
+        /// The camera's id there.
+        camera: CameraId,
+        /// Whether a sub stream is sent, too.
+        sub: bool,
+    },
 }
 
 impl CameraSource {
@@ -203,6 +212,15 @@ impl CameraSource {
         match self {
             Self::Rtsp { .. } => true,
             Self::Onvif { events, .. } => *events,
+            Self::Edge { .. } => false,
+        }
+    }
+
+    /// The edge node that records it and sends it here; `None` when this recorder receives it.
+    pub fn edge_node(&self) -> Option<&str> {
+        match self {
+            Self::Rtsp { .. } | Self::Onvif { .. } => None,
+            Self::Edge { node, .. } => Some(node),
         }
     }
 
@@ -210,7 +228,7 @@ impl CameraSource {
     pub const fn has_sub(&self) -> bool {
         match self {
             Self::Rtsp { sub_url, .. } => sub_url.is_some(),
-            Self::Onvif { sub, .. } => *sub,
+            Self::Onvif { sub, .. } | Self::Edge { sub, .. } => *sub,
         }
     }
 }

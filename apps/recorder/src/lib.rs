@@ -32,6 +32,6 @@ pub use clock::Clock;
 pub use node::{Applied, Node, NodeError};
 pub use replenish::{
     EndedJob, ReplenishSettings, Replenishing, RunningJob, SourceStanding, StreamStanding,
-    decode_untrusted_records,
+    decode_untrusted_records, head,
 };
 pub use serve::Serving;

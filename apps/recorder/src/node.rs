@@ -373,7 +373,7 @@ impl Node {
     }
 
     /// A place among those that read records to show footage, when it is free; recording comes first.
-    pub(crate) async fn read_place(&self) -> Option<OwnedSemaphorePermit> {
+    pub async fn read_place(&self) -> Option<OwnedSemaphorePermit> {
         // It is never closed.
         Arc::clone(&self.inner.reads).acquire_owned().await.ok()
     }

@@ -15,10 +15,10 @@ mod routes;
 mod scan;
 
 pub use backup::camera_config;
-pub use book::{Known, Peers, Standby};
+pub use book::{EdgeNode, Known, Peers, Standby};
 pub use client::{
-    Approach, Introduction, Login, RegisterError, Registered, ask_hello, backup, check, deregister, hello,
-    missing, register, restore, supersede,
+    Approach, Introduction, Login, PORT, RegisterError, Registered, ask_hello, backup, check, deregister,
+    hello, missing, register, relay, resolve, restore, supersede, wanted,
 };
 pub(crate) use restore::superseded;
 pub(crate) use routes::own_key;
@@ -29,7 +29,7 @@ use keepwatch_recording::peer::NodePublic;
 use keepwatch_tls::NodePublicKey;
 
 /// The key as it is said.
-fn public(key: NodePublicKey) -> NodePublic {
+pub(crate) fn public(key: NodePublicKey) -> NodePublic {
     NodePublic(key.bytes())
 }
 

@@ -14,7 +14,7 @@ use keepwatch_recorder::guests::{Duty, Guest};
 use keepwatch_recorder::peers::{self, Introduction, RegisterError};
 use keepwatch_recording::failover::Missed;
 use keepwatch_recording::peer::{
-    Backup, CameraBackup, Hello, Missing, NodePublic, Restore, Restored, Superseded,
+    Backup, CameraBackup, Hello, Missing, NodeDuty, NodePublic, Restore, Restored, Superseded,
 };
 use keepwatch_settings::standby::{FormerRow, PrimaryRow};
 use keepwatch_tls::{NodeKey, NodePublicKey, peer};
@@ -104,7 +104,7 @@ impl Neighbours {
             return Err(refusal("not_listening", detail));
         }
         let (role, _) = self.node.peers().role();
-        let own = Introduction { name: self.node.name(), role, port };
+        let own = Introduction { name: self.node.name(), role, port, duty: NodeDuty::Standby };
         let RegisterWish { address, approach } = wish;
         let registered = peers::register(&self.key, &own, address, &approach).await;
         registered.map(|registered| registered.hello).map_err(|error| told(&error, address))

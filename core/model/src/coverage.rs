@@ -68,11 +68,13 @@ pub enum GapReason {
     Damaged,
     /// The camera refused the user or the password.
     LoginRefused,
+    /// The edge node that records the camera has not sent it.
+    NotSent,
 }
 
 impl GapReason {
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CameraSilent,
         Self::ConnectionLost,
         Self::ConnectionRefused,
@@ -86,6 +88,7 @@ impl GapReason {
         Self::Overwritten,
         Self::Damaged,
         Self::LoginRefused,
+        Self::NotSent,
     ];
 
     /// The code on disk: 1 and up, 0 means no reason; never reused.
@@ -104,6 +107,7 @@ impl GapReason {
             Self::Overwritten => 11,
             Self::Damaged => 12,
             Self::LoginRefused => 13,
+            Self::NotSent => 14,
         }
     }
 
@@ -128,6 +132,7 @@ impl GapReason {
             Self::Overwritten => "the footage was overwritten early because space ran out",
             Self::Damaged => "the footage on disk is damaged",
             Self::LoginRefused => "the camera refused the user or the password",
+            Self::NotSent => "the edge node that records the camera has not sent it",
         }
     }
 
@@ -148,6 +153,9 @@ impl GapReason {
             Self::Damaged => "run keepwatch verify and replace the disk",
             Self::LoginRefused => {
                 "check user and password; it is tried seldom, so that the camera does not lock the account"
+            }
+            Self::NotSent => {
+                "look whether the edge node runs and reaches this recorder; what it holds comes when it does"
             }
         }
     }

@@ -70,6 +70,14 @@ event_codes! {
     StandbyRegistered = "standby_registered", Info;
     /// A standby was removed: it watches this recorder no more.
     StandbyRemoved = "standby_removed", Warning;
+    /// An edge node was registered, and sends here what it records.
+    EdgeNodeRegistered = "edge_node_registered", Info;
+    /// What this node sends to a recorder cannot be read: nothing is sent.
+    EdgeUnusable = "edge_unusable", Critical;
+    /// An edge node buffers, replenishes, or does without one of its storages.
+    EdgeCase = "edge_case", Warning;
+    /// An edge node was removed: nothing more of it is taken.
+    EdgeNodeRemoved = "edge_node_removed", Warning;
     /// This recorder took the role of another one, with its configuration.
     RoleTaken = "role_taken", Warning;
     /// Another recorder plays the role of this one: it was replaced.

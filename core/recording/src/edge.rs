@@ -140,10 +140,12 @@ pub enum Event {
         /// Its size.
         bytes: u64,
     },
-    /// What was to be sent cannot be read, or is not there.
+    /// Of what was to be sent, this first part cannot be read, or is not there.
     Nothing {
         /// Of which line.
         line: StreamKey,
+        /// The part.
+        span: Span,
     },
     /// Footage is outside, on a disk there.
     Outside {
@@ -361,9 +363,9 @@ impl Machine for Edge {
                     self.node.spend(now, bytes);
                 }
             }
-            Event::Nothing { line: key } => {
+            Event::Nothing { line: key, span } => {
                 if let Some(line) = self.lines.get_mut(&key)
-                    && let Some(Send { place, span, .. }) = line.refused()
+                    && let Some(Send { place, .. }) = line.refused()
                 {
                     lose(key, line, place, span, out);
                 }

@@ -10,14 +10,16 @@ mod bounds;
 mod check;
 mod hello;
 mod missing;
+mod relay;
 
 pub use backup::{
     Backup, BackupError, CameraBackup, Contents, Difference, FORMAT, LEFT_BYTES_MAX, LEFT_MAX, Restore,
     Restored, RtspUserBackup, Superseded,
 };
 pub use check::{CameraCheck, Check, CheckError, RecordedSpan};
-pub use hello::{Hello, NodeKeyError, NodePublic, Password, Register};
+pub use hello::{Hello, NodeDuty, NodeKeyError, NodePublic, Password, Register};
 pub use missing::{CameraMissing, Missing};
+pub use relay::{Arrived, ArrivedRecord, Fate, MissingSpan, WANTED_SPANS_MAX, Wanted, WantedLine};
 
 use crate::failover::Version;
 
@@ -35,6 +37,9 @@ pub const CAMERAS_MAX: usize = 4096;
 
 /// Most standbys of one recorder.
 pub const STANDBYS_MAX: usize = 16;
+
+/// Most edge nodes of one recorder.
+pub const EDGE_NODES_MAX: usize = 256;
 
 /// Longest name of a node in bytes: a hundred characters.
 const NAME_BYTES_MAX: usize = 400;

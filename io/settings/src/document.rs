@@ -70,7 +70,10 @@ pub struct CameraEntry {
     /// Its ONVIF address, without a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onvif: Option<String>,
-    /// Whether a sub stream is recorded of an ONVIF camera.
+    /// The edge node that records it, and its id there where that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<String>,
+    /// Whether a sub stream is recorded of an ONVIF camera, or sent by an edge node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<bool>,
     /// Whether the events of an ONVIF camera are entered.
@@ -112,6 +115,7 @@ impl CameraEntry {
             url: None,
             sub_url: None,
             onvif: None,
+            edge: None,
             sub: None,
             events: None,
             user: None,

@@ -2,16 +2,19 @@
 //!
 //! The other node is known by its key ([`keepwatch_tls::peer`]): whoever took over its address is told apart from it.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use keepwatch_tls::NodePublicKey;
@@ -129,6 +132,19 @@ impl NodeClient {
         self.ask(Method::DELETE, target, Body::empty(), patience).await
     }
 
+    /// Puts `pieces`, one behind the other, to `target` (path and query), within `patience`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn put<T: DeserializeOwned>(
+        &mut self,
+        target: &str,
+        pieces: Vec<Bytes>,
+        patience: Duration,
+    ) -> Result<T, NodeError> {
+        self.ask(Method::PUT, target, Body::new(Parts(pieces.into_iter())), patience).await
+    }
+
     async fn ask<T: DeserializeOwned>(
         &mut self,
         method: Method,
@@ -238,6 +254,26 @@ impl NodeClient {
         // It ends with the sender; what breaks it is seen by the sender as well.
         drop(tokio::spawn(connection));
         Ok(sender)
+    }
+}
+
+/// A body that is sent piece by piece, none of which is copied.
+struct Parts(std::vec::IntoIter<Bytes>);
+
+impl HttpBody for Parts {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let bytes = self.0.as_slice().iter().map(|piece| u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        SizeHint::with_exact(bytes.sum())
     }
 }
 

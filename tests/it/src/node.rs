@@ -23,6 +23,8 @@ pub struct CoverageLine {
     pub state: String,
     /// Why it is a gap or unknown.
     pub reason: Option<String>,
+    /// Who recorded it, where it is held.
+    pub origin: Option<String>,
 }
 
 /// A running recorder.
@@ -190,6 +192,7 @@ fn line(item: &Value) -> Result<CoverageLine> {
         Ok(item[key].as_str().with_context(|| format!("no {key} in {item}"))?.parse()?)
     };
     Ok(CoverageLine {
+        origin: item["origin"].as_str().map(str::to_owned),
         span: Span::new(label("from")?, label("to")?).with_context(|| format!("an empty stretch: {item}"))?,
         state: item["state"].as_str().context("no state")?.to_owned(),
         reason: item["reason"].as_str().map(str::to_owned),

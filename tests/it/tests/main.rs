@@ -10,6 +10,7 @@ mod codecs;
 mod crash;
 mod demo;
 mod disks;
+mod edge;
 mod edits;
 mod exports;
 mod failing_disks;

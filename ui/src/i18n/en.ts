@@ -117,6 +117,7 @@ export const en = {
     disk_gone: 'no disk took the footage',
     disk_slow: 'the disks were too slow',
     recorder_down: 'the recorder did not run',
+    not_sent: 'its edge node has not sent it',
     overwritten: 'overwritten, because space ran out',
     damaged: 'the footage is damaged',
     disk_absent: 'its disk is not there',
@@ -131,6 +132,7 @@ export const en = {
     connecting: 'Connecting',
     connected: 'Connected, nothing on disk yet',
     recording: 'Recording',
+    relayed: 'Relayed by its edge node',
   },
 
   camera: {

@@ -54,8 +54,8 @@ fn allowed(from: &str, to: &str) -> bool {
         Some(("io", "store")) => words || formats || to == "io/iscsi",
         // TLS is shared by all that speak it; `io/tls` itself imports no other.
         Some(("io", _)) => words || formats || to == "io/tls",
-        // A standby records with the recorder beside it.
-        Some(("apps", "standby")) => core || io || to == "apps/recorder",
+        // Both work with the recorder beside them.
+        Some(("apps", "standby" | "edge")) => core || io || to == "apps/recorder",
         Some(("apps", "keepwatch")) => core || io || to == "ui" || to.starts_with("apps/"),
         Some(("apps", _)) => core || io,
         Some(("tests", "it")) => words || formats,

@@ -11,7 +11,7 @@ use serde_spanned::Spanned;
 
 use super::reader::Table;
 use super::report::Report;
-use super::{password, path};
+use super::{edge, password, path};
 
 /// `[[camera]]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,8 @@ pub(crate) struct CameraTable {
     pub(crate) id: Spanned<CameraId>,
     /// All but the password.
     pub(crate) draft: CameraDraft,
+    /// How fast its footage is sent by this node: percent, and bits in a second.
+    pub(crate) edge_limit: Option<(Option<u64>, Option<u64>)>,
     /// File that holds the password.
     pub(crate) password_file: Option<Spanned<PathBuf>>,
 }
@@ -29,10 +31,11 @@ impl CameraTable {
     pub(super) fn read(report: &mut Report, mut table: Table<'_, '_>, directory: &Path) -> Option<Self> {
         let draft = CameraDraft::read(&mut Fields { report, table: &mut table });
         let password_file = table.parsed(report, "password_file", |text| path(text, directory));
+        let edge_limit = edge::of_camera(report, &mut table);
         let place = table.span_of("id");
         table.finish(report);
         let draft = draft?;
-        Some(Self { id: Spanned::new(place, draft.id), draft, password_file })
+        Some(Self { id: Spanned::new(place, draft.id), draft, edge_limit, password_file })
     }
 
     /// What the recorder is told; reads the password file.

@@ -137,7 +137,16 @@ impl Camera {
 /// Whether frames of `stream` reach the disk.
 pub(super) fn is_recording(node: &Node, stream: &StreamState) -> bool {
     let fresh = stream.durable_at().is_some_and(|at| node.clock().mono().since(at) < DURABLE_AGE_MAX);
-    fresh && stream.connection().0 == Connection::Recording
+    match stream.connection().0 {
+        Connection::Recording => fresh,
+        // What matters is how old the newest footage is, which was judged.
+        Connection::Relayed => true,
+        Connection::Unwanted
+        | Connection::Waiting(_)
+        | Connection::Connecting
+        | Connection::Connected(_)
+        | Connection::Buffered => false,
+    }
 }
 
 /// Whose a camera of another recorder is. One that was let go since is recorded no more.
@@ -198,6 +207,7 @@ fn show_stream(node: &Node, stream: &StreamState) -> Stream {
         Connection::Recording => ("recording", None),
         // Nothing of it is on disk, and nothing should be.
         Connection::Buffered => ("connected", None),
+        Connection::Relayed => ("relayed", None),
     };
     let detail = match (reason, words) {
         (Some(reason), Some(words)) => Some(format!("{}: {words}", reason.sentence())),

@@ -136,6 +136,7 @@ fn code(reason: GapReason) -> &'static str {
         GapReason::Overwritten => "overwritten",
         GapReason::Damaged => "damaged",
         GapReason::LoginRefused => "login_refused",
+        GapReason::NotSent => "not_sent",
     }
 }
 

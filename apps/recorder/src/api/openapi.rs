@@ -18,8 +18,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::{
-    cameras, coverage, events, export, exports, live, media, picture, protections, replenishment, scans,
-    settings, socket, standbys, status, trial,
+    cameras, coverage, edges, events, export, exports, live, media, picture, protections, replenishment,
+    scans, settings, socket, standbys, status, trial,
 };
 
 /// An error (RFC 9457).
@@ -102,6 +102,9 @@ impl fmt::Debug for Part {
         protections::release,
         replenishment::show,
         replenishment::set,
+        edges::list,
+        edges::make_token,
+        edges::remove,
         standbys::list,
         standbys::make_token,
         standbys::remove,

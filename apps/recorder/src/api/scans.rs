@@ -187,5 +187,6 @@ fn hosts(config: &CameraConfig) -> Vec<String> {
     match &config.source {
         CameraSource::Rtsp { url, sub_url } => std::iter::once(url).chain(sub_url).filter_map(host).collect(),
         CameraSource::Onvif { url, .. } => host(url).into_iter().collect(),
+        CameraSource::Edge { .. } => Vec::new(),
     }
 }

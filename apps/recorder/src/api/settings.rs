@@ -35,6 +35,10 @@ pub(super) struct CameraSettings {
     sub_url: Option<String>,
     /// ONVIF address, without a login; `null` for a camera with a `url`.
     onvif: Option<String>,
+    /// The edge node that records it and sends it here, with its id there where that differs; `null` for a camera that this
+    /// recorder receives.
+    #[schema(example = "box")]
+    edge: Option<String>,
     /// Whether a sub stream is recorded; `null` for a camera with a `url`.
     sub: Option<bool>,
     /// Whether what it notices is entered into the event log; `null` for a camera with a `url`.
@@ -67,13 +71,14 @@ pub(super) struct CameraSettings {
 impl From<Configured> for CameraSettings {
     fn from(configured: Configured) -> Self {
         let Configured { entry, has_password, editable } = configured;
-        let CameraEntry { id, revision, name, url, sub_url, onvif, sub, events, user, .. } = entry;
+        let CameraEntry { id, revision, name, url, sub_url, onvif, edge, sub, events, user, .. } = entry;
         Self {
             id,
             name,
             url,
             sub_url,
             onvif,
+            edge,
             sub,
             events,
             user,
@@ -106,7 +111,9 @@ pub(super) struct CameraBody {
     sub_url: Option<String>,
     /// ONVIF address, instead of `url`.
     onvif: Option<String>,
-    /// Whether a sub stream is recorded, for a camera with an ONVIF address.
+    /// The edge node that records it, like `box`, or `box/cam1` where its id there differs; instead of an address.
+    edge: Option<String>,
+    /// Whether a sub stream is recorded, for a camera with an ONVIF address or of an edge node.
     sub: Option<bool>,
     /// Whether what it notices is entered into the event log, for a camera with an ONVIF address.
     events: Option<bool>,

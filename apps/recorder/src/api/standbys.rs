@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::WallTime;
-use keepwatch_recording::peer::NodePublic;
+use keepwatch_recording::peer::{NodeDuty, NodePublic};
 use keepwatch_web::{Action, Caller, Page, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -35,9 +35,9 @@ pub(super) struct Line {
     heard: Option<WallTime>,
 }
 
-/// A token with which one standby registers.
+/// A token with which one node registers.
 #[derive(Serialize, ToSchema)]
-#[schema(as = StandbyToken)]
+#[schema(as = NodeToken)]
 pub(super) struct Made {
     /// Shown this once; works once.
     token: String,
@@ -71,15 +71,25 @@ pub(super) async fn make_token(
     State(node): State<Node>,
     caller: Caller,
 ) -> Result<(StatusCode, Json<Made>), Problem> {
+    token_of(node, caller, NodeDuty::Standby, Action::StandbyTokenCreated).await
+}
+
+/// Makes a token with which a node of this duty registers once.
+pub(super) async fn token_of(
+    node: Node,
+    caller: Caller,
+    duty: NodeDuty,
+    action: Action,
+) -> Result<(StatusCode, Json<Made>), Problem> {
     caller.require_audit()?;
     let (own, now) = (own_key(&node).await?, node.clock().wall());
     let (token, expires) = blocking({
         let node = node.clone();
-        move || node.peers().make_token(own, now)
+        move || node.peers().make_token(own, duty, now)
     })
     .await??;
     let detail = format!("until {expires}");
-    caller.enter(Action::StandbyTokenCreated, "node", detail).durable().await?;
+    caller.enter(action, "node", detail).durable().await?;
     Ok((StatusCode::CREATED, Json(Made { token, expires })))
 }
 

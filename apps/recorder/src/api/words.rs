@@ -25,7 +25,7 @@ words! {
     Carrier { Tcp, Udp }
 
     /// How the connection of a stream stands.
-    ConnectionState { Unwanted, Waiting, Connecting, Connected, Recording }
+    ConnectionState { Unwanted, Waiting, Connecting, Connected, Recording, Relayed }
 
     /// What is done with a camera of another recorder: nothing, its newest footage is held in memory, it is recorded.
     GuestDuty { Rest, Buffer, Record }
@@ -39,7 +39,7 @@ words! {
     /// Why footage is missing.
     GapReason {
         CameraSilent, ConnectionLost, ConnectionRefused, StreamUnusable, KeyFrameMissing, PacketsLost, DiskFull,
-        DiskGone, DiskSlow, RecorderDown, Overwritten, Damaged, LoginRefused,
+        DiskGone, DiskSlow, RecorderDown, Overwritten, Damaged, LoginRefused, NotSent,
     }
 
     /// What is known of a stretch of time.
@@ -48,7 +48,7 @@ words! {
     /// Why a stretch is a gap or unknown.
     CoverageReason {
         CameraSilent, ConnectionLost, ConnectionRefused, StreamUnusable, KeyFrameMissing, PacketsLost, DiskFull,
-        DiskGone, DiskSlow, RecorderDown, Overwritten, Damaged, LoginRefused, DiskAbsent, NotYet, NotConfigured,
+        DiskGone, DiskSlow, RecorderDown, Overwritten, Damaged, LoginRefused, NotSent, DiskAbsent, NotYet, NotConfigured,
         ClockStepped,
     }
 

@@ -83,6 +83,14 @@ pub(super) async fn connect(
     Outcome { output, reason: reason_of(ending), detail }
 }
 
+/// Why a camera is not dialled that an edge node sends.
+pub(super) fn not_from_here() -> Failure {
+    (
+        GapReason::NotSent,
+        "an edge node records the camera and sends what it recorded: try it there".to_owned(),
+    )
+}
+
 /// Connects and asks for what is to be recorded. Returns the session and its tracks, the video first.
 async fn dial(
     context: &Context,
@@ -100,6 +108,7 @@ async fn dial(
             camera.clock_told(context, located.clock_offset_ticks);
             located.url
         }
+        CameraSource::Edge { .. } => return Err(not_from_here()),
     };
     let client = ClientConfig {
         user: config.user.clone(),

@@ -183,7 +183,7 @@ impl Known {
 fn asked_differently(asked: &CameraConfig, config: &CameraConfig) -> bool {
     let place = |config: &CameraConfig| match &config.source {
         CameraSource::Onvif { url, .. } => Some(url.clone()),
-        CameraSource::Rtsp { .. } => None,
+        CameraSource::Rtsp { .. } | CameraSource::Edge { .. } => None,
     };
     place(asked) != place(config)
         || (&asked.user, &asked.password, asked.certificate, asked.transport)

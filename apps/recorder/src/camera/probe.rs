@@ -7,7 +7,7 @@ use keepwatch_onvif::client as onvif;
 use keepwatch_rtsp::client::{ClientConfig, Session};
 use url::Url;
 
-use super::connect::open_any;
+use super::connect::{not_from_here, open_any};
 use super::glance::{Glance, Glimpse};
 use super::locate::{Failure, Locator, device_options};
 use crate::clock::Clock;
@@ -108,6 +108,7 @@ async fn open_stream(
         },
         // The whole has a shorter time than the question may take.
         CameraSource::Onvif { .. } => locator.find(config, id).await?.url,
+        CameraSource::Edge { .. } => return Err(not_from_here()),
     };
     let client = ClientConfig {
         user: config.user.clone(),

@@ -146,6 +146,9 @@ fn main_session(config: &CameraConfig) -> CameraConfig {
             let events = config.metadata && config.source.enters_events();
             CameraSource::Onvif { url: url.clone(), sub: false, events }
         }
+        CameraSource::Edge { node, camera, .. } => {
+            CameraSource::Edge { node: node.clone(), camera: *camera, sub: false }
+        }
     };
     CameraConfig { name: String::new(), retention: None, source, ..config.clone() }
 }
@@ -157,7 +160,8 @@ fn sub_session(config: &CameraConfig) -> Option<CameraConfig> {
         CameraSource::Onvif { url, sub: true, .. } => {
             CameraSource::Onvif { url: url.clone(), sub: true, events: false }
         }
-        CameraSource::Onvif { sub: false, .. } => return None,
+        CameraSource::Edge { sub: true, .. } => config.source.clone(),
+        CameraSource::Onvif { sub: false, .. } | CameraSource::Edge { sub: false, .. } => return None,
     };
     Some(CameraConfig { name: String::new(), retention: None, metadata: false, source, ..config.clone() })
 }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepwatch_model::{
-    CameraId, EventCode, GapReason, MonoTime, Span, State, StreamId, Subject, TICKS_PER_SECOND, WallTime,
+    CameraId, EventCode, GapReason, MonoTime, Origin, Span, State, StreamId, Subject, TICKS_PER_SECOND,
+    WallTime,
 };
 use keepwatch_recording::ledger::Ledger;
 use keepwatch_recording::notices::Notices;
@@ -34,6 +35,8 @@ pub enum Connection {
     Recording,
     /// Connected; what comes waits in memory, in case that it is needed.
     Buffered,
+    /// An edge node records it and sends it here, a minute or two later.
+    Relayed,
 }
 
 /// A stream's books and state.
@@ -250,7 +253,7 @@ impl StreamState {
             status.connection = connection;
             status.since = now;
         }
-        if matches!(connection, Connection::Recording | Connection::Buffered) {
+        if matches!(connection, Connection::Recording | Connection::Buffered | Connection::Relayed) {
             status.detail = None;
         }
     }
@@ -318,9 +321,13 @@ impl StreamState {
         self.hub.durable();
     }
 
-    /// What was fetched for a gap is on disk.
-    pub(crate) fn filled(&self, commit: &Commit) {
+    /// What was fetched for a gap, or sent by an edge node, is on disk.
+    pub(crate) fn filled(&self, commit: &Commit, now: MonoTime) {
         let info = &commit.info;
+        if info.origin == Origin::Edge {
+            self.durable_at_ns.store(now.as_nanos().max(1), Ordering::Relaxed);
+            self.counters.durable_bytes.fetch_add(u64::from(info.media_bytes), Ordering::Relaxed);
+        }
         let held = State::Held { origin: info.origin, recorder: info.recorder, replaces: info.replaces };
         self.ledger().filled(info.label, held);
         self.intake.durable();

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::connect::{Outcome, connect};
 use super::context::Context;
 use super::gather::{Ending, Output, Signal};
+use super::sent;
 use super::state::CameraState;
 use super::stream::{Connection, StreamState};
 
@@ -41,7 +42,10 @@ impl StreamTask {
         output: Option<Output>,
     ) -> Self {
         let (stop, stopped) = watch::channel(None);
-        let handle = tokio::spawn(Driver::new(context, camera, stream, output).run(stopped));
+        let handle = match camera.config().source.edge_node() {
+            Some(node) => tokio::spawn(sent::follow(context, stream, node.to_owned(), stopped)),
+            None => tokio::spawn(Driver::new(context, camera, stream, output).run(stopped)),
+        };
         Self { stop, handle }
     }
 

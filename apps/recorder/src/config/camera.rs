@@ -199,6 +199,7 @@ pub(crate) fn places(source: &CameraSource) -> BTreeSet<(bool, String, u16)> {
     match source {
         CameraSource::Rtsp { url, sub_url } => std::iter::once(url).chain(sub_url).map(place).collect(),
         CameraSource::Onvif { url, .. } => std::iter::once(place(url)).collect(),
+        CameraSource::Edge { .. } => BTreeSet::new(),
     }
 }
 
@@ -243,8 +244,36 @@ fn weekly(fields: &mut impl CameraFields) -> Vec<WeeklySpan> {
     schedule::merge(spans)
 }
 
-/// Where the streams are found: `url` with `sub_url`, or `onvif` with `sub` and `events`.
+/// What is set where a camera is recorded, and is said by an edge node's own configuration.
+const SET_AT_THE_NODE: [&str; 9] =
+    ["url", "sub_url", "onvif", "events", "user", "transport", "certificate", "audio", "metadata"];
+
+/// A camera that an edge node records: `edge` with `sub`.
+fn edge<F: CameraFields>(fields: &mut F) -> Option<Found> {
+    let said = parsed(fields, "edge", text::edge_camera);
+    let sub = fields.boolean("sub").unwrap_or(false);
+    for key in SET_AT_THE_NODE.into_iter().chain(["schedule", F::PASSWORD]) {
+        if fields.has(key) {
+            let what = format!("{key} is for a camera that this recorder receives");
+            error(
+                fields,
+                Place::Key(key),
+                what,
+                "set it at the edge node, which records the camera, or take edge out",
+            );
+        }
+    }
+    let (node, camera) = said?;
+    let camera = camera.or_else(|| parsed(fields, "id", text::camera_id))?;
+    let source = CameraSource::Edge { node, camera, sub };
+    Some(Found { source, user: None, password: None, key: "edge", shown: "edge node" })
+}
+
+/// Where the streams are found: `url` with `sub_url`, or `onvif` with `sub` and `events`, or `edge`.
 fn source<F: CameraFields>(fields: &mut F) -> Option<Found> {
+    if fields.has("edge") {
+        return edge(fields);
+    }
     let (has_url, has_onvif) = (fields.has("url"), fields.has("onvif"));
     let url = parsed(fields, "url", address::stream);
     let sub_url = parsed(fields, "sub_url", address::stream);
@@ -267,7 +296,7 @@ fn source<F: CameraFields>(fields: &mut F) -> Option<Found> {
                 Place::Key("url"),
                 format!("{} has no url", F::NAME),
                 "add the address of its stream, like url = \"rtsp://192.0.2.10/stream\", or of the camera, like \
-                 onvif = \"http://192.0.2.10\"",
+                 onvif = \"http://192.0.2.10\", or the edge node that records it, like edge = \"box\"",
             );
             None
         }
@@ -329,5 +358,6 @@ fn shows_certificate(source: &CameraSource) -> bool {
             url.scheme() == "rtsps" || sub_url.as_ref().is_some_and(|url| url.scheme() == "rtsps")
         }
         CameraSource::Onvif { .. } => true,
+        CameraSource::Edge { .. } => false,
     }
 }

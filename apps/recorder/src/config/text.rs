@@ -61,6 +61,14 @@ pub fn camera_id(text: &str) -> Result<CameraId, Complaint> {
     })
 }
 
+/// An edge node by its name, and the id of a camera there if it is another one than here: `box` or `box/gate`.
+pub(super) fn edge_camera(text: &str) -> Result<(String, Option<CameraId>), Complaint> {
+    match text.rsplit_once('/') {
+        None => Ok((name(text)?, None)),
+        Some((node, camera)) => Ok((name(node)?, Some(camera_id(camera)?))),
+    }
+}
+
 /// The name to log in to a camera with.
 pub(super) fn user(text: &str) -> Result<String, Complaint> {
     let unfit =

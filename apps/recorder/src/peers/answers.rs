@@ -114,5 +114,6 @@ fn why(connection: Connection) -> GapReason {
         Connection::Waiting(reason) | Connection::Connected(reason) => reason,
         Connection::Connecting => GapReason::ConnectionLost,
         Connection::Unwanted | Connection::Recording | Connection::Buffered => GapReason::CameraSilent,
+        Connection::Relayed => GapReason::NotSent,
     }
 }

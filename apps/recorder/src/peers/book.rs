@@ -12,11 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keepwatch_interfaces::Interfaces;
 use keepwatch_model::{RoleId, TICKS_PER_SECOND, WallTime, ticks_from_duration};
-use keepwatch_recording::peer::{NodePublic, Restore, STANDBYS_MAX, Superseded};
+use keepwatch_recording::peer::{EDGE_NODES_MAX, NodeDuty, NodePublic, Restore, STANDBYS_MAX, Superseded};
 use keepwatch_web::Problem;
 use sha2::{Digest as _, Sha256};
 
-pub use super::file::Standby;
+pub use super::file::{EdgeNode, Standby};
 use super::file::{NodesFile, State, TOKENS_MAX, Taken, Token};
 
 /// A standby that is at two addresses in turn must not have the file written with each question.
@@ -64,6 +64,8 @@ pub enum Known {
     Standby,
     /// This node watches it, as the one that plays this role.
     Primary(RoleId),
+    /// It sends here what it records.
+    Edge,
 }
 
 /// What lets a standby in.
@@ -138,8 +140,59 @@ impl Peers {
         let state = self.state().map_err(unreadable)?;
         match state.standbys.iter().any(|standby| standby.key == key) {
             true => Ok(Known::Standby),
+            false if state.edges.iter().any(|edge| edge.key == key) => Ok(Known::Edge),
             false => Err(not_registered()),
         }
+    }
+
+    /// The edge nodes that send here.
+    pub fn edges(&self) -> Vec<EdgeNode> {
+        self.state().map(|state| state.edges.clone()).unwrap_or_default()
+    }
+
+    /// The edge node of this key asks at `now`.
+    ///
+    /// # Errors
+    /// `not_registered` when it is none; `nodes_unreadable` when nobody can say.
+    pub(crate) fn edge(&self, key: NodePublic, now: WallTime) -> Result<EdgeNode, Problem> {
+        let state = self.state().map_err(unreadable)?;
+        let edge = state.edges.iter().find(|edge| edge.key == key).ok_or_else(not_registered)?;
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
+        Ok(edge.clone())
+    }
+
+    /// Lets an edge node in by `proof`, at its `since`. One that is in already is let in anew. Blocks.
+    pub(super) fn let_edge_in(&self, edge: EdgeNode, proof: &Proof) -> Result<(), Problem> {
+        let (key, now) = (edge.key, edge.since);
+        self.change(|state| {
+            use_up(state, proof, NodeDuty::Edge, now)?;
+            state.edges.retain(|known| known.key != key);
+            if state.edges.iter().any(|known| known.name == edge.name) {
+                let detail = format!(
+                    "another edge node is registered here as {}; give this one a name of its own, or remove that one first",
+                    edge.name
+                );
+                return Err(Problem::conflict("edge_name_taken", detail));
+            }
+            if state.edges.len() >= EDGE_NODES_MAX {
+                let detail = format!("{EDGE_NODES_MAX} edge nodes are registered here already; remove one first");
+                return Err(Problem::conflict("edges_full", detail));
+            }
+            state.edges.push(edge);
+            Ok(())
+        })?;
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
+        Ok(())
+    }
+
+    /// Takes nothing more of the edge node of this key; returns what was known of it. Blocks.
+    pub fn let_edge_out(&self, key: NodePublic) -> Result<EdgeNode, Problem> {
+        let removed = self.change(|state| {
+            let place = state.edges.iter().position(|edge| edge.key == key);
+            Ok(state.edges.remove(place.ok_or_else(not_registered)?))
+        })?;
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        Ok(removed)
     }
 
     /// The standby of this key asked from an address at `now`, and may have said at which port it answers. Returns where it is by
@@ -186,15 +239,7 @@ impl Peers {
     ) -> Result<(), Problem> {
         let key = standby.key;
         self.change(|state| {
-            state.tokens.retain(|token| now < token.expires);
-            let token = match proof {
-                Proof::Login => None,
-                Proof::Token(text) => {
-                    let hash = hash(text);
-                    let found = state.tokens.iter().position(|token| token.hash == hash);
-                    Some(found.ok_or_else(token_refused)?)
-                }
-            };
+            use_up(state, proof, NodeDuty::Standby, now)?;
             state.standbys.retain(|known| known.key != key);
             let names: Vec<&str> = state.standbys.iter().map(|standby| standby.name.as_str()).collect();
             if !names.is_empty() && !beside {
@@ -209,37 +254,39 @@ impl Peers {
                 return Err(Problem::conflict("standbys_full", detail));
             }
             state.standbys.push(standby);
-            if let Some(token) = token {
-                state.tokens.remove(token);
-            }
             Ok(())
         })?;
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
         Ok(())
     }
 
-    /// Whether a token would let somebody in at `now`.
-    pub(super) fn takes(&self, token: &str, now: WallTime) -> bool {
+    /// Whether a token would let somebody in with this duty at `now`.
+    pub(super) fn takes(&self, token: &str, duty: NodeDuty, now: WallTime) -> bool {
         let hash = hash(token);
-        let is_it = |token: &Token| token.hash == hash && now < token.expires;
+        let is_it = |token: &Token| token.hash == hash && token.duty == duty && now < token.expires;
         self.state().is_ok_and(|state| state.tokens.iter().any(is_it))
     }
 
-    /// Makes a token with which one standby can register until an hour from `now`, at this recorder, whose key is `own`; returns
+    /// Makes a token with which one node of this duty can register until an hour from `now`, at this recorder, whose key is `own`; returns
     /// it, with its end. Blocks.
-    pub fn make_token(&self, own: NodePublic, now: WallTime) -> Result<(String, WallTime), Problem> {
+    pub fn make_token(
+        &self,
+        own: NodePublic,
+        duty: NodeDuty,
+        now: WallTime,
+    ) -> Result<(String, WallTime), Problem> {
         let mut random = [0; TOKEN_BYTES];
         getrandom::fill(&mut random)
             .map_err(|error| Problem::internal(format!("the system gives no random numbers: {error}")))?;
         let digits: String = own.to_string().chars().take(TOKEN_KEY_DIGITS).collect();
         let text = format!("{TOKEN_PREFIX}{digits}_{}", URL_SAFE_NO_PAD.encode(random));
         let expires = now.plus(ticks_from_duration(TOKEN_LIFE));
-        let token = Token { hash: hash(&text), expires };
+        let token = Token { hash: hash(&text), expires, duty };
         self.change(|state| {
             state.tokens.retain(|token| now < token.expires);
             if state.tokens.len() >= TOKENS_MAX {
                 let detail =
-                    format!("{TOKENS_MAX} tokens wait for their standbys; use one, or wait until they end");
+                    format!("{TOKENS_MAX} tokens wait for their nodes; use one, or wait until they end");
                 return Err(Problem::conflict("tokens_full", detail));
             }
             state.tokens.push(token);
@@ -370,6 +417,16 @@ impl Peers {
     }
 }
 
+/// Finds the token that `proof` is, if it is one, and uses it up.
+fn use_up(state: &mut State, proof: &Proof, duty: NodeDuty, now: WallTime) -> Result<(), Problem> {
+    state.tokens.retain(|token| now < token.expires);
+    let Proof::Token(text) = proof else { return Ok(()) };
+    let hash = hash(text);
+    let found = state.tokens.iter().position(|token| token.hash == hash && token.duty == duty);
+    state.tokens.remove(found.ok_or_else(token_refused)?);
+    Ok(())
+}
+
 /// Whether the recorder of this key made the token, as far as that can be seen.
 pub(super) fn is_of(token: &str, key: NodePublic) -> bool {
     let digits = token.strip_prefix(TOKEN_PREFIX).and_then(|rest| rest.get(..TOKEN_KEY_DIGITS));
@@ -388,7 +445,7 @@ fn hash(token: &str) -> String {
 pub(super) fn token_refused() -> Problem {
     Problem::forbidden(
         "token_refused",
-        "the token was used, has ended or never was; make another one on the recorder, with keepwatch standby token",
+        "the token was used, has ended or never was; make another one on the recorder, with keepwatch standby token or keepwatch edge token",
     )
 }
 

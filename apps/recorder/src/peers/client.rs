@@ -1,13 +1,14 @@
 //! How this node asks others: it makes an acquaintance, registers with it, and from then on calls it by its key.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use keepwatch_model::{RoleId, Span, WallTime};
 use keepwatch_recording::peer::{
-    Backup, Check, Hello, Missing, NodePublic, PRODUCT, PROTOCOL, Password, Register, Restore, Restored,
-    Superseded, VERSION, own_version,
+    Arrived, Backup, Check, Hello, Missing, NodeDuty, NodePublic, PRODUCT, PROTOCOL, Password, Register,
+    Restore, Restored, Superseded, VERSION, Wanted, own_version,
 };
 use keepwatch_tls::{IdentityError, NodeKey, NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError};
@@ -17,6 +18,9 @@ use super::register::versions_differ;
 
 /// How long a node may take to say who it is, and to let another one in: the check of a password waits for those before it.
 const ACQUAINTANCE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The port at which nodes answer unless another one is said.
+pub const PORT: u16 = 8443;
 
 /// Longest answer of a node that is not known: its name and those of its standbys, every byte escaped.
 const HELLO_BYTES_MAX: usize = 64 << 10;
@@ -30,6 +34,8 @@ pub struct Introduction {
     pub role: RoleId,
     /// The port at which it answers nodes.
     pub port: u16,
+    /// As what it wants to be let in.
+    pub duty: NodeDuty,
 }
 
 /// What lets this node in at another one.
@@ -143,6 +149,27 @@ impl From<NodeError> for RegisterError {
     }
 }
 
+/// The address of a node that a text names, like `192.0.2.7`, `[2001:db8::7]:8443` or a name, which is looked up once.
+///
+/// # Errors
+/// A sentence when it names none.
+pub async fn resolve(text: String) -> Result<SocketAddr, String> {
+    let shown: String = text.chars().take(100).collect();
+    let unknown =
+        format!("{shown:?} is no address; write it like 192.0.2.7, 192.0.2.7:8443 or [2001:db8::7]:8443");
+    let looked = tokio::task::spawn_blocking(move || {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Some(address);
+        }
+        if let Ok(host) = text.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+            return Some(SocketAddr::new(host, PORT));
+        }
+        let named = if text.contains(':') { text } else { format!("{text}:{PORT}") };
+        named.to_socket_addrs().ok()?.next()
+    });
+    looked.await.ok().flatten().ok_or(unknown)
+}
+
 /// Asks whoever is at `address` who it is; the key is the one that it has proven.
 ///
 /// # Errors
@@ -175,7 +202,29 @@ pub struct Approach {
     pub key: Option<String>,
 }
 
+/// Least digits by which somebody says which key is meant: 64 bits.
+const KEY_DIGITS_MIN: usize = 16;
+
 impl Approach {
+    /// What somebody entered: `user` and `password`, or `token`; and the first digits of the key.
+    ///
+    /// # Errors
+    /// The field that is wrong, and a sentence.
+    pub fn read(
+        user: Option<String>,
+        password: Option<Password>,
+        token: Option<Password>,
+        key: Option<String>,
+    ) -> Result<Self, (&'static str, String)> {
+        let login = match (user, password, token) {
+            (Some(user), Some(password), None) => Login::Administrator { user, password },
+            (None, None, Some(token)) => Login::Token(token),
+            (_, _, _) => return Err(("user", "give user and password, or token alone".to_owned())),
+        };
+        let key = key.map(|digits| key_digits(&digits)).transpose().map_err(|why| ("key", why))?;
+        Ok(Self { login, beside: false, key })
+    }
+
     /// Whether the recorder of this key is meant: a token says which one made it.
     fn means(&self, key: NodePublic) -> bool {
         let made = match &self.login {
@@ -183,6 +232,16 @@ impl Approach {
             Login::Administrator { .. } => true,
         };
         made && self.key.as_ref().is_none_or(|digits| key.to_string().starts_with(digits.as_str()))
+    }
+}
+
+/// The first digits of a key as somebody wrote them.
+fn key_digits(text: &str) -> Result<String, String> {
+    let digits = text.trim().to_ascii_lowercase();
+    if (KEY_DIGITS_MIN..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(digits)
+    } else {
+        Err(format!("a key has 64 hexadecimal digits; give the first {KEY_DIGITS_MIN} or more of them"))
     }
 }
 
@@ -226,6 +285,7 @@ pub async fn register(
         password,
         token,
         beside: approach.beside,
+        duty: own.duty,
     };
     // The login goes to the node that introduced itself, and to no other that may have its address by now.
     let pinned = NodePublicKey::new(said.key.0);
@@ -275,6 +335,32 @@ pub async fn missing(
 ) -> Result<Missing, NodeError> {
     let Span { from, to } = window;
     client.get(&format!("/peer/missing?from={from}&to={to}&clock={clock}"), patience).await
+}
+
+/// Asks a recorder what it wants of this edge node, whose clock shows `clock`.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn wanted(
+    client: &mut NodeClient,
+    clock: WallTime,
+    patience: Duration,
+) -> Result<Wanted, NodeError> {
+    client.get(&format!("/peer/relay?clock={clock}"), patience).await
+}
+
+/// Sends records to a recorder, each as it stands on the disk behind its head; this edge node's clock shows `clock`. It is over
+/// when all that can be is on a disk there.
+///
+/// # Errors
+/// See [`NodeError`]; records may have arrived all the same.
+pub async fn relay(
+    client: &mut NodeClient,
+    records: Vec<Bytes>,
+    clock: WallTime,
+    patience: Duration,
+) -> Result<Arrived, NodeError> {
+    client.put(&format!("/peer/relay?clock={clock}"), records, patience).await
 }
 
 /// Has the recorder take the role of the one that made the backup, in an epoch that is later than every earlier one. It may be

@@ -8,12 +8,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use keepwatch_model::{RoleId, WallTime};
-use keepwatch_recording::peer::{NodePublic, STANDBYS_MAX, Superseded};
+use keepwatch_recording::peer::{EDGE_NODES_MAX, NodeDuty, NodePublic, STANDBYS_MAX, Superseded};
 use serde::{Deserialize, Serialize};
 
 /// Name of the file in the data directory.
 const FILE_NAME: &str = "nodes.json";
-/// Largest file: all standbys and tokens with the longest names.
+/// Largest file: all nodes and tokens with the longest names.
 const FILE_BYTES_MAX: u64 = 256 << 10;
 /// The version that is written and read.
 const VERSION: u32 = 1;
@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) superseded: Option<Superseded>,
     /// Registered standbys, keys distinct.
     pub(super) standbys: Vec<Standby>,
+    /// Edge nodes that send here, keys distinct, and names too.
+    pub(super) edges: Vec<EdgeNode>,
     /// Tokens with which one registers once.
     pub(super) tokens: Vec<Token>,
 }
@@ -63,6 +65,20 @@ pub struct Standby {
     pub since: WallTime,
 }
 
+/// An edge node that sends here what it records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeNode {
+    /// Its key.
+    pub key: NodePublic,
+    /// Its name, as it said it, by which cameras name it.
+    pub name: String,
+    /// The role under which it records.
+    pub role: RoleId,
+    /// When it was registered.
+    pub since: WallTime,
+}
+
 /// A token that was given out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +87,9 @@ pub(super) struct Token {
     pub(super) hash: String,
     /// When it ends.
     pub(super) expires: WallTime,
+    /// As what it lets a node in.
+    #[serde(default)]
+    pub(super) duty: NodeDuty,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -84,6 +103,8 @@ struct Form {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     superseded: Option<Superseded>,
     standbys: Vec<Standby>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    edges: Vec<EdgeNode>,
     tokens: Vec<Token>,
 }
 
@@ -117,6 +138,7 @@ impl NodesFile {
                     taken: None,
                     superseded: None,
                     standbys: Vec::new(),
+                    edges: Vec::new(),
                     tokens: Vec::new(),
                 });
             }
@@ -129,17 +151,18 @@ impl NodesFile {
             let version = form.version;
             return Err(told(format!("its version is {version}, this program reads {VERSION}")));
         }
-        if form.standbys.len() > STANDBYS_MAX || form.tokens.len() > TOKENS_MAX {
+        let too_many = form.standbys.len() > STANDBYS_MAX || form.edges.len() > EDGE_NODES_MAX;
+        if too_many || form.tokens.len() > TOKENS_MAX {
             return Err(told("it has more entries than are ever written".to_owned()));
         }
-        let Form { role, epoch, taken, superseded, standbys, tokens, .. } = form;
-        Ok(State { role, epoch, taken, superseded, standbys, tokens })
+        let Form { role, epoch, taken, superseded, standbys, edges, tokens, .. } = form;
+        Ok(State { role, epoch, taken, superseded, standbys, edges, tokens })
     }
 
     /// Writes it beside its place and renames it there: after a crash there is the old one or the whole one. Blocks.
     pub(super) fn write(&self, state: &State) -> io::Result<()> {
-        let State { role, epoch, taken, superseded, standbys, tokens } = state.clone();
-        let form = Form { version: VERSION, role, epoch, taken, superseded, standbys, tokens };
+        let State { role, epoch, taken, superseded, standbys, edges, tokens } = state.clone();
+        let form = Form { version: VERSION, role, epoch, taken, superseded, standbys, edges, tokens };
         let mut text = serde_json::to_vec_pretty(&form)?;
         text.push(b'\n');
         let beside = self.data.join(format!("{FILE_NAME}.new"));

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use axum::http::StatusCode;
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_recording::failover::Version;
-use keepwatch_recording::peer::{Hello, NodePublic, Register, own_version, version};
+use keepwatch_recording::peer::{Hello, NodeDuty, NodePublic, Register, own_version, version};
 use keepwatch_web::{Action, Auth, Peer, Problem};
 
-use super::book::{Proof, Standby, token_refused};
+use super::book::{EdgeNode, Known, Proof, Standby, token_refused};
 use crate::Node;
 
 /// Who asks to be let in.
@@ -40,6 +40,9 @@ impl Node {
         let Peer::Network(from) = peer else {
             return Err(Problem::forbidden("not_registered", "a standby comes over the network"));
         };
+        if asked.duty == NodeDuty::Edge {
+            return self.let_edge_in(auth, (key, &peer), own, &asked, (proof, by)).await;
+        }
         let now = self.clock().wall();
         let standby = Standby {
             key,
@@ -62,9 +65,42 @@ impl Node {
         self.hello(own)
     }
 
+    /// Lets an edge node in, whose login or token was checked.
+    async fn let_edge_in(
+        &self,
+        auth: &Auth,
+        (key, peer): (NodePublic, &Peer),
+        own: NodePublic,
+        asked: &Register,
+        (proof, by): (Proof, String),
+    ) -> Result<Hello, Problem> {
+        let edge =
+            EdgeNode { key, name: one_line(&asked.name), role: asked.role, since: self.clock().wall() };
+        let name = edge.name.clone();
+        let node = self.clone();
+        blocking(move || node.peers().let_edge_in(edge, &proof)).await??;
+        let text = format!("{name} was registered by {by} as an edge node, which sends here what it records");
+        tracing::info!("{text}");
+        self.add_event(EventCode::EdgeNodeRegistered, Subject::Node, text);
+        let (object, detail) = (format!("edge_node:{name}"), key.to_string());
+        let receipt =
+            auth.audit().enter_as(&by, "edge_node", peer, Action::EdgeNodeRegistered, object, detail);
+        receipt.durable().await?;
+        self.hello(own)
+    }
+
     /// Lets a standby out that asks for it itself.
     pub(super) async fn let_out(&self, auth: &Auth, key: NodePublic, peer: &Peer) -> Result<(), Problem> {
         let node = self.clone();
+        if self.peers().known(key)? == Known::Edge {
+            let edge = blocking(move || node.peers().let_edge_out(key)).await??;
+            self.tell_edge_removed(&edge, "itself");
+            let (object, detail) = (format!("edge_node:{}", edge.name), key.to_string());
+            let receipt =
+                auth.audit().enter_as(&edge.name, "edge_node", peer, Action::EdgeNodeRemoved, object, detail);
+            receipt.durable().await?;
+            return Ok(());
+        }
         let standby = blocking(move || node.peers().let_out(key)).await??;
         self.tell_removed(&standby, "itself");
         let (object, detail) = (format!("standby:{}", standby.name), key.to_string());
@@ -81,6 +117,12 @@ impl Node {
         self.add_event(EventCode::StandbyRemoved, Subject::Node, text);
     }
 
+    pub(crate) fn tell_edge_removed(&self, edge: &EdgeNode, by: &str) {
+        let text = format!("the edge node {} was removed by {by}; nothing more of it is taken", edge.name);
+        tracing::info!("{text}");
+        self.add_event(EventCode::EdgeNodeRemoved, Subject::Node, text);
+    }
+
     /// What lets the standby in, and whose it is.
     async fn proof(&self, auth: &Auth, peer: &Peer, asked: &Register) -> Result<(Proof, String), Problem> {
         match (&asked.user, &asked.password, &asked.token) {
@@ -90,7 +132,7 @@ impl Node {
             }
             (None, None, Some(token)) => {
                 let token = token.expose().to_owned();
-                if !self.peers().takes(&token, self.clock().wall()) {
+                if !self.peers().takes(&token, asked.duty, self.clock().wall()) {
                     auth.audit().refused("standby", "token", peer);
                     return Err(token_refused());
                 }

@@ -112,6 +112,11 @@ impl Import {
         self.splice.compare_clocks(ticks);
     }
 
+    /// Whether footage that begins at `label` goes on behind what was written, into the same gap.
+    pub(super) fn goes_on_at(&self, label: WallTime) -> bool {
+        self.places.is_free_from(label)
+    }
+
     /// Judges the next piece. Each is judged once, in order.
     pub(super) fn judge(&mut self, piece: &Piece<'_>) -> Judged {
         Judged::of(&mut self.splice, piece)

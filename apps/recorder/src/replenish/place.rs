@@ -159,6 +159,12 @@ impl Places {
         Some(Placed { taken, label, shift_ticks, last_shown: last.plus(earlier_ticks.saturating_neg()) })
     }
 
+    /// Whether the gap is free from `label` on, as far as what was written tells.
+    pub(super) fn is_free_from(&self, label: WallTime) -> bool {
+        let seam = SEAM_HALF_FRAMES.saturating_mul(self.half_frame_ticks);
+        label < self.gap.to && label >= self.reach.plus(seam.saturating_neg())
+    }
+
     /// What was placed is written.
     pub(super) fn written(&mut self, placed: &Placed<'_>) {
         self.reach = placed.label.to;

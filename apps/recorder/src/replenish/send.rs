@@ -54,7 +54,7 @@ impl FromRef<Door> for Node {
 }
 
 /// The routes of footage for other nodes.
-pub(crate) fn routes(node: Node) -> Router {
+pub(super) fn routes(node: Node) -> Router {
     let places = Arc::new(Semaphore::new(SENT_MAX));
     Router::new().route("/peer/records", get(records)).with_state(Door { node, places })
 }
@@ -123,7 +123,7 @@ fn order(node: &Node, known: Known, query: &RecordsQuery, ahead: i64) -> Result<
         Known::Primary(role) => role,
         // A standby has what it needs of its primary in the backup. One that is not watched here is told so, rather than that there
         // is no such camera: it asks again, and may be watched by then.
-        Known::Standby => {
+        Known::Standby | Known::Edge => {
             return Err(Problem::forbidden("not_registered", "this node does not watch that one"));
         }
     };

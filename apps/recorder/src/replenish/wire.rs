@@ -32,8 +32,8 @@ pub(crate) enum WireError {
     Format(#[from] FormatError),
 }
 
-/// What stands in front of `record`.
-pub(super) fn head(record: &[u8]) -> [u8; HEAD_BYTES] {
+/// What stands in front of `record` on its way to another node.
+pub fn head(record: &[u8]) -> [u8; 12] {
     let mut head = [0; HEAD_BYTES];
     let (length, hash) = head.split_at_mut(4);
     length.copy_from_slice(&u32::try_from(record.len()).unwrap_or(u32::MAX).to_le_bytes());

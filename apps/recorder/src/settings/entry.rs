@@ -89,6 +89,13 @@ pub(crate) fn entry(draft: &CameraDraft) -> CameraEntry {
             entry.sub = Some(*sub);
             entry.events = Some(*events);
         }
+        CameraSource::Edge { node, camera, sub } => {
+            entry.edge = Some(if *camera == draft.id { node.clone() } else { format!("{node}/{camera}") });
+            entry.sub = Some(*sub);
+            // What is set at the node stands in no entry.
+            entry.retention = draft.retention.map(units::show_duration);
+            return entry;
+        }
     }
     entry.user.clone_from(&draft.user);
     let transport = match draft.transport {

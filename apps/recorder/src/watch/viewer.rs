@@ -293,6 +293,10 @@ impl Viewer {
             Connection::Unwanted => (None, "the schedule does not ask for this camera at the moment"),
             Connection::Connecting => (None, "the camera is being connected to"),
             Connection::Waiting(reason) => (Some(reason), reason.sentence()),
+            Connection::Relayed => (
+                None,
+                "an edge node records this camera and sends it a minute or two later: watch it live there",
+            ),
             Connection::Connected(_) | Connection::Recording | Connection::Buffered if !silent => {
                 return Ok(());
             }

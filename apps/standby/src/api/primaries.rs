@@ -1,12 +1,10 @@
 //! Which recorders are watched, and their backups.
 
-use std::net::{SocketAddr, ToSocketAddrs};
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::RoleId;
-use keepwatch_recorder::peers::{Approach, Login};
+use keepwatch_recorder::peers::{Approach, resolve};
 use keepwatch_recording::failover::Command;
 use keepwatch_recording::peer::{Password, Restored};
 use keepwatch_web::{Action, Caller, FieldError, Problem};
@@ -22,10 +20,6 @@ use crate::{Standby, StandbyError};
 
 /// Most recorders that are registered in one request: as many as are watched.
 const ITEMS_MAX: usize = keepwatch_settings::standby::PRIMARIES_MAX;
-/// Fewest digits of a key that say who is meant: 64 bits.
-const KEY_DIGITS_MIN: usize = 16;
-/// The port of a node unless an address has one.
-pub(super) const PORT: u16 = 8443;
 
 /// Recorders that are to be watched.
 #[derive(Deserialize, ToSchema)]
@@ -205,42 +199,9 @@ impl Registration {
 /// What is asked for, or the field that is wrong and why.
 async fn read(item: RegisterItem) -> Result<(String, RegisterWish), (&'static str, String)> {
     let RegisterItem { address: text, user, password, token, beside, key } = item;
-    let login = match (user, password, token) {
-        (Some(user), Some(password), None) => Login::Administrator { user, password },
-        (None, None, Some(token)) => Login::Token(token),
-        (_, _, _) => return Err(("user", "give user and password, or token alone".to_owned())),
-    };
-    let key = key.map(|digits| key_digits(&digits)).transpose().map_err(|why| ("key", why))?;
+    let approach = Approach { beside, ..Approach::read(user, password, token, key)? };
     let address = resolve(text.clone()).await.map_err(|why| ("address", why))?;
-    Ok((text, RegisterWish { address, approach: Approach { login, beside, key } }))
-}
-
-/// The first digits of a key as somebody wrote them.
-fn key_digits(text: &str) -> Result<String, String> {
-    let digits = text.trim().to_ascii_lowercase();
-    if (KEY_DIGITS_MIN..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        Ok(digits)
-    } else {
-        Err(format!("a key has 64 hexadecimal digits; give the first {KEY_DIGITS_MIN} or more of them"))
-    }
-}
-
-/// The address that a text names; a name is looked up once, and what was found is kept.
-async fn resolve(text: String) -> Result<SocketAddr, String> {
-    let shown: String = text.chars().take(100).collect();
-    let unknown =
-        format!("{shown:?} is no address; write it like 192.0.2.7, 192.0.2.7:8443 or [2001:db8::7]:8443");
-    let looked = tokio::task::spawn_blocking(move || {
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Some(address);
-        }
-        if let Ok(host) = text.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
-            return Some(SocketAddr::new(host, PORT));
-        }
-        let named = if text.contains(':') { text } else { format!("{text}:{PORT}") };
-        named.to_socket_addrs().ok()?.next()
-    });
-    looked.await.ok().flatten().ok_or(unknown)
+    Ok((text, RegisterWish { address, approach }))
 }
 
 /// Changes mode, priority or pre-buffer of a primary.

@@ -106,7 +106,7 @@ pub(super) async fn begin(
         announced: ranges.is_empty().then(Vec::new),
         announced_port: keepwatch_announce::PORT,
         ranges,
-        port: body.port.unwrap_or(super::primaries::PORT),
+        port: body.port.unwrap_or(keepwatch_recorder::peers::PORT),
         time_max,
     };
     let id = standby.begin_scan(wish).map_err(|running| {

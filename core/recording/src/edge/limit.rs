@@ -74,7 +74,7 @@ impl LineLimit {
 }
 
 /// What an operator sets for the writing of the whole node: equal limits fix it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteThrottle {
     /// Least bits per second, however little is recorded.
     pub lower_bits_per_second: u64,

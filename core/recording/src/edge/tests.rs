@@ -104,7 +104,7 @@ impl Node {
         let from = send.span.from;
         let record = Span { from, to: from.plus(TICKS_PER_SECOND) };
         if !has.contains(from) {
-            self.tell(Event::Nothing { line: *key });
+            self.tell(Event::Nothing { line: *key, span: send.span });
             return;
         }
         self.sent.push((self.now, line, send));

@@ -86,6 +86,20 @@ pub struct Register {
     /// On purpose beside another standby.
     #[serde(default)]
     pub beside: bool,
+    /// As what it wants to be let in; a node that does not say it is a standby.
+    #[serde(default)]
+    pub duty: NodeDuty,
+}
+
+/// As what a node is let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeDuty {
+    /// It watches this recorder, and records in its place.
+    #[default]
+    Standby,
+    /// It records cameras, and sends here what it recorded.
+    Edge,
 }
 
 /// A password on its way; `Debug` does not show it.

@@ -83,6 +83,16 @@ actions! {
     StandbyRemoved = "standby_removed";
     /// A token was made with which a standby registers once.
     StandbyTokenCreated = "standby_token_created";
+    /// An edge node was registered, and sends here what it records.
+    EdgeNodeRegistered = "edge_node_registered";
+    /// An edge node was removed.
+    EdgeNodeRemoved = "edge_node_removed";
+    /// A token was made with which an edge node registers once.
+    EdgeTokenCreated = "edge_token_created";
+    /// This node was told where to send what it records.
+    EdgeRecorderSet = "edge_recorder_set";
+    /// This node sends nowhere any more.
+    EdgeRecorderRemoved = "edge_recorder_removed";
     /// This recorder took the role of another one, with its configuration.
     RoleTaken = "role_taken";
     /// A standby told that this recorder was replaced.

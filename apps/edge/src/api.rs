@@ -1,0 +1,243 @@
+//! The relay over HTTP: how it stands, and where footage is sent.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use keepwatch_model::{CameraId, TICKS_PER_SECOND, WallTime};
+use keepwatch_recorder::api::Part;
+use keepwatch_recorder::peers::{Approach, resolve};
+use keepwatch_recording::edge::Case;
+use keepwatch_recording::peer::Password;
+use keepwatch_web::{Access, Action, Caller, FieldError, Problem, Role, Routes};
+use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
+
+use crate::standing::{LineStanding, Standing};
+use crate::{EdgeError, Relay};
+
+const VIEWER: Access = Access::Everywhere(Role::Viewer);
+const ADMINISTRATOR: Access = Access::Everywhere(Role::Administrator);
+
+/// All routes under `/api/v1/edge`.
+pub fn routes(relay: Relay) -> Routes {
+    table().with_state(relay)
+}
+
+/// What these routes add to the description of the API.
+pub fn part() -> Part {
+    Part { rules: table().rules().to_vec(), description: Document::openapi(), status: &[("edge", "Edge")] }
+}
+
+/// How it stands, as the status socket tells it.
+pub(crate) fn text(standing: &Standing) -> String {
+    serde_json::to_string(&Edge::from(standing)).expect("texts and numbers have a JSON form")
+}
+
+fn table() -> Routes<Relay> {
+    Routes::new()
+        .get("/api/v1/edge", VIEWER, show)
+        .post("/api/v1/edge/recorder", ADMINISTRATOR, register)
+        .delete("/api/v1/edge/recorder", ADMINISTRATOR, deregister)
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(show, register, deregister), components(schemas(Edge)))]
+struct Document;
+
+/// How the relay of this node stands.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Edge {
+    /// The case of failure: 0 for none, 1 while the external storage is away, 2 to 4 for a failure of local storage.
+    case: u8,
+    /// The case in a sentence.
+    sentence: &'static str,
+    /// Whether the external storage takes footage.
+    sending: bool,
+    /// The recorder that footage is sent to; `null` when none is registered.
+    recorder: Option<ToRecorder>,
+    /// Every stream of every camera that this node records.
+    lines: Vec<Line>,
+}
+
+/// The recorder that footage is sent to.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = EdgeRecorder)]
+struct ToRecorder {
+    /// Its name.
+    name: String,
+    /// Where it answers nodes.
+    #[schema(example = "192.0.2.7:8443")]
+    address: String,
+    /// Its key.
+    key: String,
+    /// When this node was registered there.
+    #[schema(value_type = String, format = DateTime)]
+    since: WallTime,
+    /// When it answered last; `null` when it did not since the start.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    answered: Option<WallTime>,
+    /// Milliseconds that its clock shows more than that of this node.
+    clock_ahead_ms: Option<i64>,
+    /// Since when it takes nothing; `null` while it does.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    away_since: Option<WallTime>,
+    /// Why.
+    trouble: Option<String>,
+}
+
+/// How a stream of a camera stands.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = EdgeLine)]
+struct Line {
+    /// The camera.
+    #[schema(value_type = String)]
+    camera: CameraId,
+    /// 0 is the main stream.
+    stream: u8,
+    /// Whether the recorder wants it.
+    wanted: bool,
+    /// How old the oldest footage is that the relay has not sent, in milliseconds; `null` when there is none.
+    behind_ms: Option<u64>,
+    /// Footage that the relay left out and that is replenished, in milliseconds.
+    backlog_ms: u64,
+    /// Bytes that left since the start.
+    sent_bytes: u64,
+    /// Records that left since the start.
+    sent_records: u64,
+    /// Footage that went before it was outside, since the start, in milliseconds.
+    lost_ms: u64,
+    /// The speed limit, in percent of the rate that it was recorded with.
+    speed_percent: u32,
+    /// Most bits in a second; 0 is no limit.
+    rate_bits_per_second: u64,
+}
+
+impl From<&Standing> for Edge {
+    fn from(standing: &Standing) -> Self {
+        let recorder = standing.recorder.as_ref().map(|recorder| ToRecorder {
+            name: recorder.name.clone(),
+            address: recorder.address.to_string(),
+            key: recorder.key.to_string(),
+            since: recorder.since,
+            answered: standing.contact.answered,
+            clock_ahead_ms: standing.contact.ahead_ticks.map(|ticks| ticks / (TICKS_PER_SECOND / 1000)),
+            away_since: standing.contact.away_since,
+            trouble: standing.contact.trouble.clone(),
+        });
+        Self {
+            case: standing.case.number(),
+            sentence: sentence(standing.case),
+            sending: standing.takes,
+            recorder,
+            lines: standing.lines.iter().map(Line::from).collect(),
+        }
+    }
+}
+
+impl From<&LineStanding> for Line {
+    fn from(line: &LineStanding) -> Self {
+        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            camera: line.key.0,
+            stream: line.key.1.0,
+            wanted: line.wanted,
+            behind_ms: line.behind.map(millis),
+            backlog_ms: millis(line.backlog),
+            sent_bytes: line.bytes,
+            sent_records: line.records,
+            lost_ms: millis(line.lost),
+            speed_percent: line.limit.percent,
+            rate_bits_per_second: line.limit.bits_per_second,
+        }
+    }
+}
+
+const fn sentence(case: Case) -> &'static str {
+    match case {
+        Case::Normal => "footage is recorded here and sent",
+        Case::ExternalAway => "the external storage takes nothing; footage is kept here until it does",
+        Case::LocalReadOnly => {
+            "local storage takes no more footage; what it holds is sent, and the stream directly"
+        }
+        Case::LocalGone => "local storage is gone; the stream is sent directly",
+        Case::Second => "the second local storage takes the footage",
+    }
+}
+
+/// The recorder that is to be sent to, and a login of it: `user` and `password`, or `token`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = EdgeRegister)]
+pub(crate) struct Wish {
+    /// Its host, with a port unless that is 8443.
+    #[schema(example = "192.0.2.7:8443")]
+    address: String,
+    /// The name of an administrator there.
+    #[serde(default)]
+    user: Option<String>,
+    /// That user's password, which is not kept.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    password: Option<Password>,
+    /// A token that it gave out (`keepwatch edge token`).
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    token: Option<Password>,
+    /// The key that it must have, or the first 16 digits of it or more.
+    #[serde(default)]
+    key: Option<String>,
+}
+
+/// The recorder that is sent to.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = EdgeRegistered)]
+pub(crate) struct Registered {
+    /// Its name.
+    name: String,
+}
+
+/// How the relay of this node stands.
+#[utoipa::path(get, path = "/api/v1/edge", operation_id = "edge", tag = "edge", responses((status = 200, body = Edge)))]
+pub(crate) async fn show(State(relay): State<Relay>) -> Json<Edge> {
+    Json(Edge::from(relay.standing().as_ref()))
+}
+
+/// Registers this node at a recorder, and sends there what is recorded here.
+#[utoipa::path(post, path = "/api/v1/edge/recorder", operation_id = "registerEdge", tag = "edge", request_body = Wish,
+    responses((status = 200, body = Registered)))]
+pub(crate) async fn register(
+    State(relay): State<Relay>,
+    caller: Caller,
+    Json(wish): Json<Wish>,
+) -> Result<Json<Registered>, Problem> {
+    caller.require_audit()?;
+    let invalid =
+        |(field, detail): (&'static str, String)| Problem::invalid(vec![FieldError::new(field, detail)]);
+    let Wish { address, user, password, token, key } = wish;
+    let approach = Approach::read(user, password, token, key).map_err(invalid)?;
+    let found = resolve(address.clone()).await.map_err(|why| invalid(("address", why)))?;
+    let name = relay.register(found, &approach).await.map_err(problem)?;
+    caller.enter(Action::EdgeRecorderSet, "node", format!("{name:?} at {address}")).durable().await?;
+    Ok(Json(Registered { name }))
+}
+
+/// Sends nothing more to the recorder. What it has stays there.
+#[utoipa::path(delete, path = "/api/v1/edge/recorder", operation_id = "deregisterEdge", tag = "edge",
+    responses((status = 204)))]
+pub(crate) async fn deregister(State(relay): State<Relay>, caller: Caller) -> Result<StatusCode, Problem> {
+    caller.require_audit()?;
+    let name = relay.deregister().await.map_err(problem)?;
+    caller.enter(Action::EdgeRecorderRemoved, "node", format!("{name:?}")).durable().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn problem(error: EdgeError) -> Problem {
+    match error {
+        EdgeError::Register(refused) => {
+            let title = "The recorder does not let this node in";
+            Problem::new(StatusCode::CONFLICT, refused.code().to_owned(), title, refused.to_string())
+        }
+        EdgeError::NoRecorder => Problem::conflict("edge_no_recorder", error.to_string()),
+        EdgeError::Kept(_) | EdgeError::Ending => Problem::internal(error.to_string()),
+    }
+}

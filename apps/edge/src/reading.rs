@@ -1,0 +1,79 @@
+//! Reads the next record of a line out of the store, as it is to leave.
+
+use std::collections::VecDeque;
+
+use axum::body::Bytes;
+use keepwatch_model::{Span, TICKS_PER_SECOND};
+use keepwatch_recorder::{Node, head};
+use keepwatch_recording::replenish::StreamKey;
+use keepwatch_store::{RecordRef, Store};
+
+use crate::outside::Parcel;
+
+/// As much is looked up at a time.
+const LOOK_TICKS: i64 = 60 * TICKS_PER_SECOND;
+
+/// What was looked up of a line and not read yet, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead(VecDeque<RecordRef>);
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// The first record that has anything of the span. Nothing of the span is held before it.
+    Record(Parcel),
+    /// Nothing of this first part of the span is there, or it cannot be read.
+    Nothing(Span),
+}
+
+impl Ahead {
+    /// The first record that has anything of `span`.
+    fn find(&mut self, store: &Store, line: StreamKey, span: Span) -> Option<RecordRef> {
+        let known = |ahead: &mut VecDeque<RecordRef>| {
+            while ahead.front().is_some_and(|first| first.info.label.to <= span.from) {
+                ahead.pop_front();
+            }
+            // What begins later may have something before it that was not looked up.
+            ahead.front().filter(|first| first.info.label.from <= span.from).copied()
+        };
+        if let Some(first) = known(&mut self.0) {
+            return Some(first);
+        }
+        self.0 = store.records(line.0, line.1, span).ok()?.into();
+        self.0.front().copied()
+    }
+}
+
+/// Reads the first record of `line` that has anything of `span`, and returns what was looked up behind it.
+pub(crate) async fn read(node: &Node, line: StreamKey, span: Span, mut ahead: Ahead) -> (Read, Ahead) {
+    let window = Span { from: span.from, to: span.to.min(span.from.plus(LOOK_TICKS)) };
+    let Some(_place) = node.read_place().await else { return (Read::Nothing(window), ahead) };
+    let store = node.store().clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let found = ahead.find(&store, line, window);
+        let read = found.map(|found| (found.info.label, store.read(&found)));
+        (read, ahead)
+    });
+    let Ok((read, ahead)) = reading.await else { return (Read::Nothing(window), Ahead::default()) };
+    let read = match read {
+        Some((label, Ok(record))) => {
+            let head = Bytes::copy_from_slice(&head(record.as_bytes()));
+            Read::Record(Parcel { line, label, parts: [head, Bytes::from_owner(Owned(record))] })
+        }
+        Some((label, Err(error))) => {
+            tracing::warn!(camera = %line.0, %error, "a record cannot be read and is not sent");
+            Read::Nothing(Span::new(window.from, label.to).unwrap_or(window))
+        }
+        None => Read::Nothing(window),
+    };
+    (read, ahead)
+}
+
+/// A record whose bytes are sent without a copy.
+struct Owned(keepwatch_store::Record);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
