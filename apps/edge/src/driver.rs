@@ -22,6 +22,8 @@ use crate::standing::{Contact, LineStanding, Standing};
 
 /// Between two looks at what was recorded.
 const LOOK: Duration = Duration::from_millis(500);
+/// So many looks later it is shown again.
+const LOOKS_SHOWN: u32 = 2;
 /// What is on its way, at most: read, and not yet on a disk outside.
 const FLYING_BYTES_MAX: usize = 48 << 20;
 /// Records that are read at a time.
@@ -72,6 +74,7 @@ pub(crate) struct Driver {
     reads: JoinSet<(StreamKey, Send, Read, Ahead)>,
     /// Records and bytes that are on their way.
     flying: (usize, usize),
+    looks: u32,
     shown: watch::Sender<Arc<Standing>>,
     out: Vec<Action>,
 }
@@ -99,6 +102,7 @@ impl Driver {
             to_read: VecDeque::new(),
             reads: JoinSet::new(),
             flying: (0, 0),
+            looks: 0,
             shown,
             out: Vec::new(),
         }
@@ -204,7 +208,10 @@ impl Driver {
         if self.rests_until.is_some_and(|until| until <= self.now()) {
             self.rests_until = None;
         }
-        self.show();
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(LOOKS_SHOWN) {
+            self.show();
+        }
     }
 
     /// Lines come and go with cameras.

@@ -27,11 +27,12 @@ fn complaints(text: &str) -> Vec<String> {
 fn the_reference_shows_the_defaults() {
     let loaded = read(REFERENCE);
     assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
-    let ConfigFile { node, disks, recorder, standby, cameras, rtsp_users } = loaded.file;
+    let ConfigFile { node, disks, recorder, standby, edge, cameras, rtsp_users } = loaded.file;
     assert!(rtsp_users.is_empty());
     assert_eq!(node, NodeTable::default());
     assert_eq!(recorder, RecorderTable::default());
     assert_eq!(standby, StandbyTable::default());
+    assert_eq!(edge, EdgeTable::default());
     let least = read(LEAST).file;
     let [disk] = &disks[..] else { panic!("one disk") };
     assert_eq!(DiskTable { path: disk.path.clone(), ..least.disks[0].clone() }, *disk);
@@ -55,7 +56,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
     let loaded = parse(&text, directory.path());
     assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
     // Every key that is known is named in a complaint about one that is not.
-    let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[standby]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n\
+    let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[standby]\nzzzzzz=1\n[edge]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n\
         [[rtsp_user]]\nzzzzzz=1\n";
     let keys: Vec<String> = complaints(unknown)
         .iter()

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use keepwatch_model::{EventCode, GapReason, RoleId, Span, State, TICKS_PER_SECOND, UnknownReason, WallTime};
 use keepwatch_recording::peer::{
-    Backup, Hello, NodePublic, Password, RecordedSpan, Restore, Restored, RtspUserBackup, Superseded,
+    Backup, Hello, NodeDuty, NodePublic, Password, RecordedSpan, Restore, Restored, RtspUserBackup,
+    Superseded,
 };
 use keepwatch_store::EventQuery;
 use keepwatch_tls::{NodeKey, peer};
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::Node;
 use crate::api;
-use crate::config::{CameraConfig, DiskConfig, RecorderConfig, RtspConfig, Secret};
+use crate::config::{CameraConfig, CameraSource, DiskConfig, RecorderConfig, RtspConfig, Secret};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ impl Recorder {
         Self::start_with(name, data, cameras, routes).await
     }
 
-    /// One that answers other nodes by these routes.
+    /// One that answers other nodes by these routes. A camera `gate@box` is sent by the edge node `box`.
     pub(crate) async fn start_with(
         name: &str,
         data: TempDir,
@@ -51,7 +52,13 @@ impl Recorder {
         std::fs::create_dir_all(data.path().join("disk")).unwrap();
         let camera = |id: &&str| {
             let url = "rtsp://127.0.0.1:9/1".parse().unwrap();
+            let (id, node) = id.split_once('@').map_or((*id, None), |(id, node)| (id, Some(node)));
             let mut camera = CameraConfig::new(id.parse().unwrap(), url);
+            if let Some(node) = node {
+                camera.source =
+                    CameraSource::Edge { node: node.to_owned(), camera: "cam1".parse().unwrap(), sub: false };
+                return camera;
+            }
             camera.user = Some("u".to_owned());
             camera.password = Some(Secret::new("hidden1".to_owned()));
             camera
@@ -99,7 +106,7 @@ impl Recorder {
     /// A token that lets one standby in, with its end.
     async fn token(&self) -> (String, WallTime) {
         let own = own_key(&self.node).await.unwrap();
-        self.node.peers().make_token(own, self.node.clock().wall()).unwrap()
+        self.node.peers().make_token(own, NodeDuty::Standby, self.node.clock().wall()).unwrap()
     }
 
     pub(crate) async fn end(self) -> TempDir {
@@ -112,14 +119,22 @@ impl Recorder {
 
 /// Another node, as far as it asks.
 pub(crate) struct Asker {
-    key: NodeKey,
-    own: Introduction,
+    pub(crate) key: NodeKey,
+    pub(crate) own: Introduction,
 }
 
 impl Asker {
     pub(crate) fn new(name: &str) -> Self {
         let key = NodeKey::keep(TempDir::new().unwrap().path()).unwrap().0;
-        Self { key, own: Introduction { name: name.to_owned(), role: RoleId([9; 16]), port: 4711 } }
+        Self {
+            key,
+            own: Introduction {
+                name: name.to_owned(),
+                role: RoleId([9; 16]),
+                port: 4711,
+                duty: NodeDuty::Standby,
+            },
+        }
     }
 
     fn key(&self) -> NodePublic {
@@ -130,7 +145,7 @@ impl Asker {
         NodeClient::new(of.address(), peer::client_config(&self.key, None).unwrap())
     }
 
-    async fn register(&self, at: &Recorder, login: &Login) -> Result<Registered, RegisterError> {
+    pub(crate) async fn register(&self, at: &Recorder, login: &Login) -> Result<Registered, RegisterError> {
         register(&self.key, &self.own, at.address(), &approach(login, false)).await
     }
 }
@@ -326,8 +341,8 @@ async fn a_token_lets_one_standby_in_and_only_once() {
     let (text, expires) = north.token().await;
     let refused = east.register(&north, &token(&text)).await.unwrap_err();
     assert!(matches!(refused, RegisterError::RegisteredElsewhere(_)), "{refused:?}");
-    assert!(north.node.peers().takes(&text, north.node.clock().wall()));
-    assert!(!north.node.peers().takes(&text, expires));
+    assert!(north.node.peers().takes(&text, NodeDuty::Standby, north.node.clock().wall()));
+    assert!(!north.node.peers().takes(&text, NodeDuty::Standby, expires));
     register(&east.key, &east.own, north.address(), &approach(&token(&text), true)).await.unwrap();
     north.end().await;
 }
@@ -651,5 +666,48 @@ async fn a_check_of_two_hundred_cameras_costs_next_to_nothing() {
     let bytes = (0..100).map(|_| serde_json::to_vec(&north.node.check()).unwrap().len()).max().unwrap();
     let each = begun.elapsed() / 100;
     assert!(each < Duration::from_millis(3), "a check of 200 cameras: {each:?}, {bytes} bytes");
+    north.end().await;
+}
+
+#[tokio::test]
+async fn a_token_lets_in_only_what_it_was_made_for_and_edge_nodes_have_names_of_their_own() {
+    let north = Recorder::start("north").await;
+    let own = own_key(&north.node).await.unwrap();
+    let made = |duty| north.node.peers().make_token(own, duty, north.node.clock().wall()).unwrap().0;
+    let edge = |name: &str| {
+        let asker = Asker::new(name);
+        Asker { own: Introduction { duty: NodeDuty::Edge, ..asker.own }, ..asker }
+    };
+    let first = edge("box");
+    // A standby gets all passwords, an edge node none.
+    let for_edges = made(NodeDuty::Edge);
+    let refused = Asker::new("south").register(&north, &token(&for_edges)).await.unwrap_err();
+    assert!(matches!(refused, RegisterError::LoginRefused(_)), "{refused:?}");
+    let refused = first.register(&north, &token(&made(NodeDuty::Standby))).await.unwrap_err();
+    assert!(matches!(refused, RegisterError::LoginRefused(_)), "{refused:?}");
+    first.register(&north, &token(&for_edges)).await.unwrap();
+    assert!(first.register(&north, &token(&for_edges)).await.is_err(), "it works once");
+
+    let other = edge("box").register(&north, &login("admin", PASSWORD)).await.unwrap_err();
+    assert!(matches!(&other, RegisterError::Refused { code, .. } if code == "edge_name_taken"), "{other:?}");
+    first.register(&north, &login("admin", PASSWORD)).await.unwrap();
+    let names: Vec<String> = north.node.peers().edges().into_iter().map(|edge| edge.name).collect();
+    assert_eq!((names, north.node.peers().standbys().len()), (vec!["box".to_owned()], 0));
+
+    // It is told nothing that standbys are, and is known again after a restart.
+    let mut client = first.client(&north);
+    for target in ["/peer/backup", "/peer/restore", "/peer/missing?from=0&to=1&clock=0"] {
+        assert!(client.get::<serde_json::Value>(target, PATIENCE).await.is_err(), "{target}");
+    }
+    let wanted: keepwatch_recording::peer::Wanted =
+        client.get("/peer/relay?clock=2026-11-22T12:00:00.000000Z", PATIENCE).await.unwrap();
+    assert_eq!(wanted.lines, []);
+    let kept = Peers::open(north.data.path(), north.node.store().role());
+    assert_eq!(kept.edges(), north.node.peers().edges());
+    deregister(&mut client, PATIENCE).await.unwrap();
+    assert_eq!(
+        code(client.get::<serde_json::Value>("/peer/relay?clock=0", PATIENCE).await),
+        "not_registered"
+    );
     north.end().await;
 }

@@ -4,6 +4,8 @@
 //! cameras are taken that are configured as the node's, and only what is missing of them.
 
 mod taker;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

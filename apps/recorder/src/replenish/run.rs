@@ -146,6 +146,10 @@ impl Filling {
         let mut known = std::mem::take(&mut self.told);
         for id in self.node.own_cameras() {
             let Some(camera) = self.node.camera(id) else { continue };
+            // What an edge node has is sent by it, and nobody else has it.
+            if camera.config().source.edge_node().is_some() {
+                continue;
+            }
             let oldest = camera.config().retention.map(|age| now.plus(-ticks_from_duration(age)));
             let since = oldest.unwrap_or(WallTime::MIN);
             for stream in camera.streams() {

@@ -8,7 +8,7 @@ use keepwatch_model::{
     Backfill, CameraId, CodecKind, EventCode, GapReason, Origin, RoleId, Span, SpanSet, State, StreamId,
     TICKS_PER_SECOND, TrackConfig, WallTime,
 };
-use keepwatch_recording::peer::NodePublic;
+use keepwatch_recording::peer::{NodeDuty, NodePublic};
 use keepwatch_recording::replenish::JobEnd;
 use keepwatch_store::{CameraTime, EventQuery, RecordMeta, RunId, Store, TRACKS_MAX, TimeQuality};
 use keepwatch_web::NodeError;
@@ -36,29 +36,31 @@ const CAMERA: i64 = -3_600 * TICKS_PER_SECOND;
 /// The standby's clock labels so much later.
 const STANDBY_AHEAD: i64 = 2 * TICKS_PER_SECOND + 345;
 
-fn gate() -> CameraId {
+pub(super) fn gate() -> CameraId {
     "gate".parse().unwrap()
 }
 
 /// What one recorder has of a camera whose pictures are numbered, the first of which was at `begin`.
-struct Footage<'a> {
-    store: &'a Store,
-    begin: WallTime,
-    ahead: i64,
+pub(super) struct Footage<'a> {
+    pub(super) store: &'a Store,
+    /// Its id where it was recorded.
+    pub(super) camera_id: CameraId,
+    pub(super) begin: WallTime,
+    pub(super) ahead: i64,
     /// What the camera's clock shows beside the time.
-    camera: i64,
-    origin: Origin,
-    replaces: Option<RoleId>,
+    pub(super) camera: i64,
+    pub(super) origin: Origin,
+    pub(super) replaces: Option<RoleId>,
 }
 
 impl Footage<'_> {
-    fn label(&self, number: i64) -> WallTime {
+    pub(super) fn label(&self, number: i64) -> WallTime {
         self.begin.plus(number * FRAME + self.ahead)
     }
 
     /// Records pictures `numbers`, a record for each group of pictures or the rest of it.
-    fn record(&self, numbers: std::ops::Range<i64>) {
-        let mut writer = self.store.writer(gate(), StreamId::MAIN);
+    pub(super) fn record(&self, numbers: std::ops::Range<i64>) {
+        let mut writer = self.store.writer(self.camera_id, StreamId::MAIN);
         let (run, mut first) = (self.store.new_run(), numbers.start);
         while first < numbers.end {
             let end = ((first / GROUP + 1) * GROUP).min(numbers.end);
@@ -123,10 +125,10 @@ fn number_of(sample: &[u8]) -> i64 {
     i64::from_le_bytes(slice[1..9].try_into().unwrap())
 }
 
-const EVER: Span = Span { from: WallTime::MIN, to: WallTime::MAX };
+pub(super) const EVER: Span = Span { from: WallTime::MIN, to: WallTime::MAX };
 
 /// All pictures of the camera with their labels, as a reader gets them, and the numbers of its sound.
-fn held(store: &Store) -> (Vec<(i64, WallTime)>, Vec<i64>) {
+pub(super) fn held(store: &Store) -> (Vec<(i64, WallTime)>, Vec<i64>) {
     let (mut pictures, mut sound) = (Vec::new(), Vec::new());
     for found in store.records(gate(), StreamId::MAIN, EVER).unwrap() {
         let record = store.read(&found).unwrap();
@@ -141,7 +143,7 @@ fn held(store: &Store) -> (Vec<(i64, WallTime)>, Vec<i64>) {
     (pictures, sound)
 }
 
-async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub(super) async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let came = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -170,6 +172,7 @@ impl Pair {
             name: "south".to_owned(),
             role: self.south.node.store().role(),
             port: self.south.address().port(),
+            duty: NodeDuty::Standby,
         };
         let key = self.south.node.node_key().await.unwrap();
         let approach = approach(&login("admin", PASSWORD), beside);
@@ -184,13 +187,29 @@ impl Pair {
 
     fn primary(&self, begin: WallTime) -> Footage<'_> {
         let store = self.north.node.store();
-        Footage { store, begin, ahead: 0, camera: CAMERA, origin: Origin::Primary, replaces: None }
+        Footage {
+            camera_id: gate(),
+            store,
+            begin,
+            ahead: 0,
+            camera: CAMERA,
+            origin: Origin::Primary,
+            replaces: None,
+        }
     }
 
     fn standby(&self, begin: WallTime) -> Footage<'_> {
         let replaces = Some(self.north.node.store().role());
         let store = self.south.node.store();
-        Footage { store, begin, ahead: STANDBY_AHEAD, camera: CAMERA, origin: Origin::Standby, replaces }
+        Footage {
+            camera_id: gate(),
+            store,
+            begin,
+            ahead: STANDBY_AHEAD,
+            camera: CAMERA,
+            origin: Origin::Standby,
+            replaces,
+        }
     }
 }
 
@@ -457,7 +476,8 @@ async fn forged_records_fill_no_gap_and_hold_up_no_other_standby() {
     let routes = |_, _| axum::Router::new().route("/peer/records", axum::routing::get(forges));
     let east = Recorder::start_with("east", tempfile::tempdir().unwrap(), &[], routes).await;
     let role = east.node.store().role();
-    let own = Introduction { name: "east".to_owned(), role, port: east.address().port() };
+    let own =
+        Introduction { name: "east".to_owned(), role, port: east.address().port(), duty: NodeDuty::Standby };
     let key = east.node.node_key().await.unwrap();
     let south_key = south.node_key().await.unwrap().public().unwrap();
     north.peers().let_out(NodePublic(south_key.bytes())).unwrap();
@@ -506,8 +526,15 @@ async fn what_the_card_holds_fills_a_gap_without_a_frame_twice() {
         let node = &north.node;
         let begin = node.clock().wall().plus(-60 * TICKS_PER_SECOND);
         let store = node.store();
-        let primary =
-            Footage { store, begin, ahead: 0, camera: CAMERA, origin: Origin::Primary, replaces: None };
+        let primary = Footage {
+            camera_id: gate(),
+            store,
+            begin,
+            ahead: 0,
+            camera: CAMERA,
+            origin: Origin::Primary,
+            replaces: None,
+        };
         primary.record(0..104);
         primary.record(400..450);
         let gap = Span { from: primary.label(104), to: primary.label(400) };
