@@ -5,11 +5,8 @@
 //! whether directories and disks can be used is asked by `check`, and found by `run`.
 
 mod camera;
-<<<<<<< HEAD
 mod disk;
-=======
 mod edge;
->>>>>>> 3638d01 (Send what an edge node recorded to the recorder behind it)
 mod interfaces;
 mod listen;
 mod password;
@@ -38,11 +35,8 @@ use serde_spanned::Spanned;
 use toml::de::DeTable;
 
 pub(crate) use self::camera::CameraTable;
-<<<<<<< HEAD
 pub(crate) use self::disk::DiskTable;
-=======
 pub(crate) use self::edge::EdgeTable;
->>>>>>> 3638d01 (Send what an edge node recorded to the recorder behind it)
 pub(crate) use self::interfaces::{Address, InterfaceTable, Part, interface_name};
 use self::listen::Families;
 use self::reader::Table;

@@ -98,6 +98,10 @@ fn bodies(span: Span) -> BTreeMap<(&'static str, &'static str), (String, Value)>
         ),
         (("POST", "/api/v1/scans"), (at("/scans"), json!({"addresses": ["127.0.0.1"], "seconds": 1}))),
         (
+            ("POST", "/api/v1/edge/recorder"),
+            (at("/edge/recorder"), json!({"address": "127.0.0.1:1", "token": "x"})),
+        ),
+        (
             ("POST", "/api/v1/failover/primaries"),
             (at("/failover/primaries"), json!({"items": [{"address": "127.0.0.1:1", "token": "x"}]})),
         ),

@@ -236,6 +236,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/edge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the relay of this node stands.
+         * @description For users who are at least viewer everywhere.
+         */
+        get: operations["edge"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/edge-nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The edge nodes that send to this recorder.
+         * @description For users who are at least administrator everywhere.
+         */
+        get: operations["edgeNodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/edge-nodes/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes a token with which an edge node registers once, within an hour, instead of an administrator's password.
+         * @description For users who are at least administrator everywhere.
+         */
+        post: operations["makeEdgeToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/edge-nodes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Removes an edge node: nothing more of it is taken. What it sent stays.
+         * @description For users who are at least administrator everywhere.
+         */
+        delete: operations["removeEdgeNode"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/edge/recorder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Registers this node at a recorder, and sends there what is recorded here.
+         * @description For users who are at least administrator everywhere.
+         */
+        post: operations["registerEdge"];
+        /**
+         * Sends nothing more to the recorder. What it has stays there.
+         * @description For users who are at least administrator everywhere.
+         */
+        delete: operations["deregisterEdge"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -1313,6 +1417,8 @@ export interface components {
             audio?: boolean | null;
             /** @description The certificate that it must show, as `sha256:...`. */
             certificate?: string | null;
+            /** @description The edge node that records it, like `box`, or `box/cam1` where its id there differs; instead of an address. */
+            edge?: string | null;
             /** @description Whether what it notices is entered into the event log, for a camera with an ONVIF address. */
             events?: boolean | null;
             /**
@@ -1332,7 +1438,7 @@ export interface components {
             retention?: string | null;
             /** @description When it is recorded, in UTC. */
             schedule?: string[] | null;
-            /** @description Whether a sub stream is recorded, for a camera with an ONVIF address. */
+            /** @description Whether a sub stream is recorded, for a camera with an ONVIF address or of an edge node. */
             sub?: boolean | null;
             /** @description Address of its sub stream. */
             sub_url?: string | null;
@@ -1348,6 +1454,12 @@ export interface components {
             audio: boolean;
             /** @description The certificate that it must show; `null` takes any. */
             certificate: string | null;
+            /**
+             * @description The edge node that records it and sends it here, with its id there where that differs; `null` for a camera that this
+             *     recorder receives.
+             * @example box
+             */
+            edge: string | null;
             /** @description Whether it is edited in the console; else it stands in the configuration file. */
             editable: boolean;
             /** @description Whether what it notices is entered into the event log; `null` for a camera with a `url`. */
@@ -1410,7 +1522,7 @@ export interface components {
          * @description How the connection of a stream stands.
          * @enum {string}
          */
-        ConnectionState: "unwanted" | "waiting" | "connecting" | "connected" | "recording";
+        ConnectionState: "unwanted" | "waiting" | "connecting" | "connected" | "recording" | "relayed";
         /** @description A recorder that decides which of several standbys covers. */
         Coordinator: {
             /** @description As the configuration names it. */
@@ -1451,7 +1563,7 @@ export interface components {
          * @description Why a stretch is a gap or unknown.
          * @enum {string}
          */
-        CoverageReason: "camera_silent" | "connection_lost" | "connection_refused" | "stream_unusable" | "key_frame_missing" | "packets_lost" | "disk_full" | "disk_gone" | "disk_slow" | "recorder_down" | "overwritten" | "damaged" | "login_refused" | "disk_absent" | "not_yet" | "not_configured" | "clock_stepped";
+        CoverageReason: "camera_silent" | "connection_lost" | "connection_refused" | "stream_unusable" | "key_frame_missing" | "packets_lost" | "disk_full" | "disk_gone" | "disk_slow" | "recorder_down" | "overwritten" | "damaged" | "login_refused" | "not_sent" | "disk_absent" | "not_yet" | "not_configured" | "clock_stepped";
         /**
          * @description What is known of a stretch of time.
          * @enum {string}
@@ -1535,6 +1647,144 @@ export interface components {
             failed: string[];
             /** @description It would record all of them. */
             passed: boolean;
+        };
+        /** @description How the relay of this node stands. */
+        Edge: {
+            /**
+             * Format: int32
+             * @description The case of failure: 0 for none, 1 while the external storage is away, 2 to 4 for a failure of local storage.
+             */
+            case: number;
+            /** @description Every stream of every camera that this node records. */
+            lines: components["schemas"]["EdgeLine"][];
+            recorder: components["schemas"]["EdgeRecorder"] | null;
+            /** @description Whether the external storage takes footage. */
+            sending: boolean;
+            /** @description The case in a sentence. */
+            sentence: string;
+        };
+        /** @description How a stream of a camera stands. */
+        EdgeLine: {
+            /**
+             * Format: int64
+             * @description Footage that the relay left out and that is replenished, in milliseconds.
+             */
+            backlog_ms: number;
+            /**
+             * Format: int64
+             * @description How old the oldest footage is that the relay has not sent, in milliseconds; `null` when there is none.
+             */
+            behind_ms: number | null;
+            /** @description The camera. */
+            camera: string;
+            /**
+             * Format: int64
+             * @description Footage that went before it was outside, since the start, in milliseconds.
+             */
+            lost_ms: number;
+            /**
+             * Format: int64
+             * @description Most bits in a second; 0 is no limit.
+             */
+            rate_bits_per_second: number;
+            /**
+             * Format: int64
+             * @description Bytes that left since the start.
+             */
+            sent_bytes: number;
+            /**
+             * Format: int64
+             * @description Records that left since the start.
+             */
+            sent_records: number;
+            /**
+             * Format: int32
+             * @description The speed limit, in percent of the rate that it was recorded with.
+             */
+            speed_percent: number;
+            /**
+             * Format: int32
+             * @description 0 is the main stream.
+             */
+            stream: number;
+            /** @description Whether the recorder wants it. */
+            wanted: boolean;
+        };
+        /** @description An edge node that sends to this recorder. */
+        EdgeNode: {
+            /** @description The cameras here that it sends. */
+            cameras: string[];
+            /**
+             * Format: date-time
+             * @description When it was last heard; `null` when it was not since this recorder started.
+             */
+            heard: string | null;
+            /** @description Its key, by which it is known. */
+            key: string;
+            /** @description Its name, by which cameras name it. */
+            name: string;
+            /** @description The role under which it records. */
+            role: string;
+            /**
+             * Format: date-time
+             * @description When it was registered.
+             */
+            since: string;
+        };
+        /** @description The recorder that footage is sent to. */
+        EdgeRecorder: {
+            /**
+             * @description Where it answers nodes.
+             * @example 192.0.2.7:8443
+             */
+            address: string;
+            /**
+             * Format: date-time
+             * @description When it answered last; `null` when it did not since the start.
+             */
+            answered: string | null;
+            /**
+             * Format: date-time
+             * @description Since when it takes nothing; `null` while it does.
+             */
+            away_since: string | null;
+            /**
+             * Format: int64
+             * @description Milliseconds that its clock shows more than that of this node.
+             */
+            clock_ahead_ms: number | null;
+            /** @description Its key. */
+            key: string;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: date-time
+             * @description When this node was registered there.
+             */
+            since: string;
+            /** @description Why. */
+            trouble: string | null;
+        };
+        /** @description The recorder that is to be sent to, and a login of it: `user` and `password`, or `token`. */
+        EdgeRegister: {
+            /**
+             * @description Its host, with a port unless that is 8443.
+             * @example 192.0.2.7:8443
+             */
+            address: string;
+            /** @description The key that it must have, or the first 16 digits of it or more. */
+            key?: string | null;
+            /** @description That user's password, which is not kept. */
+            password?: string | null;
+            /** @description A token that it gave out (`keepwatch edge token`). */
+            token?: string | null;
+            /** @description The name of an administrator there. */
+            user?: string | null;
+        };
+        /** @description The recorder that is sent to. */
+        EdgeRegistered: {
+            /** @description Its name. */
+            name: string;
         };
         /** @description A line of the event log. */
         Event: {
@@ -1885,7 +2135,7 @@ export interface components {
          * @description Why footage is missing.
          * @enum {string}
          */
-        GapReason: "camera_silent" | "connection_lost" | "connection_refused" | "stream_unusable" | "key_frame_missing" | "packets_lost" | "disk_full" | "disk_gone" | "disk_slow" | "recorder_down" | "overwritten" | "damaged" | "login_refused";
+        GapReason: "camera_silent" | "connection_lost" | "connection_refused" | "stream_unusable" | "key_frame_missing" | "packets_lost" | "disk_full" | "disk_gone" | "disk_slow" | "recorder_down" | "overwritten" | "damaged" | "login_refused" | "not_sent";
         /** @description What a user may, as answers show it. */
         Grants: {
             /** @description Roles at single cameras; what counts there is the higher of both. */
@@ -1965,6 +2215,16 @@ export interface components {
             /** @description What is recorded, the video first. */
             tracks: components["schemas"]["TrackName"][];
             transport: components["schemas"]["Carrier"] | null;
+        };
+        /** @description A token with which one node registers. */
+        NodeToken: {
+            /**
+             * Format: date-time
+             * @description When it ends.
+             */
+            expires: string;
+            /** @description Shown this once; works once. */
+            token: string;
         };
         /**
          * @description Where held footage came from.
@@ -2058,6 +2318,32 @@ export interface components {
                  * @description The first moment after.
                  */
                 to: string;
+            }[];
+            /** @description Value of `cursor` for the next page; `None` at the end. */
+            next: string | null;
+        };
+        /** @description A list, and where it goes on. */
+        Page_EdgeNode: {
+            /** @description What is listed. */
+            items: {
+                /** @description The cameras here that it sends. */
+                cameras: string[];
+                /**
+                 * Format: date-time
+                 * @description When it was last heard; `null` when it was not since this recorder started.
+                 */
+                heard?: string | null;
+                /** @description Its key, by which it is known. */
+                key: string;
+                /** @description Its name, by which cameras name it. */
+                name: string;
+                /** @description The role under which it records. */
+                role: string;
+                /**
+                 * Format: date-time
+                 * @description When it was registered.
+                 */
+                since: string;
             }[];
             /** @description Value of `cursor` for the next page; `None` at the end. */
             next: string | null;
@@ -2971,16 +3257,6 @@ export interface components {
              */
             since: string;
         };
-        /** @description A token with which one standby registers. */
-        StandbyToken: {
-            /**
-             * Format: date-time
-             * @description When it ends.
-             */
-            expires: string;
-            /** @description Shown this once; works once. */
-            token: string;
-        };
         /** @description The node and its disks. */
         Status: {
             /** @description How many cameras there are. */
@@ -3057,6 +3333,7 @@ export interface components {
             cameras: {
                 [key: string]: components["schemas"]["Camera"];
             };
+            edge?: components["schemas"]["Edge"];
             /** @description The export jobs by their ids, as far as one is operator at all of their cameras. */
             exports: {
                 [key: string]: components["schemas"]["Export"];
@@ -3783,6 +4060,177 @@ export interface operations {
             };
             /** @description It is the picture that `If-None-Match` names. */
             304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Edge"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edgeNodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_EdgeNode"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    makeEdgeToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeToken"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removeEdgeNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key of the edge node. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    registerEdge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EdgeRegister"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EdgeRegistered"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deregisterEdge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5162,7 +5610,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StandbyToken"];
+                    "application/json": components["schemas"]["NodeToken"];
                 };
             };
             /** @description A problem document that says what happened and what to do. */

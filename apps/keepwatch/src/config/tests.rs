@@ -63,7 +63,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 48, "{keys:?}");
+    assert_eq!(keys.len(), 59, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -261,7 +261,7 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "[[camera]]\nid = \"b\"",
-            "6:1: [[camera]] has no url; add the address of its stream, like url = \"rtsp://192.0.2.10/stream\", or of the camera, like onvif = \"http://192.0.2.10\"",
+            "6:1: [[camera]] has no url; add the address of its stream, like url = \"rtsp://192.0.2.10/stream\", or of the camera, like onvif = \"http://192.0.2.10\", or the edge node that records it, like edge = \"box\"",
         ),
         (
             "[[camera]]\nid = \"b\"\nurl = \"http://u:secret@h/t\"",
@@ -342,6 +342,26 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         (
             "[[rtsp_user]]\nuser = \"a:b\"\npassword_file = \"none\"\ncameras = [\"a\"]",
             "7:8: \"a:b\" cannot be the name of a user; write 1 to 64 characters without : \" and \\",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nedge = \"box\"\nurl = \"rtsp://h\"",
+            "9:7: url is for a camera that this recorder receives; set it at the edge node, which records the camera, or take edge out",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nedge = \"box/Cam 1\"",
+            "8:8: \"Cam 1\" cannot be a camera id; use 1 to 31 of a-z 0-9 . _ - and begin with a letter or digit",
+        ),
+        (
+            "[edge]\ndelay = \"100 s\"\ndelay_max = \"101 s\"",
+            "8:13: delay_max is not 5 s more than delay; leave both out, or write like delay = \"100 s\", delay_max = \"120 s\"",
+        ),
+        (
+            "[edge]\nwrite_rate_min = \"9 Mbit/s\"\nwrite_rate_max = \"8 Mbit/s\"",
+            "7:18: write_rate_min is more than write_rate_max; write equal ones to fix it",
+        ),
+        (
+            "[edge]\nwarning = 50",
+            "1:1: all_clear is not below warning; write like warning = 90, all_clear = 50",
         ),
         (
             "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\naudio = \"yes\"",

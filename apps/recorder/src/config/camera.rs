@@ -104,7 +104,7 @@ impl CameraDraft {
     pub fn read<F: CameraFields>(fields: &mut F) -> Option<Self> {
         let id = parsed(fields, "id", text::camera_id);
         let name = parsed(fields, "name", text::name);
-        let found = source(fields);
+        let found = source(fields, id);
         let user = parsed(fields, "user", text::user);
         let transport = parsed(fields, "transport", text::transport);
         let certificate = parsed(fields, "certificate", text::certificate);
@@ -245,34 +245,48 @@ fn weekly(fields: &mut impl CameraFields) -> Vec<WeeklySpan> {
 }
 
 /// What is set where a camera is recorded, and is said by an edge node's own configuration.
-const SET_AT_THE_NODE: [&str; 9] =
-    ["url", "sub_url", "onvif", "events", "user", "transport", "certificate", "audio", "metadata"];
+const SET_AT_THE_NODE: [&str; 10] = [
+    "url",
+    "sub_url",
+    "onvif",
+    "events",
+    "user",
+    "transport",
+    "certificate",
+    "audio",
+    "metadata",
+    "schedule",
+];
 
 /// A camera that an edge node records: `edge` with `sub`.
-fn edge<F: CameraFields>(fields: &mut F) -> Option<Found> {
-    let said = parsed(fields, "edge", text::edge_camera);
+fn edge<F: CameraFields>(
+    fields: &mut F,
+    said: Option<(String, Option<CameraId>)>,
+    id: Option<CameraId>,
+) -> Option<Found> {
     let sub = fields.boolean("sub").unwrap_or(false);
-    for key in SET_AT_THE_NODE.into_iter().chain(["schedule", F::PASSWORD]) {
+    // Read, so that they count as known; what they say is of no use.
+    for key in ["url", "sub_url", "onvif"] {
+        let _ = fields.text(key);
+    }
+    let _ = fields.boolean("events");
+    for key in SET_AT_THE_NODE.into_iter().chain([F::PASSWORD]) {
         if fields.has(key) {
             let what = format!("{key} is for a camera that this recorder receives");
-            error(
-                fields,
-                Place::Key(key),
-                what,
-                "set it at the edge node, which records the camera, or take edge out",
-            );
+            let remedy = "set it at the edge node, which records the camera, or take edge out";
+            error(fields, Place::Key(key), what, remedy);
         }
     }
     let (node, camera) = said?;
-    let camera = camera.or_else(|| parsed(fields, "id", text::camera_id))?;
-    let source = CameraSource::Edge { node, camera, sub };
+    let source = CameraSource::Edge { node, camera: camera.or(id)?, sub };
     Some(Found { source, user: None, password: None, key: "edge", shown: "edge node" })
 }
 
 /// Where the streams are found: `url` with `sub_url`, or `onvif` with `sub` and `events`, or `edge`.
-fn source<F: CameraFields>(fields: &mut F) -> Option<Found> {
+fn source<F: CameraFields>(fields: &mut F, id: Option<CameraId>) -> Option<Found> {
+    let said = parsed(fields, "edge", text::edge_camera);
     if fields.has("edge") {
-        return edge(fields);
+        return edge(fields, said, id);
     }
     let (has_url, has_onvif) = (fields.has("url"), fields.has("onvif"));
     let url = parsed(fields, "url", address::stream);
