@@ -5,7 +5,7 @@
 
 mod cards;
 mod judge;
-mod stage;
+pub(super) mod stage;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -134,6 +134,11 @@ impl Network {
         self.standby.run(&["ip", "link", "set", TO_PRIMARY, state])
     }
 
+    /// The cable between the two is pulled at the standby's end, or plugged in again; both keep their way to the cameras.
+    pub(super) fn cut_between(&self, cut: bool) -> Result<()> {
+        self.standby.run(&["ip", "link", "set", TO_PRIMARY, if cut { "down" } else { "up" }])
+    }
+
     /// The primary loses its way to one camera, or has it again; the standby keeps it.
     pub(super) fn cut_camera(&self, place: usize, cut: bool) -> Result<()> {
         let verb = if cut { "add" } else { "del" };

@@ -10,6 +10,7 @@ mod moonfire;
 mod query;
 mod record;
 mod replay;
+mod replenish;
 mod report;
 mod site;
 mod usage;
@@ -32,6 +33,8 @@ enum Name {
     Replay,
     /// Recorders that fail beside a standby: how soon it records, and which frames are missing.
     Failover,
+    /// Edge nodes whose line is cut: how fast what they recorded is there, and what is missing.
+    Replenish,
     /// Coverage over a month and over a year.
     Query,
     /// Live delay, what viewers cost, and how soon a window of footage begins.
@@ -57,6 +60,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         Name::Record => record::run(workspace, arguments.quick)?,
         Name::Replay => replay::run(workspace, arguments.quick)?,
         Name::Crash => crash::run(workspace, arguments.quick)?,
+        Name::Replenish => replenish::run(workspace, arguments.quick)?,
         Name::Failover => failover::run(workspace, arguments.quick)?,
         Name::Query => query::run(workspace, arguments.quick)?,
         Name::Watch => watch::run(workspace, arguments.quick)?,

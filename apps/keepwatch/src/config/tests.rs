@@ -361,7 +361,7 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "[edge]\nwarning = 50",
-            "1:1: all_clear is not below warning; write like warning = 90, all_clear = 50",
+            "6:1: all_clear is not below warning; write like warning = 90, all_clear = 50",
         ),
         (
             "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\naudio = \"yes\"",

@@ -21,15 +21,27 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Waits until `ready` gives something.
-pub(super) fn wait<T>(what: &str, mut ready: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let end = Instant::now() + PATIENCE;
+pub(super) fn wait<T>(what: &str, ready: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    wait_within(PATIENCE, what, ready)
+}
+
+/// The same, for so long at most.
+pub(in crate::bench) fn wait_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ready: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let end = Instant::now() + patience;
     loop {
         let looked = ready();
         if let Ok(Some(found)) = looked {
             return Ok(found);
         }
         if Instant::now() > end {
-            bail!("no {what} after {PATIENCE:?}: {:?}", looked.err());
+            bail!(
+                "no {what} after {patience:?}: {}",
+                looked.err().map(|error| error.to_string()).unwrap_or_default()
+            );
         }
         process::pause(LOOK);
     }
