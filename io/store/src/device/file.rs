@@ -100,6 +100,18 @@ impl Slot {
         }
     }
 
+    /// Bytes that a card erases at a time, if it is one and says so. Of a file on it the place is the file system's to choose.
+    pub(crate) fn erase_block_bytes(&self) -> Option<u64> {
+        let Self::Device(path) = self else { return None };
+        let number = std::fs::metadata(path).ok()?.rdev();
+        let (major, minor) = (libc::major(number), libc::minor(number));
+        // A partition has it one level up.
+        let of_device = ["device/preferred_erase_size", "../device/preferred_erase_size"]
+            .map(|name| format!("/sys/dev/block/{major}:{minor}/{name}"));
+        let text = of_device.iter().find_map(|path| std::fs::read_to_string(path).ok())?;
+        text.trim().parse().ok()
+    }
+
     /// Opens what is there.
     pub(crate) fn open(&self, writable: bool) -> io::Result<Found> {
         let file = match self {

@@ -156,7 +156,7 @@ pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
                     | FormatError::Chain => format!("what is there is not footage ({error})"),
                 }));
             }
-            (plan_container(mount, &medium)?, true, true)
+            (plan_container(mount, &slot, &medium)?, true, true)
         }
     };
     if refused.is_some() && found.is_ok_and(|found| found.owner != mount.role) {
@@ -391,11 +391,11 @@ fn create(config: &DiskConfig, slot: &Slot) -> Result<Box<Medium>, Unusable> {
 }
 
 /// The superblock of a blank device.
-fn plan_container(mount: &Mount<'_>, medium: &Medium) -> Result<Superblock, Unusable> {
+fn plan_container(mount: &Mount<'_>, slot: &Slot, medium: &Medium) -> Result<Superblock, Unusable> {
     let config = mount.config;
     // A container that was made but not yet written keeps the size it was made with.
     let size_bytes = config.size_bytes.unwrap_or(u64::MAX).min(medium.size_bytes());
-    let geometry = Geometry::divide(size_bytes, config.extent_bytes)
+    let geometry = Geometry::divide_card(size_bytes, config.extent_bytes, slot.erase_block_bytes())
         .map_err(|why| Unusable::Refused(StoreError::Geometry { path: config.path.clone(), why }))?;
     let disk = DiskId(random(&config.path).map_err(Unusable::Refused)?);
     Ok(Superblock {
