@@ -60,6 +60,8 @@ pub struct DiskConfig {
     pub adopt_foreign: bool,
     /// How to log in to the target of a LUN; `None` does not.
     pub login: Option<DiskLogin>,
+    /// Nothing is written to it, whoever it belongs to: what stands on it is shown, see [`Store::shown`](crate::Store::shown).
+    pub read_only: bool,
 }
 
 /// How to log in to the target of a LUN, by CHAP; the user stands in its address.
@@ -81,6 +83,7 @@ impl DiskConfig {
             extent_bytes: None,
             adopt_foreign: false,
             login: None,
+            read_only: false,
         }
     }
 }

@@ -18,6 +18,7 @@ mod index;
 mod keeps;
 mod read;
 mod shared;
+mod shown;
 mod store;
 mod tail;
 mod types;
@@ -44,7 +45,7 @@ pub use tail::TailView;
 pub use types::{
     CameraTime, Commit, Condition, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, GaveUp,
     Lane, LedgerRow, Loss, Place, PlaceStatus, Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex,
-    RecordInfo, RecordMeta, RecordRef, RecordTrack, Recovery, RunId, RunRow, Sample, Silent, StoreEvents,
+    RecordInfo, RecordMeta, RecordRef, RecordTrack, Recovery, RunId, RunRow, Sample, Shown, Silent, StoreEvents,
     TRACKS_MAX, TimeQuality, WriteRate,
 };
 pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};

@@ -129,7 +129,9 @@ fn check_head(record: &RecordRef, bytes: &[u8]) -> Result<RecordIndex, FormatErr
     if header.sequence != record.sequence || header.info != record.info {
         return Err(FormatError::Chain);
     }
-    decode_index(&header, bytes)
+    // Found under another id, if its disk is only shown.
+    let index = decode_index(&header, bytes)?;
+    Ok(RecordIndex { camera: record.camera, ..index })
 }
 
 fn check_samples(record: Record) -> Result<Record, FormatError> {

@@ -121,11 +121,14 @@ impl Shared {
             last: disk.last(),
             again: again.as_deref(),
         })?;
-        self.epoch.fetch_max(now.mounted.superblock.epoch, Ordering::Relaxed);
+        let shown = disk.config.read_only;
+        if !shown {
+            self.epoch.fetch_max(now.mounted.superblock.epoch, Ordering::Relaxed);
+        }
         let superblock = now.mounted.superblock;
         let vanished = self.forget_vanished(disk, superblock.disk, &now.found.vanished, Reclaim::ForSpace)?;
         self.learn_found(disk, now.found.changes)?;
-        if let Some(volume) = now.mounted.volume() {
+        if let Some(volume) = now.mounted.volume().filter(|_| !shown) {
             self.record_bytes_max.fetch_min(volume.record_bytes_max(), Ordering::Relaxed);
         }
         if now.found.damaged > 0 {
@@ -147,12 +150,26 @@ impl Shared {
         }
         Ok(MountReport {
             adopted: now.adopted,
-            read_only: now.read_only,
+            // That it was configured so is no news.
+            read_only: now.read_only.filter(|_| !shown),
             clean: now.clean,
-            records: now.found.records,
-            torn_bytes: now.found.torn_bytes,
+            // What another wrote is no recovery of ours.
+            records: if shown { 0 } else { now.found.records },
+            torn_bytes: if shown { 0 } else { now.found.torn_bytes },
             vanished,
         })
+    }
+
+    /// Looks through a disk that is only shown again.
+    pub(crate) fn look_again(&self, disk: &Disk, mounted: &Mounted) -> Result<(), Unusable> {
+        let found = mounted.look_again(&self.index)?;
+        let id = mounted.superblock.disk;
+        self.forget_vanished(disk, id, &found.vanished, Reclaim::ForSpace)?;
+        self.learn_found(disk, found.changes)?;
+        if found.damaged > 0 {
+            tracing::debug!(disk = %disk.config.path.display(), damaged = found.damaged, "not all of it can be read");
+        }
+        Ok(())
     }
 
     /// Drops rows of extents that hold something else; tells what they held.

@@ -115,7 +115,10 @@ impl Store {
             match mount_read_only(&disk.config, own) {
                 // Read-only is said of a disk that this version cannot write; this one merely is not written now.
                 Ok(mounted) => {
-                    let state = if mounted.superblock.writable() {
+                    let state = if disk.config.read_only {
+                        let why = crate::shown::ONLY_SHOWN.to_owned();
+                        DiskState::ReadOnly { why, since: Instant::now() }
+                    } else if mounted.superblock.writable() {
                         DiskState::Online
                     } else {
                         let why = "made by a later version".to_owned();
@@ -143,7 +146,8 @@ impl Store {
     pub fn foreign_disks(data: &Path, disks: &[DiskConfig]) -> Result<Vec<(usize, RoleId)>, StoreError> {
         let own = known_identity(data)?;
         let owner = |disk: &DiskConfig| Some(mount_read_only(disk, own).ok()?.superblock.owner);
-        let owners = disks.iter().enumerate().filter_map(|(place, disk)| Some((place, owner(disk)?)));
+        let written = disks.iter().enumerate().filter(|(_, disk)| !disk.read_only);
+        let owners = written.filter_map(|(place, disk)| Some((place, owner(disk)?)));
         Ok(owners.filter(|(_, owner)| Some(*owner) != own).collect())
     }
 
@@ -587,7 +591,8 @@ fn state_of(unusable: &Unusable) -> DiskState {
 
 fn held_until(shared: &Shared) -> Vec<(CameraId, StreamId, WallTime)> {
     let mut until: BTreeMap<_, WallTime> = BTreeMap::new();
-    for mounted in shared.disks.iter().filter_map(Disk::mounted) {
+    let own = shared.disks.iter().filter(|disk| !disk.config.read_only);
+    for mounted in own.filter_map(Disk::mounted) {
         let Some(volume) = mounted.volume() else { continue };
         for (key, label) in volume.held_until() {
             let latest = until.entry(key).or_insert(label);

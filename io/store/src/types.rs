@@ -403,7 +403,8 @@ pub enum DiskState {
         /// Since when.
         since: Instant,
     },
-    /// It can be read but not written: its writes fail, it is write-protected, or a later version made it. It is tried again.
+    /// It can be read but not written: its writes fail, it is write-protected, or a later version made it; it is tried again. Or
+    /// it was configured so.
     ReadOnly {
         /// Why, for an operator.
         why: String,
@@ -466,6 +467,25 @@ pub struct DiskStatus {
     pub written_bytes: u64,
     /// Bytes of media among them.
     pub media_bytes: u64,
+    /// It is only shown, because it was configured so.
+    pub read_only: bool,
+}
+
+/// A camera of which a read-only disk holds footage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The disk.
+    pub disk: DiskId,
+    /// Its configured path.
+    pub path: PathBuf,
+    /// The recorder that writes it.
+    pub owner: RoleId,
+    /// The camera's id there.
+    pub camera: CameraId,
+    /// Its id here, under which its footage is found.
+    pub local: CameraId,
+    /// It has a sub stream there, too.
+    pub sub: bool,
 }
 
 /// What was found when a store was opened.

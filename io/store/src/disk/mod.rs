@@ -366,6 +366,7 @@ impl Disk {
             write_rate: self.write_rate(),
             written_bytes: self.written_bytes.load(Ordering::Relaxed),
             media_bytes: self.media_bytes.load(Ordering::Relaxed),
+            read_only: self.config.read_only,
         };
         if let Some(volume) = self.mounted().as_deref().and_then(Mounted::volume) {
             status.size_bytes = volume.size_bytes();

@@ -22,6 +22,7 @@ use super::trust::{self, Depth};
 use crate::device::{BlockDev, Found as InSlot, Medium, Slot, blank, slot_of};
 use crate::format::{Superblock, read_superblocks, superblock_offset};
 use crate::index::{Index, Registered, random};
+use crate::shown::{ONLY_SHOWN, renamed};
 use crate::volume::{Found, Geometry, Volume, recover};
 use crate::{DiskConfig, DiskId, FormatError, StoreError};
 
@@ -125,6 +126,9 @@ impl Mounted {
 
 /// Mounts a disk for writing, or for reading where it cannot be written.
 pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
+    if mount.config.read_only {
+        return mount_shown(mount);
+    }
     let slot = slot_of(mount.config, Some(mount.role)).map_err(gone)?;
     let registered = mount.index.registered().map_err(Unusable::Refused)?;
     // The latest of the slot: a confirmed disk takes the place of one that died.
@@ -307,6 +311,59 @@ pub(crate) fn mount_read_only(config: &DiskConfig, role: Option<RoleId>) -> Resu
     check_size(&medium, &superblock)?;
     let medium: Arc<Medium> = Arc::from(medium);
     Ok(Mounted { device: Arc::<Medium>::clone(&medium), medium, slot, superblock, volume: None })
+}
+
+/// Takes a disk into use that is only shown, whoever it belongs to: nothing is written, and all it holds is looked through.
+fn mount_shown(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
+    let Mounted { device, medium, slot, superblock, .. } = mount_read_only(mount.config, Some(mount.role))?;
+    if mount.others.contains(&superblock.disk) {
+        return Err(Unusable::Gone("is a copy of another disk in use".to_owned()));
+    }
+    let place = Registered {
+        disk: superblock.disk,
+        path: mount.config.path.clone(),
+        file_system: slot.file_system(),
+    };
+    if !mount.index.registered().map_err(Unusable::Refused)?.contains(&place) {
+        mount.index.register(&place).map_err(Unusable::Refused)?;
+    }
+    let (volume, found) = look_through(mount.index, device.as_ref(), superblock)?;
+    let mounted = Mounted { device, medium, slot, superblock, volume: Some(Mutex::new(volume)) };
+    let read_only = Some(ONLY_SHOWN.to_owned());
+    Ok(MountedNow { mounted, found, adopted: false, clean: true, read_only })
+}
+
+/// What a disk that is only shown holds by now, the index saying what was read before.
+fn look_through(
+    index: &Index,
+    device: &dyn BlockDev,
+    superblock: Superblock,
+) -> Result<(Volume, Found), Unusable> {
+    index.flush().map_err(Unusable::Refused)?;
+    let hints = index.extents(superblock.disk).map_err(Unusable::Refused)?;
+    let (volume, mut found) = recover(device, superblock, &hints).map_err(gone)?;
+    found.changes = found.changes.into_iter().map(|change| renamed(superblock.disk, change)).collect();
+    Ok((volume, found))
+}
+
+impl Mounted {
+    /// Looks through a disk that is only shown again, as somebody else may write it.
+    pub(crate) fn look_again(&self, index: &Index) -> Result<Found, Unusable> {
+        // Somebody may have made another container of it.
+        let now = read_superblocks(self.device.as_ref()).map_err(gone)?;
+        let now = now.map_err(|error| Unusable::Gone(error.to_string()))?;
+        let layout = |superblock: &Superblock| {
+            (superblock.disk, superblock.extent_bytes, superblock.extent_count, superblock.data_offset_bytes)
+        };
+        if layout(&now) != layout(&self.superblock) {
+            return Err(Unusable::Gone("another container has taken its place".to_owned()));
+        }
+        let (volume, found) = look_through(index, self.device.as_ref(), self.superblock)?;
+        if let Some(held) = &self.volume {
+            *held.lock().unwrap_or_else(PoisonError::into_inner) = volume;
+        }
+        Ok(found)
+    }
 }
 
 fn gone(error: io::Error) -> Unusable {

@@ -18,21 +18,31 @@ use keepwatch_model::GapReason;
 /// Most bytes of one round: bounds the time until the first of its records is told to be durable.
 const ROUND_BYTES_MAX: u64 = 32 << 20;
 
+/// Looks for a disk in the time between two in which one that is only shown is looked through: its headers are some reads.
+const LOOKS_PER_SCAN: u32 = 10;
+
 /// Writes `disk` until it is told to stop.
 pub(crate) fn run(shared: &Shared, disk: &Disk) {
     let mut looked_at = Instant::now();
+    let mut looked_through_at = Instant::now();
     loop {
         let interval = shared.reprobe_interval;
         let work = disk.wait(interval.saturating_sub(looked_at.elapsed()));
         if looked_at.elapsed() >= interval {
             look(shared, disk);
+            if disk.config.read_only && looked_through_at.elapsed() >= interval * LOOKS_PER_SCAN {
+                look_through(shared, disk);
+                looked_through_at = Instant::now();
+            }
             shared.pool.trim();
             shared.holds.pool.trim();
             shared.backfill_pool.trim();
             looked_at = Instant::now();
         }
         let mut jobs = work.jobs;
-        for (camera, before) in work.expiries {
+        // Nobody's footage expires on a disk that is only shown.
+        let expiries = if disk.config.read_only { Vec::new() } else { work.expiries };
+        for (camera, before) in expiries {
             let claims = shared.claims();
             let expiry = |mounted: &Mounted| Some(mounted.volume()?.plan_expiry(camera, before, &claims));
             round(shared, disk, &mut jobs, expiry);
@@ -43,7 +53,9 @@ pub(crate) fn run(shared: &Shared, disk: &Disk) {
         if work.behind {
             write_behind(shared, disk, work.stopping);
         }
-        if work.measure {
+        if work.measure && disk.config.read_only {
+            drop(disk.take_gauge());
+        } else if work.measure {
             measure(disk);
         }
         if work.stopping {
@@ -57,12 +69,24 @@ pub(crate) fn run(shared: &Shared, disk: &Disk) {
     }
 }
 
+/// Takes up what somebody else has written to a disk that is only shown.
+fn look_through(shared: &Shared, disk: &Disk) {
+    let Some(mounted) = disk.mounted() else { return };
+    match shared.look_again(disk, &mounted) {
+        Ok(()) => {}
+        Err(Unusable::Gone(why) | Unusable::StillReadOnly(why)) => fail_wholly(shared, disk, why),
+        Err(Unusable::Foreign(owner)) => fail_wholly(shared, disk, format!("belongs to recorder {owner}")),
+        Err(Unusable::Refused(error)) => fail_wholly(shared, disk, error.to_string()),
+    }
+}
+
 /// Looks whether the disk is still where it should be, or there again, or can be written again.
 fn look(shared: &Shared, disk: &Disk) {
     match disk.mounted() {
         Some(mounted) => match mounted.displaced() {
             Some(why) => fail_wholly(shared, disk, why),
-            None if disk.takes() != Takes::Nothing || !mounted.superblock.writable() => {}
+            None if disk.takes() != Takes::Nothing || disk.config.read_only => {}
+            None if !mounted.superblock.writable() => {}
             None => try_again(shared, disk),
         },
         None => try_again(shared, disk),

@@ -177,6 +177,26 @@ fn a_superblock_that_somebody_else_wrote_is_noticed_whatever_the_target_reserves
 }
 
 #[test]
+fn a_lun_is_shown_by_a_second_recorder_while_the_first_writes_it() {
+    let target = Target::start(LUN_BYTES);
+    let (writes, shows) = (Site::new(), Site::new());
+    let writer = writes.open(vec![disk(&target)]);
+    let mut filler = Filler::new(&writer, "gate");
+    filler.seconds(20);
+    writes.ear.wait(|heard| heard.durable.len() == 20);
+    let store = shows.open(vec![DiskConfig { read_only: true, ..disk(&target) }]);
+    let [shown] = &store.shown()[..] else { panic!("{:?}", store.shown()) };
+    assert_eq!(read_back(&store, shown.local.as_str(), 3_000), (0..20).collect::<Vec<_>>());
+    filler.seconds(20);
+    writes.ear.wait(|heard| heard.durable.len() == 40);
+    wait_until("what was added is found", || read_back(&store, shown.local.as_str(), 3_000).len() == 40);
+    assert!(writes.ear.now().lost.is_empty());
+    store.close();
+    filler.seconds(5);
+    writes.ear.wait(|heard| heard.durable.len() == 45);
+}
+
+#[test]
 fn a_lun_that_shrank_is_not_written() {
     let mut target = Target::start(LUN_BYTES);
     let site = Site::new();

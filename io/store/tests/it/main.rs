@@ -20,6 +20,7 @@ mod measure;
 mod places;
 mod recording;
 mod retention;
+mod shown;
 mod site;
 mod tail;
 #[cfg(feature = "iscsi")]
