@@ -13,7 +13,7 @@ use keepwatch_store::{DiskConfig, DiskState, Store, StoreError};
 use keepwatch_web::WebConfig;
 use rustix::fs::{Access, access, statvfs};
 
-use crate::config::{self, ConfigFile, Loaded, NodeConfig, Report, TlsTable, show_bytes};
+use crate::config::{self, ConfigFile, DiskTable, Loaded, NodeConfig, Report, TlsTable, show_bytes};
 use crate::{Outcome, lines, output};
 
 /// Checks the file at `path` and says all that is wrong.
@@ -65,7 +65,9 @@ fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
         }
     }
     for disk in &file.disks {
-        if let Err((what, remedy)) = disk_place(disk.path.get_ref(), disk.size_bytes) {
+        let usable =
+            if disk.read_only { shown_place(disk) } else { disk_place(disk.path.get_ref(), disk.size_bytes) };
+        if let Err((what, remedy)) = usable {
             report.error(disk.path.span(), what, remedy);
         }
     }
@@ -121,6 +123,19 @@ fn writable(path: &Path, role: &str) -> Result<(), Finding> {
     access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
         let what = format!("{role} {} cannot be written: {}", path.display(), std::io::Error::from(error));
         (what, "give it to the user that runs the node, or run this as that user")
+    })
+}
+
+/// A disk that is only shown must have something to show.
+fn shown_place(disk: &DiskTable) -> Result<(), Finding> {
+    let path = disk.path.get_ref();
+    if keepwatch_store::is_lun(path) {
+        return Ok(());
+    }
+    let container = if path.is_dir() { path.join("keepwatch.container") } else { path.clone() };
+    fs::File::open(&container).map(|_| ()).map_err(|error| {
+        let what = format!("the disk {} cannot be shown: {}: {error}", path.display(), container.display());
+        (what, "mount it, and let the user that runs the node read it")
     })
 }
 
@@ -203,6 +218,7 @@ fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
                             remedy,
                         );
                     }
+                    DiskState::ReadOnly { .. } if disk.read_only => {}
                     DiskState::ReadOnly { why, .. } => report.error(
                         place(&disk.path),
                         format!("the disk {shown} cannot be written: {why}"),

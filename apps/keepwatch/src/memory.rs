@@ -22,6 +22,8 @@ struct Memory {
 struct Disk {
     path: PathBuf,
     size_bytes: Option<u64>,
+    #[serde(default)]
+    read_only: bool,
 }
 
 /// Remembers the disks of `config` in its data directory, which exists.
@@ -30,7 +32,11 @@ pub(crate) fn keep(config: &RecorderConfig) -> io::Result<()> {
     let disks = config
         .disks
         .iter()
-        .map(|disk| Disk { path: absolute(&disk.path), size_bytes: disk.size_bytes })
+        .map(|disk| Disk {
+            path: absolute(&disk.path),
+            size_bytes: disk.size_bytes,
+            read_only: disk.read_only,
+        })
         .collect();
     let text = serde_json::to_vec_pretty(&Memory { disks })?;
     let path = config.data.join(FILE_NAME);
@@ -53,7 +59,9 @@ pub(crate) fn disks(data: &Path) -> anyhow::Result<Vec<DiskConfig>> {
     };
     let memory: Memory = serde_json::from_slice(&text)
         .with_context(|| format!("{} is damaged; name the configuration with --config", path.display()))?;
-    Ok(memory.disks.into_iter().map(|disk| DiskConfig::new(disk.path, disk.size_bytes)).collect())
+    let config =
+        |disk: Disk| DiskConfig { read_only: disk.read_only, ..DiskConfig::new(disk.path, disk.size_bytes) };
+    Ok(memory.disks.into_iter().map(config).collect())
 }
 
 #[cfg(test)]

@@ -105,6 +105,8 @@ pub struct DiskConfig {
     pub role: DiskRole,
     /// How to log in to the target of a LUN; `None` does not.
     pub login: Option<DiskLogin>,
+    /// What stands on it is shown, and nothing is written to it.
+    pub read_only: bool,
 }
 
 impl DiskConfig {
@@ -116,6 +118,7 @@ impl DiskConfig {
             take_over: false,
             role: DiskRole::Recordings,
             login: None,
+            read_only: false,
         }
     }
 
@@ -125,6 +128,7 @@ impl DiskConfig {
             adopt_foreign: self.take_over,
             role: self.role,
             login: self.login.clone(),
+            read_only: self.read_only,
             ..keepwatch_store::DiskConfig::new(&self.path, self.size_bytes)
         }
     }

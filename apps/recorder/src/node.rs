@@ -7,6 +7,7 @@ mod guests;
 mod ledgers;
 mod open;
 mod others;
+mod shown;
 mod signing;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use self::difference::{all_cameras, list, needs_restart};
 pub(crate) use self::edit::Configured;
 use self::ledgers::Whose;
 use self::open::open;
+use self::shown::ShownCameras;
 use self::signing::Signing;
 use crate::api::Feed;
 use crate::bookkeeper::Bookkeeper;
@@ -127,6 +129,8 @@ struct Inner {
     tasks: tokio::sync::Mutex<BTreeMap<CameraId, CameraTask>>,
     /// Cameras of other recorders.
     guests: Guests,
+    /// Cameras of read-only disks.
+    shown: ShownCameras,
     housekeeping: Mutex<Option<(watch::Sender<bool>, JoinHandle<()>)>>,
     exports: Arc<Semaphore>,
     reads: Arc<Semaphore>,
@@ -181,6 +185,7 @@ impl Node {
                 config: Mutex::new(RecorderConfig { cameras: Vec::new(), ..config.clone() }),
                 tasks: tokio::sync::Mutex::default(),
                 guests: Guests::default(),
+                shown: ShownCameras::default(),
                 housekeeping: Mutex::new(None),
                 exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
                 reads,
@@ -215,7 +220,8 @@ impl Node {
         let handle = tokio::spawn(async move {
             let certificate = inner.certificate.keep_current(stopped.clone());
             let filling = replenish::run(Self { inner: Arc::clone(&inner) }, stopped.clone());
-            tokio::join!(keep_books(Arc::clone(&inner), stopped), certificate, filling);
+            let showing = shown::keep_shown(Arc::clone(&inner), stopped.clone());
+            tokio::join!(keep_books(Arc::clone(&inner), stopped), certificate, filling, showing);
         });
         *node.inner.housekeeping.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, handle));
         Ok(node)
@@ -577,15 +583,6 @@ impl Inner {
             reads: Arc::clone(&self.reads),
         };
         *self.servers() = Some(Servers::start(&shared, &config.rtsp));
-    }
-
-    /// Tells the RTSP server who may watch what from here on.
-    fn tell_access(&self) {
-        let edited = self.book.edited();
-        let config = self.config();
-        let own = config.cameras.iter().chain(&edited.cameras).map(|camera| camera.id);
-        let cameras = own.chain(self.guests.locals()).collect();
-        self.access.send_replace(Arc::new(Access::new(config.rtsp.users.clone(), cameras)));
     }
 
     fn servers(&self) -> std::sync::MutexGuard<'_, Option<Servers>> {

@@ -221,6 +221,7 @@ mod tests {
             used_bytes: 0,
             protected_bytes: 0,
             queued_bytes: 0,
+            read_only: false,
             write_rate: measured_at.map(|measured_at| WriteRate { bytes_per_second: 1, measured_at }),
             written_bytes: 0,
             media_bytes: 0,

@@ -19,7 +19,8 @@ pub struct Options {
     pub target_login: Option<Login>,
     /// Longest wait for a connection with its login.
     pub connect_max: Duration,
-    /// Longest time in which no command under way is answered; the connection is given up then.
+    /// Longest time in which no command under way is answered; the connection is given up then, and also when one of them
+    /// takes six times as long while others are answered.
     pub answer_max: Duration,
     /// Longest time in which a lost connection is tried anew before what waits for it fails.
     pub reconnect_max: Duration,

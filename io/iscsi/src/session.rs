@@ -62,6 +62,7 @@ struct Command {
     /// Looked at by libiscsi through its address, so never moved.
     _pieces: Box<[Piece]>,
     outcome: Cell<Option<Outcome>>,
+    sent_at: Instant,
 }
 
 /// A session with a target, logged in.
@@ -221,7 +222,8 @@ impl Session {
                 Direction::Write => ffi::scsi_task_set_iov_out(task, list, count),
             }
         }
-        let command = Command { token, task, _pieces: pieces, outcome: Cell::new(None) };
+        let command =
+            Command { token, task, _pieces: pieces, outcome: Cell::new(None), sent_at: Instant::now() };
         let command = NonNull::from(Box::leak(Box::new(command)));
         // SAFETY: context and task are valid; the command lives until it is answered or the context is destroyed, the memory
         // of its pieces by the promise of `Request`.
@@ -247,6 +249,13 @@ impl Session {
     /// Commands that are not answered.
     pub(crate) const fn under_way(&self) -> usize {
         self.commands.len()
+    }
+
+    /// How long the oldest command under way has waited for its answer.
+    pub(crate) fn longest_unanswered(&self) -> Option<Duration> {
+        // They stand in the order in which they were sent.
+        // SAFETY: a command is kept until it is freed with the session, or after it was answered.
+        self.commands.first().map(|command| unsafe { command.as_ref().sent_at }.elapsed())
     }
 
     /// Waits at most `longest` for the connection or for `wake`, and tells what of the connection is ready and whether it

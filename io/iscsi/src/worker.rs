@@ -31,6 +31,8 @@ const UNDER_WAY_MAX: usize = 32;
 const LOSSES_MAX: u32 = 4;
 /// Times that a command is refused with a unit attention, which is about something else, before that counts.
 const ATTENTIONS_MAX: u32 = 16;
+/// Times the longest silence that one command may take while others are answered: a slow line carries all of them at once.
+const ONE_OF_MANY: u32 = 6;
 /// Time until a target that is busy is asked again.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Time after a failure in which all fails at once: callers come one after another, and each would wait anew.
@@ -278,10 +280,11 @@ impl Worker {
         self.finish();
         if let Err(why) = serviced {
             self.lose(&why);
-        } else if self.session.as_ref().is_some_and(|session| session.under_way() > 0)
-            && self.answered_at.elapsed() > self.options.answer_max
-        {
-            self.lose("no command was answered for too long");
+        } else if let Some(oldest) = self.session.as_ref().and_then(Session::longest_unanswered) {
+            let most = self.options.answer_max;
+            if self.answered_at.elapsed() > most || oldest > most * ONE_OF_MANY {
+                self.lose("a command was not answered for too long");
+            }
         }
     }
 

@@ -45,8 +45,8 @@ pub use tail::TailView;
 pub use types::{
     CameraTime, Commit, Condition, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, GaveUp,
     Lane, LedgerRow, Loss, Place, PlaceStatus, Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex,
-    RecordInfo, RecordMeta, RecordRef, RecordTrack, Recovery, RunId, RunRow, Sample, Shown, Silent, StoreEvents,
-    TRACKS_MAX, TimeQuality, WriteRate,
+    RecordInfo, RecordMeta, RecordRef, RecordTrack, Recovery, RunId, RunRow, Sample, Shown, Silent,
+    StoreEvents, TRACKS_MAX, TimeQuality, WriteRate,
 };
 pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};
 pub use writer::{Committed, OpenSample, SAMPLES_MAX, StreamWriter};

@@ -66,8 +66,11 @@ fn shown_on(path: std::path::PathBuf, mounted: &Mounted) -> Vec<Shown> {
     for (_, _, (camera, stream)) in volume.in_use() {
         *cameras.entry(camera).or_default() |= stream == StreamId::SUB;
     }
-    let shown =
-        |(camera, sub)| Shown { disk, path: path.clone(), owner, camera, local: local_id(disk, camera), sub };
+    let revision = mounted.revision();
+    let shown = |(camera, sub)| {
+        let local = local_id(disk, camera);
+        Shown { disk, path: path.clone(), owner, camera, local, sub, revision }
+    };
     cameras.into_iter().map(shown).collect()
 }
 

@@ -115,15 +115,12 @@ impl Store {
             match mount_read_only(&disk.config, own) {
                 // Read-only is said of a disk that this version cannot write; this one merely is not written now.
                 Ok(mounted) => {
-                    let state = if disk.config.read_only {
-                        let why = crate::shown::ONLY_SHOWN.to_owned();
-                        DiskState::ReadOnly { why, since: Instant::now() }
-                    } else if mounted.superblock.writable() {
-                        DiskState::Online
-                    } else {
-                        let why = "made by a later version".to_owned();
-                        DiskState::ReadOnly { why, since: Instant::now() }
+                    let why = match (disk.config.read_only, mounted.superblock.writable()) {
+                        (true, _) => Some(crate::shown::ONLY_SHOWN),
+                        (false, false) => Some("made by a later version"),
+                        (false, true) => None,
                     };
+                    let state = why.map_or(DiskState::Online, DiskState::read_only);
                     disk.put_in(Arc::new(mounted), state);
                 }
                 Err(unusable) => drop(disk.take_out(state_of(&unusable))),

@@ -431,6 +431,13 @@ impl DiskState {
     }
 }
 
+impl DiskState {
+    /// That it can be read only, from now on.
+    pub(crate) fn read_only(why: &str) -> Self {
+        Self::ReadOnly { why: why.to_owned(), since: Instant::now() }
+    }
+}
+
 /// How fast a disk makes footage durable when it does nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteRate {
@@ -486,6 +493,8 @@ pub struct Shown {
     pub local: CameraId,
     /// It has a sub stream there, too.
     pub sub: bool,
+    /// Grows with every look at the disk that found more, or less, than the one before.
+    pub revision: u64,
 }
 
 /// What was found when a store was opened.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keepwatch_it::{Cameras, Movie, Node, Site};
+use keepwatch_it::{Cameras, Movie, Node, Site, wait_until};
 use keepwatch_model::{Span, TICKS_PER_SECOND};
 
 use crate::target::{Account, Target};
@@ -46,6 +46,55 @@ fn a_lun_whose_target_restarts_misses_no_frame() {
     assert!(!node.events().unwrap().iter().any(|event| event.to_string().contains("horse")));
     node.end().unwrap();
     let report = site.run(["verify", "--config", "keepwatch.toml"]).unwrap().success().unwrap();
+    assert!(report.contains("all is well"), "{report}");
+}
+
+#[test]
+fn a_second_recorder_shows_and_plays_the_lun_that_the_first_one_writes() {
+    let _machine = alone();
+    let target = Target::start(LUN_BYTES);
+    let (first, second) = (Site::new().unwrap(), Site::new().unwrap());
+    let cameras = Cameras::start(&first, 1, "127.0.0.1").unwrap();
+    let writer = recording(&first, &cameras, &target, None);
+    let from = writer.first_label("cam1").unwrap();
+    writer.wait_durable("cam1", from.plus(3 * TICKS_PER_SECOND), Duration::from_secs(15)).unwrap();
+
+    // It records the same camera under the same id on a disk of its own.
+    let list: Vec<_> = cameras.ids().iter().map(|id| (id.as_str(), cameras.url(id))).collect();
+    Node::configure(&second, "127.0.0.1:0", &list).unwrap();
+    let shown = format!("[[disk]]\npath = \"{}\"\nread_only = true\n\n[[disk]]\n", target.address(None));
+    reconfigure(&second, "[[disk]]\n", &shown);
+    second.run(["check", "keepwatch.toml"]).unwrap().success().unwrap();
+    let node = Node::start(&second).unwrap();
+    let id = wait_until("camera of the read-only disk", Duration::from_secs(10), || {
+        let cameras = node.http().get("/api/v1/cameras")?;
+        let items = cameras["items"].as_array().into_iter().flatten();
+        let mut ids = items.filter_map(|camera| camera["id"].as_str().map(str::to_owned));
+        Ok(ids.find(|id| id.starts_with("cam1-")))
+    })
+    .unwrap();
+    // What is written now is found while it is written.
+    let now = writer.durable_until("cam1").unwrap().unwrap().plus(3 * TICKS_PER_SECOND);
+    writer.wait_durable("cam1", now, Duration::from_secs(15)).unwrap();
+    node.wait_durable(&id, now, Duration::from_secs(60)).unwrap();
+    let span = Span::new(from, now).unwrap();
+    let states: Vec<_> = node.coverage(&id, Some(span)).unwrap().into_iter().map(|line| line.state).collect();
+    assert_eq!(states, ["held"]);
+    let there = Movie::read(&writer.export(&first, "cam1", span, "there.mp4").unwrap()).unwrap().numbers();
+    let here = Movie::read(&node.export(&second, &id, span, "here.mp4").unwrap()).unwrap().numbers();
+    assert!(!here.is_empty() && here == there, "{here:?} {there:?}");
+    assert!(node.first_label("cam1").unwrap() > from, "its own camera is its own");
+    let disks = node.http().get("/api/v1/status").unwrap()["disks"].clone();
+    assert_eq!(disks[0]["state"], "read_only", "{disks}");
+    node.end().unwrap();
+
+    // The one that writes was not disturbed.
+    let to = writer.durable_until("cam1").unwrap().unwrap();
+    let whole = Span::new(from, to).unwrap();
+    let numbers = Movie::read(&writer.export(&first, "cam1", whole, "whole.mp4").unwrap()).unwrap().numbers();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    writer.end().unwrap();
+    let report = second.run(["verify", "--data", "data"]).unwrap().success().unwrap();
     assert!(report.contains("all is well"), "{report}");
 }
 

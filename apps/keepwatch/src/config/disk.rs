@@ -22,6 +22,8 @@ pub(crate) struct DiskTable {
     pub(crate) take_over: bool,
     /// What it is for.
     pub(crate) role: DiskRole,
+    /// Whether it is only shown.
+    pub(crate) read_only: bool,
     /// File that holds the password of the user in the address of a LUN.
     pub(crate) password_file: Option<Spanned<PathBuf>>,
     /// Under which name the target shows that it is who it should be.
@@ -54,6 +56,7 @@ impl DiskTable {
             )),
         });
         let take_over = table.boolean(report, "take_over").unwrap_or(false);
+        let read_only = table.boolean(report, "read_only").unwrap_or(false);
         let password_file = table.parsed(report, "password_file", |text| path(text, directory));
         let target_user = table.parsed(report, "target_user", user);
         let target_password_file = table.parsed(report, "target_password_file", |text| path(text, directory));
@@ -66,11 +69,19 @@ impl DiskTable {
             size_bytes: size.map(Spanned::into_inner),
             take_over,
             role: role.map(Spanned::into_inner).unwrap_or_default(),
+            read_only,
             password_file,
             target_user,
             target_password_file,
         };
         read.check_logins(report);
+        if take_over && read_only {
+            report.error(
+                read.path.span(),
+                "the disk is to be taken over and to be read only".to_owned(),
+                "take take_over or read_only out",
+            );
+        }
         Some(read)
     }
 
@@ -129,6 +140,7 @@ impl DiskTable {
             size_bytes: self.size_bytes,
             take_over: self.take_over,
             role: self.role,
+            read_only: self.read_only,
             login: own.map(|password| DiskLogin { password, target }),
             ..DiskConfig::new(self.path.get_ref())
         }

@@ -63,7 +63,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 59, "{keys:?}");
+    assert_eq!(keys.len(), 60, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -306,6 +306,10 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         (
             "[[disk]]\npath = \"/mnt/c\"\npassword_file = \"none\"",
             "8:17: password_file is for a LUN whose address has a user; write the user into path, like iscsi://edge@192.0.2.9/iqn.2024-07.internal.site:nas/1",
+        ),
+        (
+            "[[disk]]\npath = \"/mnt/c\"\ntake_over = true\nread_only = true",
+            "7:8: the disk is to be taken over and to be read only; take take_over or read_only out",
         ),
         (
             "[[disk]]\npath = \"iscsi://h/iqn.a:b/1\"\ntarget_user = \"nas\"",

@@ -13,6 +13,7 @@ use super::{Inner, Node, NodeError, ledgers, serve};
 use crate::camera::{CameraState, Connection, Ending, GuestOf, StreamState, receives};
 use crate::config::{CameraConfig, RecorderConfig};
 use crate::guests::{Duty, Guest, GuestError, GuestEvents, GuestView, Keeper, Kept, Key, Wish};
+use crate::serve::Access;
 use crate::settings::Changing;
 
 impl Node {
@@ -260,6 +261,15 @@ impl Node {
 }
 
 impl Inner {
+    /// Tells the RTSP server who may watch what from here on.
+    pub(super) fn tell_access(&self) {
+        let edited = self.book.edited();
+        let config = self.config();
+        let own = config.cameras.iter().chain(&edited.cameras).map(|camera| camera.id);
+        let cameras = own.chain(self.guests.locals()).chain(self.shown.ids()).collect();
+        self.access.send_replace(Arc::new(Access::new(config.rtsp.users.clone(), cameras)));
+    }
+
     /// Learns what the footage is that was there before. Nobody waits for it: what is not known yet is told so.
     pub(super) fn learn_tracks(self: &Arc<Self>) {
         let inner = Arc::clone(self);

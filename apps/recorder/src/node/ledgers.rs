@@ -111,8 +111,10 @@ fn take_up(
             ledger.filled(stretch.span, stretch.state());
         }
     }
-    let all_there =
-        store.disks().iter().all(|disk| matches!(disk.state, DiskState::Online | DiskState::Full));
+    let all_there = store
+        .disks()
+        .iter()
+        .all(|disk| !matches!(disk.state, DiskState::Gone { .. } | DiskState::Foreign { .. }));
     if !inner.recovery.clean {
         let on_disk = store.held(camera.id, stream, EVER)?;
         // Gaps that were filled in the last second are not entered yet.

@@ -1,5 +1,7 @@
 //! Targets that die, hang, restart and shrink in the middle of the work.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -59,6 +61,29 @@ fn a_target_that_is_killed_and_started_in_the_middle_of_writing_loses_nothing_th
         let at = usize::try_from(round * 8 * MIB).unwrap();
         assert!(file[at..at + (8 << 20)] == pattern(8 << 20, round)[..], "round {round}");
     }
+}
+
+#[test]
+fn what_a_target_accepted_and_lost_with_its_cache_is_written_again() {
+    let mut target = Target::start(256 * MIB);
+    let lun = Lun::open(options(&target)).unwrap();
+    let data = pattern(128 << 20, 5);
+    let file = File::open(target.file()).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| lun.write_durably(&[write(0, &data)]));
+        let mut first = [0; 8];
+        while first == [0; 8] {
+            file.read_exact_at(&mut first, 0).unwrap();
+        }
+        target.kill();
+        assert!(!writer.is_finished(), "the target died in the middle");
+        target.resize(0);
+        target.resize(256 * MIB);
+        target.run();
+        writer.join().unwrap().unwrap();
+    });
+    let file = std::fs::read(target.file()).unwrap();
+    assert!(file[..128 << 20] == data[..]);
 }
 
 #[test]

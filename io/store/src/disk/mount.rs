@@ -13,6 +13,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keepwatch_iscsi::Write;
@@ -29,6 +30,13 @@ use crate::{DiskConfig, DiskId, FormatError, StoreError};
 /// Puts something between the store and a disk: a test's fault.
 pub type WrapDevice = dyn Fn(&Path, Arc<dyn BlockDev>) -> Arc<dyn BlockDev> + Send + Sync;
 
+/// The next number of a look at a disk that is only shown: no two looks have the same, whatever was mounted in between.
+static NEXT_REVISION: AtomicU64 = AtomicU64::new(1);
+
+fn next_revision() -> AtomicU64 {
+    AtomicU64::new(NEXT_REVISION.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Zeros that make a device blank: covers both superblocks and what other systems put in front.
 const BLANK_BYTES: u64 = 1 << 20;
 
@@ -40,6 +48,8 @@ pub(crate) struct Mounted {
     pub(crate) superblock: Superblock,
     /// `None` when opened for reading.
     volume: Option<Mutex<Volume>>,
+    /// Which look at a disk that is only shown found something else than the one before.
+    revision: AtomicU64,
 }
 
 /// What is needed to mount a disk.
@@ -95,6 +105,11 @@ impl Mounted {
     /// Its extents; `None` when opened for reading.
     pub(crate) fn volume(&self) -> Option<MutexGuard<'_, Volume>> {
         self.volume.as_ref().map(|volume| volume.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Grows with every look at a disk that is only shown which found something else than the one before.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
     }
 
     /// The number of the file system it is on, 0 for a device.
@@ -215,7 +230,14 @@ pub(crate) fn mount(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
     if !registered.contains(&place) {
         mount.index.register(&place).map_err(Unusable::Refused)?;
     }
-    let mounted = Mounted { device, medium, slot, superblock, volume: Some(Mutex::new(volume)) };
+    let mounted = Mounted {
+        device,
+        medium,
+        slot,
+        superblock,
+        volume: Some(Mutex::new(volume)),
+        revision: next_revision(),
+    };
     Ok(MountedNow { mounted, found, adopted, clean, read_only: refused })
 }
 
@@ -245,6 +267,7 @@ pub(crate) fn mount_failed(
         slot: failed.slot.clone(),
         superblock,
         volume: Some(Mutex::new(volume)),
+        revision: next_revision(),
     };
     Ok((mounted, found))
 }
@@ -310,7 +333,14 @@ pub(crate) fn mount_read_only(config: &DiskConfig, role: Option<RoleId>) -> Resu
         .map_err(|error| Unusable::Gone(error.to_string()))?;
     check_size(&medium, &superblock)?;
     let medium: Arc<Medium> = Arc::from(medium);
-    Ok(Mounted { device: Arc::<Medium>::clone(&medium), medium, slot, superblock, volume: None })
+    Ok(Mounted {
+        device: Arc::<Medium>::clone(&medium),
+        medium,
+        slot,
+        superblock,
+        volume: None,
+        revision: next_revision(),
+    })
 }
 
 /// Takes a disk into use that is only shown, whoever it belongs to: nothing is written, and all it holds is looked through.
@@ -328,7 +358,14 @@ fn mount_shown(mount: &Mount<'_>) -> Result<MountedNow, Unusable> {
         mount.index.register(&place).map_err(Unusable::Refused)?;
     }
     let (volume, found) = look_through(mount.index, device.as_ref(), superblock)?;
-    let mounted = Mounted { device, medium, slot, superblock, volume: Some(Mutex::new(volume)) };
+    let mounted = Mounted {
+        device,
+        medium,
+        slot,
+        superblock,
+        volume: Some(Mutex::new(volume)),
+        revision: next_revision(),
+    };
     let read_only = Some(ONLY_SHOWN.to_owned());
     Ok(MountedNow { mounted, found, adopted: false, clean: true, read_only })
 }
@@ -359,6 +396,9 @@ impl Mounted {
             return Err(Unusable::Gone("another container has taken its place".to_owned()));
         }
         let (volume, found) = look_through(index, self.device.as_ref(), self.superblock)?;
+        if !found.changes.is_empty() || !found.vanished.is_empty() {
+            self.revision.store(NEXT_REVISION.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        }
         if let Some(held) = &self.volume {
             *held.lock().unwrap_or_else(PoisonError::into_inner) = volume;
         }

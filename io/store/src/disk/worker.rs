@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Disk, KEEPS_UP_BELOW, Mounted, SLOW_AFTER, Takes, Unusable, gauge, mount_failed};
 use crate::shared::Shared;
@@ -19,20 +19,25 @@ use keepwatch_model::GapReason;
 const ROUND_BYTES_MAX: u64 = 32 << 20;
 
 /// Looks for a disk in the time between two in which one that is only shown is looked through: its headers are some reads.
-const LOOKS_PER_SCAN: u32 = 10;
+const LOOKS_PER_SCAN: u32 = 5;
+/// That time is at least so many times what looking it through took.
+const SCAN_PAUSE: u32 = 20;
 
 /// Writes `disk` until it is told to stop.
 pub(crate) fn run(shared: &Shared, disk: &Disk) {
     let mut looked_at = Instant::now();
-    let mut looked_through_at = Instant::now();
+    let (mut looked_through_at, mut took) = (Instant::now(), Duration::ZERO);
     loop {
         let interval = shared.reprobe_interval;
         let work = disk.wait(interval.saturating_sub(looked_at.elapsed()));
         if looked_at.elapsed() >= interval {
             look(shared, disk);
-            if disk.config.read_only && looked_through_at.elapsed() >= interval * LOOKS_PER_SCAN {
+            let pause = (interval * LOOKS_PER_SCAN).max(took * SCAN_PAUSE);
+            if disk.config.read_only && looked_through_at.elapsed() >= pause {
+                let begun = Instant::now();
                 look_through(shared, disk);
                 looked_through_at = Instant::now();
+                took = looked_through_at - begun;
             }
             shared.pool.trim();
             shared.holds.pool.trim();

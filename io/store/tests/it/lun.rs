@@ -30,7 +30,7 @@ fn is_gone(store: &Store) -> bool {
 fn why_gone(store: &Store) -> String {
     match &store.disks()[0].state {
         DiskState::Gone { why, .. } => why.clone(),
-        DiskState::Online | DiskState::ReadOnly | DiskState::Full | DiskState::Foreign { .. } => {
+        DiskState::Online | DiskState::ReadOnly { .. } | DiskState::Full | DiskState::Foreign { .. } => {
             String::new()
         }
     }
