@@ -30,6 +30,7 @@ const FLYING_BYTES_MAX: usize = 48 << 20;
 const READS_MAX: usize = 2;
 /// How long the external storage is left alone that did not take what was sent.
 const REST: Duration = Duration::from_secs(5);
+const EVER: Span = Span { from: WallTime::MIN, to: WallTime::MAX };
 /// A hole of what is held that is shorter holds no picture.
 const HOLE_TICKS_MIN: i64 = keepwatch_model::TICKS_PER_SECOND / 2;
 
@@ -197,6 +198,10 @@ impl Driver {
             let Some(news) = Span::new(std::mem::replace(&mut line.seen, until), until) else { continue };
             let wanted = line.wanted;
             let held = held(&line.stream, news);
+            // What is wanted is not known before the first answer.
+            if wanted || (self.compared.is_none() && self.question.is_some()) {
+                held.iter().for_each(|span| self.node.store().keep(key.0, key.1, *span));
+            }
             if wanted {
                 for span in held {
                     self.tell(Event::Recorded { line: key, place: Place::Internal, span });
@@ -266,7 +271,7 @@ impl Driver {
             if fate == Fate::Refused {
                 tracing::warn!(camera = %key.0, from = %span.from, "the recorder has no place for a record");
             }
-            self.tell(Event::Outside { line: key, span });
+            self.outside(key, span);
         }
         if let Some(why) = refused {
             self.rests_until = Some(self.now() + REST);
@@ -296,6 +301,7 @@ impl Driver {
             let Some(line) = self.lines.get_mut(&key) else { continue };
             line.wanted = of_it.is_some();
             let Some(of_it) = of_it else {
+                self.node.store().outside(key.0, key.1, EVER);
                 self.tell(Event::LineGone(key));
                 continue;
             };
@@ -306,13 +312,20 @@ impl Driver {
             for span in held {
                 let lacks = missing.within(span);
                 for there in lacks.missing(span).spans() {
-                    self.tell(Event::Outside { line: key, span: *there });
+                    self.outside(key, *there);
                 }
                 for span in lacks.spans() {
+                    self.node.store().keep(key.0, key.1, *span);
                     self.tell(Event::Found { line: key, place: Place::Internal, span: *span });
                 }
             }
         }
+    }
+
+    /// Footage is at the recorder, or need not be: it is kept here no longer than any other.
+    fn outside(&mut self, key: StreamKey, span: Span) {
+        self.node.store().outside(key.0, key.1, span);
+        self.tell(Event::Outside { line: key, span });
     }
 
     fn carry_out(&mut self) {

@@ -137,7 +137,7 @@ fn line_cut(workspace: &Workspace, speeds: &[u32], cut: Duration) -> Result<Vec<
     }
     wait_within(PATIENCE, "footage of all cameras at the recorder", || {
         let status = center.status()?;
-        Ok((status["recording"].as_u64() == u64::try_from(load.cameras.len()).ok()).then_some(()))
+        Ok((status["node"]["recording"].as_u64() == u64::try_from(load.cameras.len()).ok()).then_some(()))
     })?;
     process::pause(Duration::from_secs(5));
     network.cut_between(true)?;
