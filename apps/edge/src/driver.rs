@@ -19,13 +19,14 @@ use crate::kept::Recorder;
 use crate::outside::{FLYING_RECORDS_MAX, Landed, Question, Senders};
 use crate::reading::{self, Ahead, Read};
 use crate::standing::{Contact, LineStanding, Standing};
+use crate::window::Window;
 
 /// Between two looks at what was recorded.
 const LOOK: Duration = Duration::from_millis(500);
 /// So many looks later it is shown again.
 const LOOKS_SHOWN: u32 = 2;
-/// What is on its way, at most: read, and not yet on a disk outside.
-const FLYING_BYTES_MAX: usize = 48 << 20;
+/// After so long all is compared again: what the recorder lost since is sent once more.
+const COMPARED_MAX: Duration = Duration::from_secs(600);
 /// Records that are read at a time.
 const READS_MAX: usize = 2;
 /// How long the external storage is left alone that did not take what was sent.
@@ -66,8 +67,8 @@ pub(crate) struct Driver {
     /// `None` when there is no recorder.
     senders: Option<Senders>,
     contact: Contact,
-    /// The start of the recorder that the last question was answered by, once all is compared with it.
-    compared: Option<WallTime>,
+    /// The start of the recorder that all was compared with, and when.
+    compared: Option<(WallTime, MonoTime)>,
     /// Until when nothing is sent, after it was not taken.
     rests_until: Option<MonoTime>,
     /// What is to be read, in the order in which it was decided.
@@ -75,6 +76,7 @@ pub(crate) struct Driver {
     reads: JoinSet<(StreamKey, Send, Read, Ahead)>,
     /// Records and bytes that are on their way.
     flying: (usize, usize),
+    window: Window,
     looks: u32,
     shown: watch::Sender<Arc<Standing>>,
     out: Vec<Action>,
@@ -103,6 +105,7 @@ impl Driver {
             to_read: VecDeque::new(),
             reads: JoinSet::new(),
             flying: (0, 0),
+            window: Window::default(),
             looks: 0,
             shown,
             out: Vec::new(),
@@ -171,12 +174,21 @@ impl Driver {
                 }
             }
             Change::Recorder(recorder) => {
+                // Nothing is known of it, and what was outside is outside no more.
+                self.machine = Edge::new(self.config.delay, self.now());
                 self.question = recorder.map(|recorder| Question::new(&self.node, recorder));
-                self.senders = None;
-                self.away("another recorder is to be sent to".to_owned());
                 self.contact = Contact::default();
-                for line in self.lines.values_mut() {
-                    line.wanted = false;
+                self.window = Window::default();
+                self.rests_until = None;
+                self.ground();
+                self.senders =
+                    self.question.as_ref().map(|question| Senders::new(&self.node, &question.recorder));
+                let keys: Vec<StreamKey> = self.lines.keys().copied().collect();
+                for key in keys {
+                    self.node.store().outside(key.0, key.1, EVER);
+                    if let Some(line) = self.lines.get_mut(&key) {
+                        line.wanted = false;
+                    }
                 }
             }
         }
@@ -258,15 +270,28 @@ impl Driver {
         if self.rests_until.is_some() {
             return;
         }
-        if !self.machine.external_takes() || self.compared != Some(wanted.started) {
+        let now = self.now();
+        let is_known = self.compared.is_some_and(|(started, at)| {
+            started == wanted.started && now.since(at) < COMPARED_MAX && self.wants(wanted)
+        });
+        if !self.machine.external_takes() || !is_known {
             self.compare(wanted);
         }
         self.tell(Event::External { takes: true });
     }
 
+    /// Whether exactly those lines are sent that the recorder wants: cameras are added there and removed.
+    fn wants(&self, wanted: &Wanted) -> bool {
+        let is_wanted = |key: &StreamKey| wanted.lines.iter().any(|line| line.key() == *key);
+        self.lines.iter().all(|(key, line)| line.wanted == is_wanted(key))
+    }
+
     fn landed(&mut self, landed: Landed) {
-        let Landed { records, bytes, settled, refused } = landed;
+        let Landed { records, bytes, took, settled, refused } = landed;
         self.flying = (self.flying.0.saturating_sub(records), self.flying.1.saturating_sub(bytes));
+        if refused.is_none() {
+            self.window.landed(took);
+        }
         for (key, span, fate) in settled {
             if fate == Fate::Refused {
                 tracing::warn!(camera = %key.0, from = %span.from, "the recorder has no place for a record");
@@ -282,19 +307,24 @@ impl Driver {
     /// The external storage takes nothing. What is on its way is sent again, unless it is found there.
     fn away(&mut self, why: String) {
         self.contact.failed(self.node.clock().wall(), why);
-        self.compared = None;
-        self.to_read.clear();
-        self.reads = JoinSet::new();
-        if std::mem::take(&mut self.flying) != (0, 0) || self.senders.is_none() {
+        if self.ground() {
             self.senders =
                 self.question.as_ref().map(|question| Senders::new(&self.node, &question.recorder));
         }
         self.tell(Event::External { takes: false });
     }
 
+    /// Nothing is read or on its way any more. Whether something was.
+    fn ground(&mut self) -> bool {
+        self.compared = None;
+        self.to_read.clear();
+        self.reads = JoinSet::new();
+        std::mem::take(&mut self.flying) != (0, 0)
+    }
+
     /// Compares all that is held with what the recorder wants.
     fn compare(&mut self, wanted: &Wanted) {
-        self.compared = Some(wanted.started);
+        self.compared = Some((wanted.started, self.now()));
         let keys: Vec<StreamKey> = self.lines.keys().copied().collect();
         for key in keys {
             let of_it = wanted.lines.iter().find(|line| line.key() == key);
@@ -364,7 +394,7 @@ impl Driver {
     fn read_on(&mut self) {
         while self.reads.len() < READS_MAX
             && self.flying.0 < FLYING_RECORDS_MAX
-            && self.flying.1 < FLYING_BYTES_MAX
+            && self.flying.1 < self.window.bytes()
         {
             let Some((key, send)) = self.to_read.pop_front() else { return };
             let Some(line) = self.lines.get_mut(&key) else { continue };

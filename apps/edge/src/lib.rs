@@ -11,6 +11,7 @@ mod kept;
 mod outside;
 mod reading;
 mod standing;
+mod window;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! The external storage as a recorder: asked what it wants, and sent records over connections of their own.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use keepwatch_model::{Span, StreamId};
@@ -52,6 +52,8 @@ pub(crate) struct Landed {
     pub(crate) records: usize,
     /// So many bytes.
     pub(crate) bytes: usize,
+    /// From the first byte that left to the answer.
+    pub(crate) took: Duration,
     /// Records that are there, or need not be sent again.
     pub(crate) settled: Vec<(StreamKey, Span, Fate)>,
     /// Why that is not all of them.
@@ -164,9 +166,9 @@ async fn send(
             bytes += parcel.bytes();
             transfer.push(parcel);
         }
-        let records = transfer.len();
+        let (records, begun) = (transfer.len(), Instant::now());
         let (settled, refused) = transfer_all(&node, &recorder, &mut kept, transfer).await;
-        if landed.send(Landed { records, bytes, settled, refused }).await.is_err() {
+        if landed.send(Landed { records, bytes, took: begun.elapsed(), settled, refused }).await.is_err() {
             return;
         }
     }
