@@ -31,6 +31,9 @@ const COMPARED_MAX: Duration = Duration::from_secs(600);
 const READS_MAX: usize = 2;
 /// How long the external storage is left alone that did not take what was sent.
 const REST: Duration = Duration::from_secs(5);
+/// What lies so near to what is missing is sent as well: the two clocks may have drifted since it was recorded, and what is there
+/// already is recognised.
+const BESIDE_TICKS: i64 = 5 * keepwatch_model::TICKS_PER_SECOND;
 const EVER: Span = Span { from: WallTime::MIN, to: WallTime::MAX };
 /// A hole of what is held that is shorter holds no picture.
 const HOLE_TICKS_MIN: i64 = keepwatch_model::TICKS_PER_SECOND / 2;
@@ -338,7 +341,11 @@ impl Driver {
             let all = Span { from: WallTime::MIN, to: line.seen };
             let held = if line.seen > all.from { held(&line.stream, all) } else { Vec::new() };
             self.tell(Event::Line(key, self.config.limit_of(key.0)));
-            let missing: keepwatch_model::SpanSet = of_it.spans().collect();
+            let wider = |missing: Span| Span {
+                from: missing.from.plus(-BESIDE_TICKS),
+                to: missing.to.plus(BESIDE_TICKS),
+            };
+            let missing: keepwatch_model::SpanSet = of_it.spans().map(wider).collect();
             for span in held {
                 let lacks = missing.within(span);
                 for there in lacks.missing(span).spans() {
