@@ -63,12 +63,13 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
                 if let (Some(code), Some(fingerprint)) = (&code, node.fingerprint()) {
                     output::complain(users::invitation(code, listening.addresses(), fingerprint));
                 }
+                if let (Some(standby), Some(address)) = (&standby, listening.addresses().first()) {
+                    standby.answers_at(address.port());
+                }
+                // Whoever reads it asks at once: all must be there.
                 if options.ready_line {
                     let addresses = listening.addresses();
                     output::say(json!({"listening": addresses, "data": running.recorder.data}));
-                }
-                if let (Some(standby), Some(address)) = (&standby, listening.addresses().first()) {
-                    standby.answers_at(address.port());
                 }
                 announced = announce(&node, listening.addresses()).await;
                 web = Some(listening);
