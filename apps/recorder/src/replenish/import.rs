@@ -112,6 +112,11 @@ impl Import {
         self.splice.compare_clocks(ticks);
     }
 
+    /// The source sends all that it has, in whatever order.
+    pub(super) const fn begin_at_any_frame(&mut self) {
+        self.splice.begin_at_any_frame();
+    }
+
     /// Whether footage that begins at `label` goes on behind what was written, into the same gap.
     pub(super) fn goes_on_at(&self, label: WallTime) -> bool {
         self.places.is_free_from(label)

@@ -65,6 +65,8 @@ pub struct Splice {
     taking: bool,
     /// The first frame held behind the gap was among them.
     joined: bool,
+    /// Filling begins at any frame.
+    from_any_frame: bool,
 }
 
 impl Splice {
@@ -86,7 +88,13 @@ impl Splice {
             follows: false,
             taking: false,
             joined: false,
+            from_any_frame: false,
         }
+    }
+
+    /// The source sends all that it has, in whatever order: what a frame is decoded with is there, or comes.
+    pub const fn begin_at_any_frame(&mut self) {
+        self.from_any_frame = true;
     }
 
     /// This recorder's clock shows so many ticks more than the source's.
@@ -152,7 +160,7 @@ impl Splice {
         let next_ticks = 3 * self.half_frame_ticks;
         let follows =
             follows || (self.found > 0 && last.is_some_and(|last| label.ticks_since(last) <= next_ticks));
-        if !follows && !frame.key {
+        if !follows && !frame.key && !self.from_any_frame {
             return Verdict::Skip;
         }
         self.taking = true;

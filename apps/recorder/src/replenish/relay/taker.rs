@@ -129,7 +129,9 @@ impl Taker {
             .await
             .map_err(|error| failed(error.to_string()))?
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Some(Import::new(&store, Arc::clone(&self.stream), edges)))
+        let mut import = Import::new(&store, Arc::clone(&self.stream), edges);
+        import.begin_at_any_frame();
+        Ok(Some(import))
     }
 }
 

@@ -78,6 +78,15 @@ fn without_a_common_frame_filling_begins_at_a_key_frame() {
     assert_eq!(taken(&mut splice, 62..130, 4_000), (75..100).collect::<Vec<_>>());
 }
 
+/// An edge node sends the newest first, from the middle of a group on, and what was before it afterwards.
+#[test]
+fn of_a_source_that_sends_all_any_frame_is_taken() {
+    let gap = Span { from: at(60), to: at(100) };
+    let mut splice = Splice::new(gap, FRAME / 2, frames(50..60, 0), Vec::new());
+    splice.begin_at_any_frame();
+    assert_eq!(taken(&mut splice, 62..130, 0), (62..100).collect::<Vec<_>>());
+}
+
 /// The card holds another coding of the same scene: a picture of it cannot be decoded behind one of this.
 #[test]
 fn another_coding_is_not_spliced_within_a_group() {
