@@ -114,7 +114,7 @@ struct Line {
 
 impl From<&Standing> for Edge {
     fn from(standing: &Standing) -> Self {
-        let recorder = standing.recorder.as_ref().map(|recorder| ToRecorder {
+        let recorder = standing.recorder().map(|recorder| ToRecorder {
             name: recorder.name.clone(),
             address: recorder.address.to_string(),
             key: recorder.key.to_string(),

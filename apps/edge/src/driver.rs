@@ -15,8 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::EdgeConfig;
-use crate::kept::Recorder;
-use crate::outside::{FLYING_RECORDS_MAX, Landed, Question, Senders};
+use crate::outside::{FLYING_RECORDS_MAX, Landed, Question, Senders, Storage};
 use crate::reading::{self, Ahead, Read};
 use crate::standing::{Contact, LineStanding, Standing};
 use crate::window::Window;
@@ -43,8 +42,8 @@ const HOLE_TICKS_MIN: i64 = keepwatch_model::TICKS_PER_SECOND / 2;
 pub(crate) enum Change {
     /// Another configuration.
     Config(EdgeConfig),
-    /// Another recorder, or none.
-    Recorder(Option<Recorder>),
+    /// Another external storage, or none.
+    Storage(Option<Storage>),
 }
 
 /// A line as the shell knows it.
@@ -67,7 +66,7 @@ pub(crate) struct Driver {
     machine: Edge,
     lines: BTreeMap<StreamKey, Line>,
     question: Option<Question>,
-    /// `None` when there is no recorder.
+    /// `None` when there is no external storage.
     senders: Option<Senders>,
     contact: Contact,
     /// The start of the recorder that all was compared with, and when.
@@ -89,12 +88,12 @@ impl Driver {
     pub(crate) fn new(
         node: Node,
         config: EdgeConfig,
-        recorder: Option<Recorder>,
+        storage: Option<Storage>,
         shown: watch::Sender<Arc<Standing>>,
     ) -> Self {
         let machine = Edge::new(config.delay, node.clock().mono());
-        let senders = recorder.as_ref().map(|recorder| Senders::new(&node, recorder));
-        let question = recorder.map(|recorder| Question::new(&node, recorder));
+        let senders = storage.as_ref().map(|storage| Senders::new(&node, storage));
+        let question = storage.map(|storage| Question::new(&node, storage));
         Self {
             contact: Contact::default(),
             node,
@@ -176,16 +175,16 @@ impl Driver {
                     self.tell(Event::Line(key, self.config.limit_of(key.0)));
                 }
             }
-            Change::Recorder(recorder) => {
+            Change::Storage(storage) => {
                 // Nothing is known of it, and what was outside is outside no more.
                 self.machine = Edge::new(self.config.delay, self.now());
-                self.question = recorder.map(|recorder| Question::new(&self.node, recorder));
+                self.question = storage.map(|storage| Question::new(&self.node, storage));
                 self.contact = Contact::default();
                 self.window = Window::default();
                 self.rests_until = None;
                 self.ground();
                 self.senders =
-                    self.question.as_ref().map(|question| Senders::new(&self.node, &question.recorder));
+                    self.question.as_ref().map(|question| Senders::new(&self.node, &question.storage));
                 let keys: Vec<StreamKey> = self.lines.keys().copied().collect();
                 for key in keys {
                     self.node.store().outside(key.0, key.1, EVER);
@@ -297,7 +296,7 @@ impl Driver {
         }
         for (key, span, fate) in settled {
             if fate == Fate::Refused {
-                tracing::warn!(camera = %key.0, from = %span.from, "the recorder has no place for a record");
+                tracing::warn!(camera = %key.0, from = %span.from, "the external storage has no place for a record");
             }
             self.outside(key, span);
         }
@@ -311,8 +310,7 @@ impl Driver {
     fn away(&mut self, why: String) {
         self.contact.failed(self.node.clock().wall(), why);
         if self.ground() {
-            self.senders =
-                self.question.as_ref().map(|question| Senders::new(&self.node, &question.recorder));
+            self.senders = self.question.as_ref().map(|question| Senders::new(&self.node, &question.storage));
         }
         self.tell(Event::External { takes: false });
     }
@@ -450,7 +448,7 @@ impl Driver {
         let standing = Standing {
             case: self.machine.case(),
             takes: self.machine.external_takes(),
-            recorder: self.question.as_ref().map(|question| question.recorder.clone()),
+            storage: self.question.as_ref().map(|question| question.storage.clone()),
             contact: self.contact.clone(),
             lines: lines.collect(),
         };
@@ -465,7 +463,7 @@ fn held(stream: &StreamState, window: Span) -> Vec<Span> {
     held.map(|item| item.span).collect()
 }
 
-/// What the recorder answers; nothing when there is none.
+/// What the external storage wants; nothing when there is none.
 async fn answered(question: &mut Option<Question>) -> Option<Result<Wanted, String>> {
     match question {
         Some(question) => question.answers.recv().await,
@@ -473,7 +471,7 @@ async fn answered(question: &mut Option<Question>) -> Option<Result<Wanted, Stri
     }
 }
 
-/// What became of a transfer; nothing when there is no recorder.
+/// What became of a transfer; nothing when there is no external storage.
 async fn landed(senders: &mut Option<Senders>) -> Option<Landed> {
     match senders {
         Some(senders) => senders.landed.recv().await,

@@ -1,8 +1,7 @@
 //! The edge role: recorder 1 of a node, which sends what recorder 2 - the recorder beside it - wrote to local storage.
 //!
 //! [`keepwatch_recording::edge`] decides what leaves when; this is its shell. One task owns the machine (`driver`), reads what it
-//! asks for (`reading`) and hands it to the connections to the recorder behind the network (`outside`). Which one that is, is
-//! kept in `edge.json`.
+//! asks for (`reading`) and hands it to the external storage (`outside`). Which recorder that is, is kept in `edge.json`.
 
 pub mod api;
 mod config;
@@ -31,6 +30,7 @@ pub use crate::config::EdgeConfig;
 
 use crate::driver::{Change, Driver};
 use crate::kept::{EdgeFile, Recorder};
+use crate::outside::Storage;
 use crate::standing::{Contact, Standing};
 
 /// Changes that wait for the driver.
@@ -99,17 +99,18 @@ impl Relay {
         let reading = file.clone();
         let kept = tokio::task::spawn_blocking(move || reading.read());
         let recorder = kept.await.map_err(|_| StartError::Interrupted)?.map_err(StartError::Kept)?;
+        let storage = recorder.map(Storage::Recorder);
         let first = Standing {
             case: Case::Normal,
             takes: false,
-            recorder: recorder.clone(),
+            storage: storage.clone(),
             contact: Contact::default(),
             lines: Vec::new(),
         };
         let (show, shown) = watch::channel(Arc::new(first));
         let (changes, changed) = mpsc::channel(CHANGES_MAX);
         let (stop, stopped) = watch::channel(false);
-        let driver = Driver::new(node.clone(), config, recorder, show);
+        let driver = Driver::new(node.clone(), config, storage, show);
         let task = tokio::spawn(driver.run(changed, stopped));
         let told = shown.clone();
         node.show_in_status("edge", move || api::text(&told.borrow()));
@@ -174,7 +175,7 @@ impl Relay {
     /// Sends nowhere from now on; the recorder is told, if it can be reached. Returns its name.
     pub(crate) async fn deregister(&self) -> Result<String, EdgeError> {
         let _changing = self.inner.changing.lock().await;
-        let before = self.standing().recorder.clone().ok_or(EdgeError::NoRecorder)?;
+        let before = self.standing().recorder().cloned().ok_or(EdgeError::NoRecorder)?;
         self.keep(None).await?;
         let key = self.inner.node.node_key().await.map_err(RegisterError::from)?;
         if let Ok(tls) = peer::client_config(&key, Some(NodePublicKey::new(before.key.0))) {
@@ -191,6 +192,7 @@ impl Relay {
         let (file, kept) = (self.inner.file.clone(), recorder.clone());
         let written = tokio::task::spawn_blocking(move || file.write(kept.as_ref())).await;
         written.map_err(|error| std::io::Error::other(error.to_string()))??;
-        self.inner.changes.send(Change::Recorder(recorder)).await.map_err(|_| EdgeError::Ending)
+        let storage = recorder.map(Storage::Recorder);
+        self.inner.changes.send(Change::Storage(storage)).await.map_err(|_| EdgeError::Ending)
     }
 }

@@ -1,10 +1,10 @@
 //! Reads the next record of a line out of the store, as it is to leave.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use axum::body::Bytes;
 use keepwatch_model::{Span, TICKS_PER_SECOND};
-use keepwatch_recorder::{Node, head};
+use keepwatch_recorder::Node;
 use keepwatch_recording::replenish::StreamKey;
 use keepwatch_store::{RecordRef, Store};
 
@@ -56,10 +56,7 @@ pub(crate) async fn read(node: &Node, line: StreamKey, span: Span, mut ahead: Ah
     });
     let Ok((read, ahead)) = reading.await else { return (Read::Nothing(window), Ahead::default()) };
     let read = match read {
-        Some((label, Ok(record))) => {
-            let head = Bytes::copy_from_slice(&head(record.as_bytes()));
-            Read::Record(Parcel { line, label, parts: [head, Bytes::from_owner(Owned(record))] })
-        }
+        Some((label, Ok(record))) => Read::Record(Parcel { line, label, record: Arc::new(record) }),
         Some((label, Err(error))) => {
             tracing::warn!(camera = %line.0, %error, "a record cannot be read and is not sent");
             Read::Nothing(Span::new(window.from, label.to).unwrap_or(window))
@@ -67,13 +64,4 @@ pub(crate) async fn read(node: &Node, line: StreamKey, span: Span, mut ahead: Ah
         None => Read::Nothing(window),
     };
     (read, ahead)
-}
-
-/// A record whose bytes are sent without a copy.
-struct Owned(keepwatch_store::Record);
-
-impl AsRef<[u8]> for Owned {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
 }

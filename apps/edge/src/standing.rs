@@ -8,15 +8,27 @@ use keepwatch_recording::edge::limit::SpeedLimit;
 use keepwatch_recording::replenish::StreamKey;
 
 use crate::kept::Recorder;
+use crate::outside::Storage;
 
 /// How it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     pub(crate) case: Case,
     pub(crate) takes: bool,
-    pub(crate) recorder: Option<Recorder>,
+    /// Where footage is sent; `None` for nowhere.
+    pub(crate) storage: Option<Storage>,
     pub(crate) contact: Contact,
     pub(crate) lines: Vec<LineStanding>,
+}
+
+impl Standing {
+    /// The recorder that footage is sent to; `None` when it is sent to none.
+    pub(crate) const fn recorder(&self) -> Option<&Recorder> {
+        match &self.storage {
+            Some(Storage::Recorder(recorder)) => Some(recorder),
+            None => None,
+        }
+    }
 }
 
 /// How one line stands.
