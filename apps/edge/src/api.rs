@@ -1,21 +1,29 @@
 //! The relay over HTTP: how it stands, and where footage is sent.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::{CameraId, TICKS_PER_SECOND, WallTime};
 use keepwatch_recorder::api::Part;
 use keepwatch_recorder::peers::{Approach, resolve};
 use keepwatch_recording::edge::Case;
+use keepwatch_recording::edge::fill::percent;
+use keepwatch_recording::edge::health::Alarm;
+use keepwatch_recording::edge::limit::SpeedLimit;
 use keepwatch_recording::peer::Password;
 use keepwatch_web::{Access, Action, Caller, FieldError, Problem, Role, Routes};
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 
+use crate::alarms::{Raised, word};
+use crate::config::SPEED_PERCENT_MAX;
 use crate::standing::{LineStanding, Standing};
 use crate::{EdgeError, Relay};
 
 const VIEWER: Access = Access::Everywhere(Role::Viewer);
+const OPERATOR: Access = Access::Everywhere(Role::Operator);
 const ADMINISTRATOR: Access = Access::Everywhere(Role::Administrator);
 
 /// All routes under `/api/v1/edge`.
@@ -38,10 +46,12 @@ fn table() -> Routes<Relay> {
         .get("/api/v1/edge", VIEWER, show)
         .post("/api/v1/edge/recorder", ADMINISTRATOR, register)
         .delete("/api/v1/edge/recorder", ADMINISTRATOR, deregister)
+        .put("/api/v1/edge/lines/{camera}", OPERATOR, limit)
+        .delete("/api/v1/edge/lines/{camera}", OPERATOR, unlimit)
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(show, register, deregister), components(schemas(Edge)))]
+#[openapi(paths(show, register, deregister, limit, unlimit), components(schemas(Edge)))]
 struct Document;
 
 /// How the relay of this node stands.
@@ -55,8 +65,78 @@ pub(crate) struct Edge {
     sending: bool,
     /// The recorder that footage is sent to; `null` when none is registered.
     recorder: Option<ToRecorder>,
+    /// What can be done with each local storage.
+    storages: Vec<LocalStorage>,
+    /// How full that one is of footage that is not outside which is recorded to.
+    fill: FillOf,
+    /// Footage that is also kept in memory until it is outside.
+    memory: Memory,
+    /// What may be sent in a second of all cameras together; 0 is no limit.
+    throttle_bits_per_second: u64,
+    /// What is wrong at the moment.
+    alarms: Vec<AlarmOf>,
     /// Every stream of every camera that this node records.
     lines: Vec<Line>,
+}
+
+/// A local storage.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = EdgeStorage)]
+struct LocalStorage {
+    /// `internal` or `second`.
+    place: &'static str,
+    /// `writable`, `read_only` or `gone`.
+    condition: &'static str,
+    /// It is recorded to.
+    recorded_to: bool,
+}
+
+/// How full local storage is of footage that is not outside.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = EdgeFill)]
+struct FillOf {
+    /// Where it is recorded to: `internal`, `second` or, when neither can be written, `memory`.
+    place: &'static str,
+    /// Bytes that are not outside.
+    used_bytes: u64,
+    /// Bytes that it holds before it overwrites.
+    room_bytes: u64,
+    /// The same in percent, rounded down.
+    percent: u64,
+    /// It warns from here on.
+    warning_percent: u8,
+    /// All is clear again from here on.
+    all_clear_percent: u8,
+    /// It has warned, and is not all clear again.
+    warned: bool,
+    /// Milliseconds until footage is overwritten that is not outside, at the present rates; `null` when it never is.
+    overflows_in_ms: Option<u64>,
+}
+
+/// Footage in memory.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = EdgeMemory)]
+struct Memory {
+    /// Bytes of it.
+    used_bytes: u64,
+    /// Most bytes of it.
+    max_bytes: u64,
+}
+
+/// Something that is wrong.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = EdgeAlarm)]
+struct AlarmOf {
+    /// `fill`, `overflow_ahead`, `clock`, `overload` or `never_depletes`.
+    kind: &'static str,
+    /// The camera it is about; `null` for the node.
+    #[schema(value_type = Option<String>)]
+    camera: Option<CameraId>,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    since: WallTime,
+    /// What, what it costs, and what to do.
+    text: String,
 }
 
 /// The recorder that footage is sent to.
@@ -110,6 +190,18 @@ struct Line {
     speed_percent: u32,
     /// Most bits in a second; 0 is no limit.
     rate_bits_per_second: u64,
+    /// Both were set while the node ran, in place of what the configuration says.
+    limit_set: bool,
+    /// Bits that are recorded in a second.
+    recorded_bits_per_second: u64,
+    /// Bits that were sent in a second, of the last half minute.
+    sent_bits_per_second: u64,
+    /// Bytes of it that are not outside, where it is recorded to.
+    waiting_bytes: u64,
+    /// Milliseconds until nothing is left out any more, with its limits; `null` when it never comes to that.
+    depletes_in_ms: Option<u64>,
+    /// Why it falls behind: `limit`, `encoder`, `throttle`, `network`, `playback`, `processor` or `storage`; `null` while it keeps up.
+    cause: Option<&'static str>,
 }
 
 impl From<&Standing> for Edge {
@@ -129,14 +221,59 @@ impl From<&Standing> for Edge {
             sentence: sentence(standing.case),
             sending: standing.takes,
             recorder,
+            storages: standing
+                .storages
+                .iter()
+                .map(|(place, condition)| LocalStorage {
+                    place: place.as_str(),
+                    condition: condition.as_str(),
+                    recorded_to: *place == standing.writes_to,
+                })
+                .collect(),
+            fill: FillOf::from(standing),
+            memory: Memory { used_bytes: standing.memory.0, max_bytes: standing.memory.1 },
+            throttle_bits_per_second: standing.throttle_bits_per_second,
+            alarms: standing.alarms.iter().map(AlarmOf::from).collect(),
             lines: standing.lines.iter().map(Line::from).collect(),
         }
     }
 }
 
+impl From<&Standing> for FillOf {
+    fn from(standing: &Standing) -> Self {
+        let fill = standing.fill;
+        Self {
+            place: standing.writes_to.as_str(),
+            used_bytes: fill.bytes,
+            room_bytes: fill.room_bytes,
+            percent: if fill.bytes == 0 { 0 } else { percent(fill.bytes, fill.room_bytes) },
+            warning_percent: fill.thresholds.warning_percent,
+            all_clear_percent: fill.thresholds.all_clear_percent,
+            warned: fill.warned,
+            overflows_in_ms: fill.overflows_in.map(millis),
+        }
+    }
+}
+
+impl From<&Raised> for AlarmOf {
+    fn from(raised: &Raised) -> Self {
+        let (kind, camera) = match raised.alarm {
+            Alarm::Fill => ("fill", None),
+            Alarm::OverflowAhead => ("overflow_ahead", None),
+            Alarm::Clock => ("clock", None),
+            Alarm::Overload((camera, _)) => ("overload", Some(camera)),
+            Alarm::NeverDepletes((camera, _)) => ("never_depletes", Some(camera)),
+        };
+        Self { kind, camera, since: raised.since, text: raised.text.clone() }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl From<&LineStanding> for Line {
     fn from(line: &LineStanding) -> Self {
-        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self {
             camera: line.key.0,
             stream: line.key.1.0,
@@ -148,6 +285,12 @@ impl From<&LineStanding> for Line {
             lost_ms: millis(line.lost),
             speed_percent: line.limit.percent,
             rate_bits_per_second: line.limit.bits_per_second,
+            limit_set: line.limit_is_set,
+            recorded_bits_per_second: line.health.recorded_bits_per_second,
+            sent_bits_per_second: line.health.sent_bits_per_second,
+            waiting_bytes: line.waiting_bytes,
+            depletes_in_ms: line.health.depletes_in.map(millis),
+            cause: line.health.cause.map(word),
         }
     }
 }
@@ -231,12 +374,76 @@ pub(crate) async fn deregister(State(relay): State<Relay>, caller: Caller) -> Re
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// How fast the footage of a camera leaves.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = EdgeLimit)]
+pub(crate) struct LimitWish {
+    /// In percent of the rate that it was recorded with: 0 stops, a later value resumes.
+    #[schema(maximum = 1_000_000)]
+    speed_percent: u32,
+    /// Most bits in a second; 0 is no limit. Another one holds from the next backup on.
+    #[serde(default)]
+    rate_bits_per_second: u64,
+    /// It is meant, although footage that was left out never leaves with it.
+    #[serde(default)]
+    confirm: bool,
+}
+
+/// Sets how fast the footage of a camera leaves, in place of what the configuration says, also after a restart.
+#[utoipa::path(put, path = "/api/v1/edge/lines/{camera}", operation_id = "setEdgeLimit", tag = "edge",
+    params(("camera" = String, Path, description = "The id of the camera.")), request_body = LimitWish, responses((status = 204)))]
+pub(crate) async fn limit(
+    State(relay): State<Relay>,
+    caller: Caller,
+    Path(camera): Path<String>,
+    Json(wish): Json<LimitWish>,
+) -> Result<StatusCode, Problem> {
+    let LimitWish { speed_percent, rate_bits_per_second, confirm } = wish;
+    if speed_percent > SPEED_PERCENT_MAX {
+        let detail = format!("write 0 to {SPEED_PERCENT_MAX}");
+        return Err(Problem::invalid(vec![FieldError::new("speed_percent", detail)]));
+    }
+    let limit = SpeedLimit { percent: speed_percent, bits_per_second: rate_bits_per_second };
+    let told = format!("{speed_percent} %, {rate_bits_per_second} bit/s");
+    set(&relay, caller, &camera, Some(limit), confirm, told).await
+}
+
+/// Has the footage of a camera leave as fast as the configuration says.
+#[utoipa::path(delete, path = "/api/v1/edge/lines/{camera}", operation_id = "removeEdgeLimit", tag = "edge",
+    params(("camera" = String, Path, description = "The id of the camera.")), responses((status = 204)))]
+pub(crate) async fn unlimit(
+    State(relay): State<Relay>,
+    caller: Caller,
+    Path(camera): Path<String>,
+) -> Result<StatusCode, Problem> {
+    set(&relay, caller, &camera, None, true, "as configured".to_owned()).await
+}
+
+async fn set(
+    relay: &Relay,
+    caller: Caller,
+    camera: &str,
+    limit: Option<SpeedLimit>,
+    confirmed: bool,
+    told: String,
+) -> Result<StatusCode, Problem> {
+    caller.require_audit()?;
+    let unknown = || Problem::not_found("camera_unknown", "no such camera here; GET /api/v1/edge lists them");
+    let id: CameraId = camera.parse().map_err(|_| unknown())?;
+    relay.set_limit(id, limit, confirmed).await.map_err(problem)?;
+    caller.enter(Action::EdgeLimitSet, format!("camera:{id}"), told).durable().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 fn problem(error: EdgeError) -> Problem {
     match error {
         EdgeError::Register(refused) => {
             let title = "The recorder does not let this node in";
             Problem::new(StatusCode::CONFLICT, refused.code().to_owned(), title, refused.to_string())
         }
+        EdgeError::NoCamera(_) => Problem::not_found("camera_unknown", error.to_string()),
+        EdgeError::NeverDepletes(_) => Problem::conflict("never_depletes", error.to_string()),
         EdgeError::NoRecorder => Problem::conflict("edge_no_recorder", error.to_string()),
         EdgeError::Kept(_) | EdgeError::Ending => Problem::internal(error.to_string()),
     }

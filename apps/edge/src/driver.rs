@@ -1,23 +1,34 @@
 //! The task that owns the machine: tells it what was recorded and what is outside, and carries out what it decides.
 
+mod found;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use keepwatch_model::{
-    EventCode, Machine as _, MonoTime, Span, State, Subject, WallTime, duration_from_ticks,
+    CameraId, EventCode, Machine as _, MonoTime, Place, Span, SpanSet, State, Subject, TICKS_PER_SECOND,
+    WallTime, duration_from_ticks,
 };
 use keepwatch_recorder::{Node, StreamState};
-use keepwatch_recording::edge::{Action, Case, Edge, Event, Place, Send};
-use keepwatch_recording::peer::{Fate, Wanted};
+use keepwatch_recording::edge::health::Health;
+use keepwatch_recording::edge::limit::SpeedLimit;
+use keepwatch_recording::edge::{Action, Case, Edge, Event, Send};
+use keepwatch_recording::peer::{Fate, Nowhere, Wanted};
 use keepwatch_recording::replenish::StreamKey;
+use keepwatch_store::GaveUp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use self::found::Reckoned;
+use crate::alarms::Alarms;
 use crate::config::EdgeConfig;
+use crate::kept::Limits;
+use crate::nowhere::{self, HOLE_TICKS_MIN};
 use crate::outside::{FLYING_RECORDS_MAX, Landed, Question, Senders, Storage};
 use crate::reading::{self, Ahead, Read};
-use crate::standing::{Contact, LineStanding, Standing};
+use crate::standing::{Contact, Fill, LineStanding, Standing};
+use crate::storages::{Storages, places};
 use crate::window::Window;
 
 /// Between two looks at what was recorded.
@@ -28,20 +39,22 @@ const LOOKS_SHOWN: u32 = 2;
 const COMPARED_MAX: Duration = Duration::from_secs(600);
 /// Records that are read at a time.
 const READS_MAX: usize = 2;
+/// What was lost is told this long after the last comparison at the earliest.
+const LOST_TOLD: Duration = Duration::from_secs(30);
 /// How long the external storage is left alone that did not take what was sent.
 const REST: Duration = Duration::from_secs(5);
 /// What lies so near to what is missing is sent as well: the two clocks may have drifted since it was recorded, and what is there
 /// already is recognised.
-const BESIDE_TICKS: i64 = 5 * keepwatch_model::TICKS_PER_SECOND;
+const BESIDE_TICKS: i64 = 5 * TICKS_PER_SECOND;
 const EVER: Span = Span { from: WallTime::MIN, to: WallTime::MAX };
-/// A hole of what is held that is shorter holds no picture.
-const HOLE_TICKS_MIN: i64 = keepwatch_model::TICKS_PER_SECOND / 2;
 
 /// What the driver is told.
 #[derive(Debug)]
 pub(crate) enum Change {
     /// Another configuration.
     Config(EdgeConfig),
+    /// Other limits of single cameras, in place of those of the configuration.
+    Limits(Limits),
     /// Another external storage, or none.
     Storage(Option<Storage>),
 }
@@ -49,37 +62,62 @@ pub(crate) enum Change {
 /// A line as the shell knows it.
 struct Line {
     stream: Arc<StreamState>,
-    /// All records that end here or before were told.
+    /// All records on disks that end here or before were told.
     seen: WallTime,
+    /// The same of those in memory.
+    seen_in_memory: WallTime,
     ahead: Ahead,
     /// Whether the external storage wants it.
     wanted: bool,
     bytes: u64,
     records: u64,
-    /// Footage that was given up before it was outside, in ticks.
+    /// Footage that went before it was outside, of all storages that were there since they last changed.
+    lost: SpanSet,
+    /// What of it is to be told.
+    to_tell: SpanSet,
+    /// Such footage since the start, in ticks.
     lost_ticks: i64,
+}
+
+/// A read that is over.
+struct Finished {
+    key: StreamKey,
+    send: Send,
+    read: Read,
+    ahead: Ahead,
+    /// How long it waited for reads of others.
+    waited: Duration,
 }
 
 pub(crate) struct Driver {
     node: Node,
     config: EdgeConfig,
+    limits: Limits,
     machine: Edge,
     lines: BTreeMap<StreamKey, Line>,
     question: Option<Question>,
     /// `None` when there is no external storage.
     senders: Option<Senders>,
     contact: Contact,
+    storages: Storages,
     /// The start of the recorder that all was compared with, and when.
     compared: Option<(WallTime, MonoTime)>,
     /// Until when nothing is sent, after it was not taken.
     rests_until: Option<MonoTime>,
     /// What is to be read, in the order in which it was decided.
     to_read: VecDeque<(StreamKey, Send)>,
-    reads: JoinSet<(StreamKey, Send, Read, Ahead)>,
+    reads: JoinSet<Finished>,
     /// Records and bytes that are on their way.
     flying: (usize, usize),
     window: Window,
     looks: u32,
+    lost_told: Option<MonoTime>,
+    health: Health,
+    alarms: Alarms,
+    reckoned: Reckoned,
+    /// When the node was last looked at as a whole, and how long reads waited since for those of others.
+    found_at: MonoTime,
+    waited_for_others: Duration,
     shown: watch::Sender<Arc<Standing>>,
     out: Vec<Action>,
 }
@@ -89,19 +127,24 @@ impl Driver {
         node: Node,
         config: EdgeConfig,
         storage: Option<Storage>,
+        limits: Limits,
         shown: watch::Sender<Arc<Standing>>,
     ) -> Self {
-        let machine = Edge::new(config.delay, node.clock().mono());
+        let found_at = node.clock().mono();
+        let machine = Edge::new(config.delay, found_at);
+        node.store().set_tail_bytes_max(config.memory_bytes);
         let senders = storage.as_ref().map(|storage| Senders::new(&node, storage));
         let question = storage.map(|storage| Question::new(&node, storage));
         Self {
             contact: Contact::default(),
             node,
             config,
+            limits,
             machine,
             lines: BTreeMap::new(),
             question,
             senders,
+            storages: Storages::default(),
             compared: None,
             rests_until: None,
             to_read: VecDeque::new(),
@@ -109,6 +152,12 @@ impl Driver {
             flying: (0, 0),
             window: Window::default(),
             looks: 0,
+            lost_told: None,
+            health: Health::default(),
+            alarms: Alarms::default(),
+            reckoned: Reckoned::default(),
+            found_at,
+            waited_for_others: Duration::ZERO,
             shown,
             out: Vec::new(),
         }
@@ -169,15 +218,17 @@ impl Driver {
         match change {
             Change::Config(config) => {
                 self.config = config;
-                let wanted: Vec<StreamKey> =
-                    self.lines.iter().filter(|(_, line)| line.wanted).map(|(key, _)| *key).collect();
-                for key in wanted {
-                    self.tell(Event::Line(key, self.config.limit_of(key.0)));
-                }
+                self.node.store().set_tail_bytes_max(self.config.memory_bytes);
+                self.tell_limits();
+            }
+            Change::Limits(limits) => {
+                self.limits = limits;
+                self.tell_limits();
             }
             Change::Storage(storage) => {
                 // Nothing is known of it, and what was outside is outside no more.
                 self.machine = Edge::new(self.config.delay, self.now());
+                self.storages = Storages::default();
                 self.question = storage.map(|storage| Question::new(&self.node, storage));
                 self.contact = Contact::default();
                 self.window = Window::default();
@@ -187,18 +238,79 @@ impl Driver {
                     self.question.as_ref().map(|question| Senders::new(&self.node, &question.storage));
                 let keys: Vec<StreamKey> = self.lines.keys().copied().collect();
                 for key in keys {
-                    self.node.store().outside(key.0, key.1, EVER);
-                    if let Some(line) = self.lines.get_mut(&key) {
-                        line.wanted = false;
-                    }
+                    self.unwanted(key);
+                    self.keep_tail(key);
                 }
             }
         }
     }
 
-    /// Looks at what was recorded since the last look.
+    /// Looks at the storages, and at what was recorded since the last look.
     fn look(&mut self) {
+        self.look_at_storages();
         self.take_up_lines();
+        self.look_at_memory();
+        self.look_at_disks();
+        self.tell(Event::Throttle(self.throttle_bits_per_second()));
+        if self.rests_until.is_some_and(|until| until <= self.now()) {
+            self.rests_until = None;
+        }
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(LOOKS_SHOWN) {
+            self.show();
+        }
+    }
+
+    /// What may be sent in a second, in bits; 0 is no limit.
+    fn throttle_bits_per_second(&self) -> u64 {
+        let recorded = self.lines.values().map(|line| line.stream.bits_per_second()).sum();
+        self.config.throttle.target(recorded)
+    }
+
+    fn limit_of(&self, camera: CameraId) -> SpeedLimit {
+        self.limits.get(&camera).copied().unwrap_or_else(|| self.config.limit_of(camera))
+    }
+
+    fn tell_limits(&mut self) {
+        let wanted: Vec<StreamKey> =
+            self.lines.iter().filter(|(_, line)| line.wanted).map(|(key, _)| *key).collect();
+        for key in wanted {
+            self.tell(Event::Line(key, self.limit_of(key.0)));
+        }
+    }
+
+    fn look_at_storages(&mut self) {
+        let changed = self.storages.look(self.node.store());
+        if !changed.is_empty() {
+            // What came back may hold what the recorder lacks.
+            self.compared = None;
+            self.lines.values_mut().for_each(|line| line.lost = SpanSet::new());
+        }
+        for event in changed {
+            self.tell(event);
+        }
+        for GaveUp { camera, stream, span, place } in self.node.take_given_up() {
+            self.tell(Event::GaveUp { line: (camera, stream), place, span });
+        }
+    }
+
+    /// What was closed. It is in memory as soon as it is, and on a disk a moment later.
+    fn look_at_memory(&mut self) {
+        let mut closed: Vec<(StreamKey, Span)> = Vec::new();
+        for (key, line) in &mut self.lines {
+            let labels = self.node.store().tail_labels(key.0, key.1, line.seen_in_memory);
+            let Some(last) = labels.last() else { continue };
+            line.seen_in_memory = last.to;
+            if line.wanted {
+                closed.extend(labels.into_iter().map(|label| (*key, label)));
+            }
+        }
+        for (line, span) in closed {
+            self.tell(Event::Recorded { line, place: Place::Memory, span });
+        }
+    }
+
+    fn look_at_disks(&mut self) {
         let recorded: Vec<(StreamKey, WallTime)> = self
             .lines
             .iter()
@@ -217,20 +329,30 @@ impl Driver {
                 held.iter().for_each(|span| self.node.store().keep(key.0, key.1, *span));
             }
             if wanted {
-                for span in held {
-                    self.tell(Event::Recorded { line: key, place: Place::Internal, span });
+                let on_disks: Vec<(Place, Span)> =
+                    held.into_iter().flat_map(|span| places(self.node.store(), key, span)).collect();
+                for (place, span) in on_disks {
+                    self.tell(Event::Recorded { line: key, place, span });
                 }
             }
         }
-        let recorded: u64 = self.lines.values().map(|line| line.stream.bits_per_second()).sum();
-        self.tell(Event::Throttle(self.config.throttle.target(recorded)));
-        if self.rests_until.is_some_and(|until| until <= self.now()) {
-            self.rests_until = None;
+    }
+
+    /// The newest of a line stays in memory until it is outside, as far as there is room.
+    fn keep_tail(&self, key: StreamKey) {
+        if self.question.is_some() {
+            self.node.store().keep_tail(key.0, key.1);
         }
-        self.looks = self.looks.wrapping_add(1);
-        if self.looks.is_multiple_of(LOOKS_SHOWN) {
-            self.show();
+    }
+
+    /// Nobody wants a line: nothing of it is kept for longer than any other footage.
+    fn unwanted(&mut self, key: StreamKey) {
+        self.node.store().outside(key.0, key.1, EVER);
+        self.node.store().end_tail(key.0, key.1);
+        if let Some(line) = self.lines.get_mut(&key) {
+            line.wanted = false;
         }
+        self.tell(Event::LineGone(key));
     }
 
     /// Lines come and go with cameras.
@@ -249,21 +371,25 @@ impl Driver {
                     let line = Line {
                         stream: Arc::clone(stream),
                         seen,
+                        seen_in_memory: WallTime::MIN,
                         ahead: Ahead::default(),
                         wanted: false,
                         bytes: 0,
                         records: 0,
+                        lost: SpanSet::new(),
+                        to_tell: SpanSet::new(),
                         lost_ticks: 0,
                     };
                     self.lines.insert(key, line);
+                    self.keep_tail(key);
                     // It is compared with what is outside at the next answer.
                     self.compared = None;
                 }
             }
         }
         for key in gone {
+            self.unwanted(key);
             self.lines.remove(&key);
-            self.tell(Event::LineGone(key));
         }
     }
 
@@ -325,35 +451,53 @@ impl Driver {
 
     /// Compares all that is held with what the recorder wants.
     fn compare(&mut self, wanted: &Wanted) {
+        let mut told = Nowhere::default();
         self.compared = Some((wanted.started, self.now()));
         let keys: Vec<StreamKey> = self.lines.keys().copied().collect();
         for key in keys {
             let of_it = wanted.lines.iter().find(|line| line.key() == key);
-            let Some(line) = self.lines.get_mut(&key) else { continue };
-            line.wanted = of_it.is_some();
             let Some(of_it) = of_it else {
-                self.node.store().outside(key.0, key.1, EVER);
-                self.tell(Event::LineGone(key));
+                self.unwanted(key);
                 continue;
             };
+            self.keep_tail(key);
+            let Some(line) = self.lines.get_mut(&key) else { continue };
+            line.wanted = true;
+            told.lines.extend(nowhere::of(of_it, &line.stream, &line.lost));
             let all = Span { from: WallTime::MIN, to: line.seen };
             let held = if line.seen > all.from { held(&line.stream, all) } else { Vec::new() };
-            self.tell(Event::Line(key, self.config.limit_of(key.0)));
+            let lost = std::mem::take(&mut line.lost);
+            self.tell(Event::Line(key, self.limit_of(key.0)));
             let wider = |missing: Span| Span {
                 from: missing.from.plus(-BESIDE_TICKS),
                 to: missing.to.plus(BESIDE_TICKS),
             };
-            let missing: keepwatch_model::SpanSet = of_it.spans().map(wider).collect();
-            for span in held {
+            let missing: SpanSet = of_it.spans().map(wider).collect();
+            for span in held.into_iter().flat_map(|span| lost.missing(span).spans().to_vec()) {
                 let lacks = missing.within(span);
                 for there in lacks.missing(span).spans() {
                     self.outside(key, *there);
                 }
                 for span in lacks.spans() {
                     self.node.store().keep(key.0, key.1, *span);
-                    self.tell(Event::Found { line: key, place: Place::Internal, span: *span });
+                    for (place, span) in places(self.node.store(), key, *span) {
+                        self.tell(Event::Found { line: key, place, span });
+                    }
                 }
             }
+            for label in self.node.store().tail_labels(key.0, key.1, WallTime::MIN) {
+                for span in missing.within(label).spans() {
+                    self.tell(Event::Found { line: key, place: Place::Memory, span: *span });
+                }
+            }
+            if let Some(line) = self.lines.get_mut(&key) {
+                line.lost = lost;
+            }
+        }
+        if !told.lines.is_empty()
+            && let Some(question) = &self.question
+        {
+            question.tell(told);
         }
     }
 
@@ -364,6 +508,7 @@ impl Driver {
     }
 
     fn carry_out(&mut self) {
+        let now = self.now();
         for action in std::mem::take(&mut self.out) {
             match action {
                 Action::Send(key, send) => self.to_read.push_back((key, send)),
@@ -373,11 +518,33 @@ impl Driver {
                     if let Some(line) = self.lines.get_mut(&key)
                         && span.ticks() >= HOLE_TICKS_MIN
                     {
+                        line.lost.insert(span);
                         line.lost_ticks = line.lost_ticks.saturating_add(span.ticks());
-                        tracing::warn!(camera = %key.0, from = %span.from, to = %span.to, "footage went before it was sent");
+                        line.to_tell.insert(span);
+                        // The recorder is to know that it need not wait for it, though not record by record.
+                        self.compared.take_if(|(_, at)| now.since(*at) >= LOST_TOLD);
                     }
                 }
             }
+        }
+    }
+
+    /// Tells what was lost, not record by record.
+    fn tell_lost(&mut self, now: MonoTime) {
+        if self.lost_told.is_some_and(|told| now.since(told) < LOST_TOLD) {
+            return;
+        }
+        for (key, line) in &mut self.lines {
+            let lost = std::mem::take(&mut line.to_tell);
+            let (Some(first), Some(last)) = (lost.spans().first(), lost.spans().last()) else { continue };
+            self.lost_told = Some(now);
+            let text = format!(
+                "{} s of footage from {} to {} went before they were outside: local storage overwrote them or lost them; the recorder is told",
+                lost.ticks() / TICKS_PER_SECOND,
+                first.from,
+                last.to
+            );
+            self.node.add_event(EventCode::EdgeFootageLost, Subject::Camera(key.0), text);
         }
     }
 
@@ -405,13 +572,14 @@ impl Driver {
             let Some(line) = self.lines.get_mut(&key) else { continue };
             let (node, ahead) = (self.node.clone(), std::mem::take(&mut line.ahead));
             self.reads.spawn(async move {
-                let (read, ahead) = reading::read(&node, key, send.span, ahead).await;
-                (key, send, read, ahead)
+                let (read, ahead, waited) = reading::read(&node, key, send, ahead).await;
+                Finished { key, send, read, ahead, waited }
             });
         }
     }
 
-    fn was_read(&mut self, (key, send, read, ahead): (StreamKey, Send, Read, Ahead)) {
+    fn was_read(&mut self, Finished { key, send, read, ahead, waited }: Finished) {
+        self.waited_for_others += waited;
         let Some(line) = self.lines.get_mut(&key) else { return };
         line.ahead = ahead;
         let parcel = match read {
@@ -433,23 +601,44 @@ impl Driver {
         }
     }
 
-    fn show(&self) {
-        let now = self.now();
+    fn show(&mut self) {
+        let (now, wall) = (self.now(), self.node.clock().wall());
+        let found = self.found();
+        let changes = self.health.look(now, self.config.thresholds, &found);
+        for (code, subject, text) in self.alarms.take(wall, &changes, &found, &self.health) {
+            self.node.add_event(code, subject, text);
+        }
+        self.tell_lost(now);
         let lines = self.lines.iter().map(|(key, line)| LineStanding {
             key: *key,
             wanted: line.wanted,
             behind: self.machine.behind(now, key),
             backlog: duration_from_ticks(self.machine.backlog_ticks(key)),
+            waiting_bytes: self.reckoned.bytes_of(key),
             bytes: line.bytes,
             records: line.records,
             lost: duration_from_ticks(line.lost_ticks),
-            limit: self.config.limit_of(key.0),
+            limit: self.limit_of(key.0),
+            limit_is_set: self.limits.contains_key(&key.0),
+            health: self.health.line(key),
         });
         let standing = Standing {
             case: self.machine.case(),
             takes: self.machine.external_takes(),
             storage: self.question.as_ref().map(|question| question.storage.clone()),
             contact: self.contact.clone(),
+            storages: self.storages.conditions(),
+            writes_to: self.machine.writes_to(),
+            fill: Fill {
+                bytes: found.waiting_bytes,
+                room_bytes: found.room_bytes,
+                thresholds: self.config.thresholds,
+                warned: self.health.is_warned(),
+                overflows_in: self.health.overflows_in(),
+            },
+            memory: (self.node.store().tail().bytes, self.config.memory_bytes),
+            throttle_bits_per_second: found.throttle_bits_per_second,
+            alarms: self.alarms.standing(&found, &self.health),
             lines: lines.collect(),
         };
         self.shown.send_replace(Arc::new(standing));
@@ -458,7 +647,7 @@ impl Driver {
 
 /// What is on the disks of a stream within `window`.
 fn held(stream: &StreamState, window: Span) -> Vec<Span> {
-    let items = stream.ledger().items(window, window.to, &keepwatch_model::SpanSet::new());
+    let items = stream.ledger().items(window, window.to, &SpanSet::new());
     let held = items.into_iter().filter(|item| matches!(item.state, State::Held { .. }));
     held.map(|item| item.span).collect()
 }

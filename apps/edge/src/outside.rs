@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use keepwatch_model::Span;
 use keepwatch_recorder::Node;
-use keepwatch_recording::peer::{Fate, Wanted};
+use keepwatch_recording::peer::{Fate, Nowhere, Wanted};
 use keepwatch_recording::replenish::StreamKey;
 use keepwatch_store::Record;
 use tokio::sync::mpsc;
@@ -92,21 +92,36 @@ impl Way {
             Self::Recorder(connection) => connection.transfer(transfer).await,
         }
     }
+
+    /// Tells what is not here. What does not arrive is told again with the next comparison.
+    async fn tell(&mut self, nowhere: &Nowhere) {
+        match self {
+            Self::Recorder(connection) => connection.tell(nowhere).await,
+        }
+    }
 }
 
 /// The external storage that is asked; it is left alone when this is dropped.
 pub(crate) struct Question {
     pub(crate) storage: Storage,
     pub(crate) answers: mpsc::Receiver<Result<Wanted, String>>,
+    tell: mpsc::Sender<Nowhere>,
     _task: JoinSet<()>,
 }
 
 impl Question {
     pub(crate) fn new(node: &Node, storage: Storage) -> Self {
-        let (tell, answers) = mpsc::channel(1);
+        let (answer, answers) = mpsc::channel(1);
+        let (tell, told) = mpsc::channel(1);
         let mut task = JoinSet::new();
-        task.spawn(ask(Way::to(node, &storage), tell));
-        Self { storage, answers, _task: task }
+        task.spawn(ask(Way::to(node, &storage), answer, told));
+        Self { storage, answers, tell, _task: task }
+    }
+
+    /// Tells what is wanted and is not here.
+    pub(crate) fn tell(&self, nowhere: Nowhere) {
+        // While one is on its way the next waits for the next comparison.
+        let _ = self.tell.try_send(nowhere);
     }
 }
 
@@ -138,13 +153,16 @@ impl Senders {
     }
 }
 
-/// Asks what is wanted, again and again.
-async fn ask(mut way: Way, answers: mpsc::Sender<Result<Wanted, String>>) {
+/// Asks what is wanted, again and again, and tells what is not here.
+async fn ask(mut way: Way, answers: mpsc::Sender<Result<Wanted, String>>, mut told: mpsc::Receiver<Nowhere>) {
     loop {
         if answers.send(way.wanted().await).await.is_err() {
             return;
         }
-        tokio::time::sleep(ASK_INTERVAL).await;
+        tokio::select! {
+            Some(nowhere) = told.recv() => way.tell(&nowhere).await,
+            () = tokio::time::sleep(ASK_INTERVAL) => {}
+        }
     }
 }
 

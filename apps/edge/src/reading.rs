@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use keepwatch_model::{Span, TICKS_PER_SECOND};
+use keepwatch_model::{Place, Span, TICKS_PER_SECOND};
 use keepwatch_recorder::Node;
+use keepwatch_recording::edge::Send;
 use keepwatch_recording::replenish::StreamKey;
 use keepwatch_store::{RecordRef, Store};
 
@@ -44,17 +46,32 @@ impl Ahead {
     }
 }
 
-/// Reads the first record of `line` that has anything of `span`, and returns what was looked up behind it.
-pub(crate) async fn read(node: &Node, line: StreamKey, span: Span, mut ahead: Ahead) -> (Read, Ahead) {
+/// Reads the first record of `line` that has anything of what is to be sent, and returns what was looked up
+/// behind it, and how long the reads of others were waited for.
+pub(crate) async fn read(
+    node: &Node,
+    line: StreamKey,
+    send: Send,
+    mut ahead: Ahead,
+) -> (Read, Ahead, Duration) {
+    let span = send.span;
     let window = Span { from: span.from, to: span.to.min(span.from.plus(LOOK_TICKS)) };
-    let Some(_place) = node.read_place().await else { return (Read::Nothing(window), ahead) };
+    let begun = Instant::now();
+    let Some(_place) = node.read_place().await else {
+        return (Read::Nothing(window), ahead, Duration::ZERO);
+    };
+    let waited = begun.elapsed();
     let store = node.store().clone();
     let reading = tokio::task::spawn_blocking(move || {
-        let found = ahead.find(&store, line, window);
-        let read = found.map(|found| (found.info.label, store.read(&found)));
+        let read = if send.place == Place::Memory {
+            let found = store.read_tail(line.0, line.1, window);
+            found.map(|record| (record.index().info.label, Ok(record)))
+        } else {
+            ahead.find(&store, line, window).map(|found| (found.info.label, store.read(&found)))
+        };
         (read, ahead)
     });
-    let Ok((read, ahead)) = reading.await else { return (Read::Nothing(window), Ahead::default()) };
+    let Ok((read, ahead)) = reading.await else { return (Read::Nothing(window), Ahead::default(), waited) };
     let read = match read {
         Some((label, Ok(record))) => Read::Record(Parcel { line, label, record: Arc::new(record) }),
         Some((label, Err(error))) => {
@@ -63,5 +80,5 @@ pub(crate) async fn read(node: &Node, line: StreamKey, span: Span, mut ahead: Ah
         }
         None => Read::Nothing(window),
     };
-    (read, ahead)
+    (read, ahead, waited)
 }

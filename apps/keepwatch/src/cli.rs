@@ -12,7 +12,9 @@ use keepwatch_model::{CameraId, Span, StreamId, WallTime};
 use keepwatch_onvif::discovery::AddressRange;
 use keepwatch_recorder::config::Fingerprint;
 
-pub(crate) use self::edge::{EdgeCommand, EdgeOptions, EdgeRegisterOptions, EdgeRemoveOptions};
+pub(crate) use self::edge::{
+    EdgeCommand, EdgeLimitOptions, EdgeOptions, EdgeRegisterOptions, EdgeRemoveOptions,
+};
 pub(crate) use self::failover::{
     FailoverBackupsOptions, FailoverCommand, FailoverPrimaryOptions, FailoverRegisterOptions,
     FailoverReplaceOptions, FailoverSetOptions, FailoverStatusOptions, Login,

@@ -36,7 +36,7 @@ use toml::de::DeTable;
 
 pub(crate) use self::camera::CameraTable;
 pub(crate) use self::disk::DiskTable;
-pub(crate) use self::edge::EdgeTable;
+pub(crate) use self::edge::{EdgeTable, rate as edge_rate};
 pub(crate) use self::interfaces::{Address, InterfaceTable, Part, interface_name};
 use self::listen::Families;
 use self::reader::Table;

@@ -6,7 +6,9 @@ use keepwatch_web::{SOCKET_NAME, SocketClient};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cli::{EdgeCommand, EdgeOptions, EdgeRegisterOptions, EdgeRemoveOptions, NodeOptions};
+use crate::cli::{
+    EdgeCommand, EdgeLimitOptions, EdgeOptions, EdgeRegisterOptions, EdgeRemoveOptions, NodeOptions,
+};
 use crate::client::{self, printable, table};
 use crate::failover::login;
 use crate::{Outcome, output};
@@ -17,7 +19,39 @@ struct Edge {
     sentence: String,
     sending: bool,
     recorder: Option<Recorder>,
+    storages: Vec<Storage>,
+    fill: Fill,
+    memory: Memory,
+    alarms: Vec<Alarm>,
     lines: Vec<Line>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Storage {
+    place: String,
+    condition: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Fill {
+    place: String,
+    used_bytes: u64,
+    room_bytes: u64,
+    percent: u64,
+    overflows_in_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Memory {
+    used_bytes: u64,
+    max_bytes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Alarm {
+    camera: Option<String>,
+    since: WallTime,
+    text: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,6 +72,7 @@ struct Line {
     lost_ms: u64,
     sent_bytes: u64,
     speed_percent: u32,
+    depletes_in_ms: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,6 +105,7 @@ pub(crate) async fn run(command: EdgeCommand) -> anyhow::Result<Outcome> {
             socket(&options.node)?.delete::<()>("/api/v1/edge/recorder").await?;
             output::say("nothing more is sent");
         }
+        EdgeCommand::Limit(options) => limit(options).await?,
         EdgeCommand::Nodes(options) => nodes(options).await?,
         EdgeCommand::Token(options) => token(options).await?,
         EdgeCommand::Remove(options) => remove(options).await?,
@@ -89,7 +125,7 @@ async fn status(options: EdgeOptions) -> anyhow::Result<Outcome> {
     } else {
         show(&edge).into_iter().for_each(output::say);
     }
-    let well = edge.case == 0 && (edge.sending || edge.recorder.is_none());
+    let well = edge.case == 0 && edge.alarms.is_empty() && (edge.sending || edge.recorder.is_none());
     Ok(if well { Outcome::Done } else { Outcome::FaultsFound })
 }
 
@@ -107,10 +143,30 @@ fn show(edge: &Edge) -> Vec<String> {
             lines.push(format!("sent to {name} at {address}{}", away.unwrap_or_default()));
         }
     }
-    lines.push(String::new());
-    let head = ["CAMERA", "STREAM", "WANTED", "BEHIND", "LEFT OUT", "SENT", "LOST", "SPEED"];
-    let mut rows = vec![head.map(str::to_owned)];
+    let storages: Vec<String> =
+        edge.storages.iter().map(|storage| format!("{} {}", storage.place, storage.condition)).collect();
+    lines.push(format!("local storage: {}", storages.join(", ")));
     let seconds = |millis: u64| format!("{} s", millis / 1000);
+    let (fill, megabytes) = (&edge.fill, |bytes: u64| bytes / 1_000_000);
+    let overflows =
+        fill.overflows_in_ms.map(|millis| format!(", the oldest is overwritten in {}", seconds(millis)));
+    lines.push(format!(
+        "not sent yet: {} of {} MB of {} ({} %){}; {} of {} MB in memory",
+        megabytes(fill.used_bytes),
+        megabytes(fill.room_bytes),
+        fill.place,
+        fill.percent,
+        overflows.unwrap_or_default(),
+        megabytes(edge.memory.used_bytes),
+        megabytes(edge.memory.max_bytes),
+    ));
+    for Alarm { camera, since, text } in &edge.alarms {
+        let camera = camera.as_deref().map(|camera| format!("{}: ", printable(camera))).unwrap_or_default();
+        lines.push(format!("ALARM since {since}: {camera}{}", printable(text)));
+    }
+    lines.push(String::new());
+    let head = ["CAMERA", "STREAM", "WANTED", "BEHIND", "LEFT OUT", "THERE IN", "SENT", "LOST", "SPEED"];
+    let mut rows = vec![head.map(str::to_owned)];
     for line in &edge.lines {
         rows.push([
             printable(&line.camera),
@@ -118,6 +174,7 @@ fn show(edge: &Edge) -> Vec<String> {
             if line.wanted { "yes" } else { "no" }.to_owned(),
             line.behind_ms.map_or_else(|| "-".to_owned(), seconds),
             seconds(line.backlog_ms),
+            line.depletes_in_ms.map_or_else(|| "never".to_owned(), seconds),
             format!("{} MB", line.sent_bytes / 1_000_000),
             seconds(line.lost_ms),
             format!("{} %", line.speed_percent),
@@ -135,6 +192,26 @@ async fn register(options: EdgeRegisterOptions) -> anyhow::Result<()> {
     output::say(format_args!(
         "what is recorded here is sent to {name}, as far as it has cameras of this node"
     ));
+    Ok(())
+}
+
+async fn limit(options: EdgeLimitOptions) -> anyhow::Result<()> {
+    let client = socket(&options.node)?;
+    let target = format!("/api/v1/edge/lines/{}", options.camera);
+    let camera = printable(&options.camera);
+    let Some(speed) = options.speed else {
+        client.delete::<()>(&target).await?;
+        output::say(format_args!("{camera} is sent as the configuration says"));
+        return Ok(());
+    };
+    let wish =
+        json!({ "speed_percent": speed, "rate_bits_per_second": options.rate, "confirm": options.confirm });
+    let refused = client.put::<()>(&target, &wish).await;
+    refused.context("nothing was changed (--confirm sets it all the same)")?;
+    output::say(match speed {
+        0 => format!("{camera} is sent no more, until it has another speed"),
+        speed => format!("{camera} is sent at {speed} %"),
+    });
     Ok(())
 }
 

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use keepwatch_model::{
     CameraId, EventCode, GapReason, MonoTime, Span, State, StreamId, Subject, TICKS_PER_SECOND, WallTime,
 };
-use keepwatch_store::{Commit, DiskChange, DiskEvent, Lane, Loss, Reclaim, StoreEvents};
+use keepwatch_store::{Commit, DiskChange, DiskEvent, GaveUp, Lane, Loss, Reclaim, StoreEvents};
 
 use crate::camera::Registry;
 use crate::clock::Clock;
 use crate::events::Events;
+use crate::given_up::GivenUp;
 
 /// Footage overwritten early is told once in so many seconds per camera, not for every extent.
 const OVERWRITTEN_EVENT_SECONDS: u64 = 600;
@@ -30,6 +31,7 @@ pub(crate) struct Bookkeeper {
     delays: Mutex<Delays>,
     /// When early overwriting was last told.
     overwritten_told: Mutex<Option<MonoTime>>,
+    given_up: GivenUp,
 }
 
 /// How long frames took from their label to the disk, since the start.
@@ -64,13 +66,25 @@ impl Delays {
 impl Bookkeeper {
     pub(crate) fn new(clock: Clock, cameras: Arc<Registry>, events: Arc<Events>) -> Self {
         let delays = Mutex::new(Delays { counts: [0; DELAY_STEPS] });
-        Self { clock, cameras, events, delays, overwritten_told: Mutex::new(None) }
+        Self {
+            clock,
+            cameras,
+            events,
+            delays,
+            overwritten_told: Mutex::new(None),
+            given_up: GivenUp::default(),
+        }
     }
 
     /// The 99th percentile of the time from a frame's label to its being on disk, in milliseconds, since the start;
     /// `None` before the first.
     pub(crate) fn frame_to_disk_p99_ms(&self) -> Option<u64> {
         self.delays.lock().unwrap_or_else(PoisonError::into_inner).p99_ms()
+    }
+
+    /// What the store had to give up.
+    pub(crate) const fn given_up(&self) -> &GivenUp {
+        &self.given_up
     }
 
     fn disk_event(&self, code: EventCode, path: &Path, text: String) {
@@ -137,6 +151,10 @@ impl StoreEvents for Bookkeeper {
                 stream.sentence(text),
             );
         }
+    }
+
+    fn gave_up(&self, gave_up: &GaveUp) {
+        self.given_up.add(gave_up);
     }
 
     fn disk(&self, event: &DiskEvent) {

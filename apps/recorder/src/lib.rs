@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod export;
 pub mod fetch;
 mod footage;
+mod given_up;
 pub mod guests;
 mod jobs;
 mod node;

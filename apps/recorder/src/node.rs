@@ -35,6 +35,7 @@ use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::{CameraConfig, RecorderConfig, RtspConfig};
 use crate::export::EXPORTS_MAX;
+use crate::given_up::GivenUp;
 use crate::guests::Guests;
 use crate::jobs::Jobs;
 use crate::peers::Peers;
@@ -366,6 +367,11 @@ impl Node {
     /// The 99th percentile of the time from a frame's label to its being on disk, in milliseconds, since the start.
     pub fn frame_to_disk_p99_ms(&self) -> Option<u64> {
         self.inner.bookkeeper.frame_to_disk_p99_ms()
+    }
+
+    /// What the store had to give up.
+    pub(crate) fn given_up(&self) -> &GivenUp {
+        self.inner.bookkeeper.given_up()
     }
 
     /// A place among those that make an export; `None` when all are taken.

@@ -18,7 +18,7 @@ pub use backup::camera_config;
 pub use book::{EdgeNode, Known, Peers, Standby};
 pub use client::{
     Approach, Introduction, Login, PORT, RegisterError, Registered, ask_hello, backup, check, deregister,
-    hello, missing, register, relay, resolve, restore, supersede, wanted,
+    hello, missing, nowhere, register, relay, resolve, restore, supersede, wanted,
 };
 pub(crate) use restore::superseded;
 pub(crate) use routes::own_key;

@@ -70,11 +70,13 @@ pub enum GapReason {
     LoginRefused,
     /// The edge node that records the camera has not sent it.
     NotSent,
+    /// The edge node that records the camera could not record it, or lost it before it was sent.
+    EdgeFailed,
 }
 
 impl GapReason {
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::CameraSilent,
         Self::ConnectionLost,
         Self::ConnectionRefused,
@@ -89,6 +91,7 @@ impl GapReason {
         Self::Damaged,
         Self::LoginRefused,
         Self::NotSent,
+        Self::EdgeFailed,
     ];
 
     /// The code on disk: 1 and up, 0 means no reason; never reused.
@@ -108,6 +111,7 @@ impl GapReason {
             Self::Damaged => 12,
             Self::LoginRefused => 13,
             Self::NotSent => 14,
+            Self::EdgeFailed => 15,
         }
     }
 
@@ -133,6 +137,9 @@ impl GapReason {
             Self::Damaged => "the footage on disk is damaged",
             Self::LoginRefused => "the camera refused the user or the password",
             Self::NotSent => "the edge node that records the camera has not sent it",
+            Self::EdgeFailed => {
+                "the edge node that records the camera did not record it, or lost it before it was sent"
+            }
         }
     }
 
@@ -157,6 +164,7 @@ impl GapReason {
             Self::NotSent => {
                 "look whether the edge node runs and reaches this recorder; what it holds comes when it does"
             }
+            Self::EdgeFailed => "look at the edge node's own coverage and events for the cause",
         }
     }
 }

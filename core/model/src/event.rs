@@ -76,6 +76,20 @@ event_codes! {
     EdgeUnusable = "edge_unusable", Critical;
     /// An edge node buffers, replenishes, or does without one of its storages.
     EdgeCase = "edge_case", Warning;
+    /// Local storage of an edge node is filled with footage that is not outside.
+    EdgeBufferFilling = "edge_buffer_filling", Warning;
+    /// Soon an edge node overwrites footage that is not outside.
+    EdgeOverflowAhead = "edge_overflow_ahead", Critical;
+    /// Footage of an edge node went before it was outside.
+    EdgeFootageLost = "edge_footage_lost", Critical;
+    /// A camera of an edge node falls behind.
+    EdgeOverloaded = "edge_overloaded", Warning;
+    /// The limits of a camera of an edge node never let all of its footage leave.
+    EdgeNeverDepletes = "edge_never_depletes", Warning;
+    /// The clocks of an edge node and of its external storage differ.
+    EdgeClockOff = "edge_clock_off", Warning;
+    /// An alarm of an edge node is clear again.
+    EdgeAlarmCleared = "edge_alarm_cleared", Info;
     /// An edge node was removed: nothing more of it is taken.
     EdgeNodeRemoved = "edge_node_removed", Warning;
     /// This recorder took the role of another one, with its configuration.

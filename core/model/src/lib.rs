@@ -9,6 +9,7 @@ mod id;
 mod machine;
 mod media;
 mod span;
+mod storage;
 mod time;
 
 pub use coverage::{Backfill, CoverageItem, GapReason, Origin, State, UnknownReason};
@@ -17,4 +18,5 @@ pub use id::{CameraId, IdError, RoleId, StreamId, TrackIndex};
 pub use machine::Machine;
 pub use media::{CodecKind, Flow, PacketHandler, TrackConfig};
 pub use span::{Span, SpanSet};
+pub use storage::{Condition, Place};
 pub use time::{MonoTime, TICKS_PER_SECOND, TimeError, WallTime, duration_from_ticks, ticks_from_duration};

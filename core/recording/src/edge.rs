@@ -6,16 +6,20 @@
 //! says later. `docs/design/edge.md` has the cases and the reasons.
 
 pub mod fill;
+pub mod health;
 pub mod limit;
 mod line;
+pub mod overload;
+pub mod rate;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keepwatch_model::{Machine, MonoTime, Span};
+use keepwatch_model::{Condition, Machine, MonoTime, Place, Span};
 
 use self::limit::{NodeLimit, SpeedLimit};
 use self::line::Line;
+use self::overload::Wait;
 use crate::replenish::StreamKey;
 
 /// How far the relay is behind the recording.
@@ -31,28 +35,6 @@ impl Default for Delay {
     fn default() -> Self {
         Self { start: Duration::from_secs(100), most: Duration::from_secs(120) }
     }
-}
-
-/// Where footage is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
-    /// The memory of this node.
-    Memory,
-    /// The internal local storage.
-    Internal,
-    /// The second local storage.
-    Second,
-}
-
-/// What can be done with a storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Written and read.
-    Writable,
-    /// Read.
-    ReadOnly,
-    /// Neither.
-    Gone,
 }
 
 /// By which lane footage leaves.
@@ -244,6 +226,20 @@ impl Edge {
         self.lines.get(line).map_or(0, Line::backlog_ticks)
     }
 
+    /// What of a line is at a place and not outside.
+    pub fn waiting_at(&self, line: &StreamKey, place: Place) -> &[Span] {
+        self.lines.get(line).map(|line| line.at(place)).unwrap_or_default()
+    }
+
+    /// What a line waits for before its next record leaves; `None` when that is nothing that is decided here.
+    pub fn waits_for(&self, now: MonoTime, line: &StreamKey) -> Option<Wait> {
+        match self.lines.get(line)?.limit.ready_at() {
+            None => Some(Wait::Stopped),
+            Some(ready_at) if ready_at > now => Some(Wait::Limit),
+            Some(_) => (self.node.ready_at() > now).then_some(Wait::Throttle),
+        }
+    }
+
     /// How far the relay of a line is behind the recording; `None` when there is nothing to relay.
     pub fn behind(&self, now: MonoTime, line: &StreamKey) -> Option<Duration> {
         Some(now.since(self.lines.get(line)?.relay_closed()?))
@@ -257,7 +253,8 @@ impl Edge {
         }
     }
 
-    fn writes_to(&self) -> Place {
+    /// Where recorder 2 writes.
+    pub fn writes_to(&self) -> Place {
         match (self.internal, self.second) {
             (Condition::Writable, _) => Place::Internal,
             (_, Some(Condition::Writable)) => Place::Second,

@@ -318,6 +318,19 @@ impl Ledger {
         self.held_until = self.scan_held_until();
     }
 
+    /// Whoever was to send `span` has nothing of it: where it is missing here, that is why. Of a state that is neither a gap nor
+    /// unscheduled nothing is entered.
+    pub fn nowhere(&mut self, span: Span, state: State) {
+        if !matches!(state, State::Gap { .. } | State::Unscheduled) {
+            return;
+        }
+        for gap in self.gaps(span) {
+            if (State::Gap { reason: gap.reason }) != state {
+                self.set(gap.span, state);
+            }
+        }
+    }
+
     /// What the first footage at or after `label` is.
     pub fn ahead(&self, label: WallTime) -> Ahead {
         let holds = |from, state| {

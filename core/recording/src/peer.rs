@@ -19,7 +19,10 @@ pub use backup::{
 pub use check::{CameraCheck, Check, CheckError, RecordedSpan};
 pub use hello::{Hello, NodeDuty, NodeKeyError, NodePublic, Password, Register};
 pub use missing::{CameraMissing, Missing};
-pub use relay::{Arrived, ArrivedRecord, Fate, MissingSpan, WANTED_SPANS_MAX, Wanted, WantedLine};
+pub use relay::{
+    Arrived, ArrivedRecord, Fate, MissingSpan, NOWHERE_SPANS_MAX, Nowhere, NowhereLine, NowhereSpan,
+    WANTED_SPANS_MAX, Wanted, WantedLine,
+};
 
 use crate::failover::Version;
 

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keepwatch_iscsi::{Login, Secret};
-use keepwatch_model::RoleId;
-
-use crate::Place;
+use keepwatch_model::{Place, RoleId};
 
 /// Bytes of footage in memory unless configured otherwise.
 pub const BUFFER_BYTES_MAX_DEFAULT: u64 = 256 << 20;

@@ -43,10 +43,10 @@ pub use read::Record;
 pub use store::{HeldSpan, Store};
 pub use tail::TailView;
 pub use types::{
-    CameraTime, Commit, Condition, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, GaveUp,
-    Lane, LedgerRow, Loss, Place, PlaceStatus, Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex,
-    RecordInfo, RecordMeta, RecordRef, RecordTrack, Recovery, RunId, RunRow, Sample, Shown, Silent,
-    StoreEvents, TRACKS_MAX, TimeQuality, WriteRate,
+    CameraTime, Commit, DiskChange, DiskEvent, DiskId, DiskState, DiskStatus, GapBefore, GaveUp, Lane,
+    LedgerRow, Loss, PlaceStatus, Protection, ProtectionId, ROW_TICKS_MAX, Reclaim, RecordIndex, RecordInfo,
+    RecordMeta, RecordRef, RecordTrack, Recovery, RunId, RunRow, Sample, Shown, Silent, StoreEvents,
+    TRACKS_MAX, TimeQuality, WriteRate,
 };
 pub use verify::{Progress, VerifyFault, VerifyOptions, VerifyReport, verify};
 pub use writer::{Committed, OpenSample, SAMPLES_MAX, StreamWriter};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use keepwatch_model::{CameraId, Origin, RoleId, Span, State, StreamId, WallTime};
+use keepwatch_model::{CameraId, Condition, Origin, Place, RoleId, Span, State, StreamId, WallTime};
 
 use crate::disk::{
     Disk, Mounted, Takes, Unusable, WrapDevice, load_write_rate, mount_read_only, run, save_write_rate,
@@ -18,9 +18,9 @@ use crate::index::{INDEX_FILE, Index, Protections, identity, is_damage, known_id
 use crate::shared::Shared;
 use crate::volume::{Lookup, read_entries};
 use crate::{
-    Condition, DiskChange, DiskConfig, DiskId, DiskState, DiskStatus, GapBefore, Lane, LedgerRow, Place,
-    PlaceStatus, Protection, ProtectionId, ReadError, Record, RecordIndex, RecordRef, Recovery, RunId,
-    RunRow, Silent, StoreConfig, StoreError, StoreEvents, StreamWriter,
+    DiskChange, DiskConfig, DiskId, DiskState, DiskStatus, GapBefore, Lane, LedgerRow, PlaceStatus,
+    Protection, ProtectionId, ReadError, Record, RecordIndex, RecordRef, Recovery, RunId, RunRow, Silent,
+    StoreConfig, StoreError, StoreEvents, StreamWriter,
 };
 
 /// A handle on an open store; cheap to clone. The last one to go closes the store.

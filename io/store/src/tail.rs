@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use keepwatch_model::{CameraId, GapReason, Span, StreamId};
+use keepwatch_model::{CameraId, GapReason, Place, Span, StreamId, WallTime};
 
 use crate::chunk::Media;
 use crate::device::AlignedBuffer;
 use crate::format::RecordHeader;
 use crate::shared::Shared;
 use crate::volume::{Job, Key};
-use crate::{GaveUp, Lane, Loss, Place, Record, RecordInfo, Store};
+use crate::{GaveUp, Lane, Loss, Record, RecordInfo, Store};
 
 /// What the tail has, of all streams or of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -270,7 +270,7 @@ impl Store {
 
     /// Keeps no more of a stream in memory, and lets go of what is.
     pub fn end_tail(&self, camera: CameraId, stream: StreamId) {
-        let everything = Span { from: keepwatch_model::WallTime::MIN, to: keepwatch_model::WallTime::MAX };
+        let everything = Span { from: WallTime::MIN, to: WallTime::MAX };
         self.shared().let_go_of_tail((camera, stream), everything);
         let mut shelves = self.shared().tail.shelves();
         if shelves.lines.get(&(camera, stream)).is_some_and(VecDeque::is_empty) {
@@ -294,13 +294,24 @@ impl Store {
         })
     }
 
-    /// The first record in memory of a stream whose labels begin in `span`.
+    /// The labels of the records in memory of a stream that end after `since`, in the order in which they were closed.
+    pub fn tail_labels(&self, camera: CameraId, stream: StreamId, since: WallTime) -> Vec<Span> {
+        let shelves = self.shared().tail.shelves();
+        let Some(line) = shelves.lines.get(&(camera, stream)) else { return Vec::new() };
+        // The newest stand behind: what was seen before is not walked through again.
+        let new = line.iter().rev().map(|kept| kept.info().label).take_while(|label| label.to > since);
+        let mut labels: Vec<Span> = new.collect();
+        labels.reverse();
+        labels
+    }
+
+    /// The first record in memory of a stream that has anything of `span`.
     pub fn read_tail(&self, camera: CameraId, stream: StreamId, span: Span) -> Option<Record> {
         let (header, head, media) = {
             let shelves = self.shared().tail.shelves();
             let line = shelves.lines.get(&(camera, stream))?;
-            let begins = |kept: &&Kept| span.contains(kept.info().label.from);
-            let first = line.iter().filter(begins).min_by_key(|kept| kept.info().label.from)?;
+            let inside = |kept: &&Kept| kept.info().label.intersection(span).is_some();
+            let first = line.iter().filter(inside).min_by_key(|kept| kept.info().label.from)?;
             (first.header, first.head.clone(), Arc::clone(&first.media))
         };
         // The lock is not held while bytes are copied: a camera may wait for it.

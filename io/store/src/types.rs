@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keepwatch_model::{CameraId, GapReason, Origin, RoleId, Span, StreamId, TrackConfig, WallTime};
+use keepwatch_model::{
+    CameraId, Condition, GapReason, Origin, Place, RoleId, Span, StreamId, TrackConfig, WallTime,
+};
 
 use crate::DiskRole;
 
@@ -345,28 +347,6 @@ pub enum DiskChange {
     Full,
     /// There is room again.
     HasRoom,
-}
-
-/// Where a node has footage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
-    /// Its memory.
-    Memory,
-    /// The internal local storage: its disks but those of the second.
-    Internal,
-    /// The second local storage.
-    Second,
-}
-
-/// What can be done with a disk, or with the disks of a place together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Condition {
-    /// Neither is it written nor read.
-    Gone,
-    /// It is read.
-    ReadOnly,
-    /// It is written and read.
-    Writable,
 }
 
 /// What can be done with the disks of a place.

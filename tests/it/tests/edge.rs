@@ -21,7 +21,7 @@ fn box_of(site: &Site, cameras: &Cameras, edge: &str) -> Node {
 }
 
 /// A recorder that is sent the first of `cameras` by the edge node, at an address that it has again after a restart.
-fn center_of(site: &Site, cameras: &Cameras) -> (Node, String) {
+pub(crate) fn center_of(site: &Site, cameras: &Cameras) -> (Node, String) {
     let address = format!("127.0.0.1:{}", free_port());
     Node::configure(site, &address, &[]).unwrap();
     let first = &cameras.ids()[0];
@@ -31,24 +31,24 @@ fn center_of(site: &Site, cameras: &Cameras) -> (Node, String) {
     (Node::start(site).unwrap(), address)
 }
 
-fn register(edge: &Node, address: &str) {
+pub(crate) fn register(edge: &Node, address: &str) {
     let wish = json!({"address": address, "user": "admin", "password": Node::PASSWORD});
     let answer = edge.http().request("POST", "/api/v1/edge/recorder", Some(&wish)).unwrap();
     assert_eq!(answer.success().unwrap()["name"], "center");
 }
 
-fn standing(edge: &Node) -> Value {
+pub(crate) fn standing(edge: &Node) -> Value {
     edge.http().get("/api/v1/edge").unwrap()
 }
 
 /// The numbers of the frames that a node holds of a camera in `span`, which has no gap.
-fn numbers(node: &Node, site: &Site, camera: &str, span: Span) -> Vec<u64> {
+pub(crate) fn numbers(node: &Node, site: &Site, camera: &str, span: Span) -> Vec<u64> {
     let name = format!("{camera}.mp4");
     Movie::read(&node.export(site, camera, span, &name).unwrap()).unwrap().numbers()
 }
 
 /// Each follows the one before.
-fn assert_unbroken(numbers: &[u64]) {
+pub(crate) fn assert_unbroken(numbers: &[u64]) {
     let broken: Vec<_> = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
     assert!(broken.is_empty(), "frames do not follow each other: {broken:?}");
 }

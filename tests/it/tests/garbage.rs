@@ -97,6 +97,7 @@ fn bodies(span: Span) -> BTreeMap<(&'static str, &'static str), (String, Value)>
             (at("/protections"), json!({"camera": "cam1", "from": span.from, "to": span.to, "note": "x"})),
         ),
         (("POST", "/api/v1/scans"), (at("/scans"), json!({"addresses": ["127.0.0.1"], "seconds": 1}))),
+        (("PUT", "/api/v1/edge/lines/{camera}"), (at("/edge/lines/cam1"), json!({"speed_percent": 300}))),
         (
             ("POST", "/api/v1/edge/recorder"),
             (at("/edge/recorder"), json!({"address": "127.0.0.1:1", "token": "x"})),

@@ -11,6 +11,7 @@ mod crash;
 mod demo;
 mod disks;
 mod edge;
+mod edge_cases;
 mod edits;
 mod exports;
 mod failing_disks;

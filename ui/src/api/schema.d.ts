@@ -316,6 +316,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/edge/lines/{camera}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Sets how fast the footage of a camera leaves, in place of what the configuration says, also after a restart.
+         * @description For users who are at least operator everywhere.
+         */
+        put: operations["setEdgeLimit"];
+        post?: never;
+        /**
+         * Has the footage of a camera leave as fast as the configuration says.
+         * @description For users who are at least operator everywhere.
+         */
+        delete: operations["removeEdgeLimit"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/edge/recorder": {
         parameters: {
             query?: never;
@@ -1563,7 +1587,7 @@ export interface components {
          * @description Why a stretch is a gap or unknown.
          * @enum {string}
          */
-        CoverageReason: "camera_silent" | "connection_lost" | "connection_refused" | "stream_unusable" | "key_frame_missing" | "packets_lost" | "disk_full" | "disk_gone" | "disk_slow" | "recorder_down" | "overwritten" | "damaged" | "login_refused" | "not_sent" | "disk_absent" | "not_yet" | "not_configured" | "clock_stepped";
+        CoverageReason: "camera_silent" | "connection_lost" | "connection_refused" | "stream_unusable" | "key_frame_missing" | "packets_lost" | "disk_full" | "disk_gone" | "disk_slow" | "recorder_down" | "overwritten" | "damaged" | "login_refused" | "not_sent" | "edge_failed" | "disk_absent" | "not_yet" | "not_configured" | "clock_stepped";
         /**
          * @description What is known of a stretch of time.
          * @enum {string}
@@ -1650,18 +1674,97 @@ export interface components {
         };
         /** @description How the relay of this node stands. */
         Edge: {
+            /** @description What is wrong at the moment. */
+            alarms: components["schemas"]["EdgeAlarm"][];
             /**
              * Format: int32
              * @description The case of failure: 0 for none, 1 while the external storage is away, 2 to 4 for a failure of local storage.
              */
             case: number;
+            /** @description How full that one is of footage that is not outside which is recorded to. */
+            fill: components["schemas"]["EdgeFill"];
             /** @description Every stream of every camera that this node records. */
             lines: components["schemas"]["EdgeLine"][];
+            /** @description Footage that is also kept in memory until it is outside. */
+            memory: components["schemas"]["EdgeMemory"];
             recorder: components["schemas"]["EdgeRecorder"] | null;
             /** @description Whether the external storage takes footage. */
             sending: boolean;
             /** @description The case in a sentence. */
             sentence: string;
+            /** @description What can be done with each local storage. */
+            storages: components["schemas"]["EdgeStorage"][];
+            /**
+             * Format: int64
+             * @description What may be sent in a second of all cameras together; 0 is no limit.
+             */
+            throttle_bits_per_second: number;
+        };
+        /** @description Something that is wrong. */
+        EdgeAlarm: {
+            /** @description The camera it is about; `null` for the node. */
+            camera: string | null;
+            /** @description `fill`, `overflow_ahead`, `clock`, `overload` or `never_depletes`. */
+            kind: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since: string;
+            /** @description What, what it costs, and what to do. */
+            text: string;
+        };
+        /** @description How full local storage is of footage that is not outside. */
+        EdgeFill: {
+            /**
+             * Format: int32
+             * @description All is clear again from here on.
+             */
+            all_clear_percent: number;
+            /**
+             * Format: int64
+             * @description Milliseconds until footage is overwritten that is not outside, at the present rates; `null` when it never is.
+             */
+            overflows_in_ms: number | null;
+            /**
+             * Format: int64
+             * @description The same in percent, rounded down.
+             */
+            percent: number;
+            /** @description Where it is recorded to: `internal`, `second` or, when neither can be written, `memory`. */
+            place: string;
+            /**
+             * Format: int64
+             * @description Bytes that it holds before it overwrites.
+             */
+            room_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes that are not outside.
+             */
+            used_bytes: number;
+            /** @description It has warned, and is not all clear again. */
+            warned: boolean;
+            /**
+             * Format: int32
+             * @description It warns from here on.
+             */
+            warning_percent: number;
+        };
+        /** @description How fast the footage of a camera leaves. */
+        EdgeLimit: {
+            /** @description It is meant, although footage that was left out never leaves with it. */
+            confirm?: boolean;
+            /**
+             * Format: int64
+             * @description Most bits in a second; 0 is no limit. Another one holds from the next backup on.
+             */
+            rate_bits_per_second?: number;
+            /**
+             * Format: int32
+             * @description In percent of the rate that it was recorded with: 0 stops, a later value resumes.
+             */
+            speed_percent: number;
         };
         /** @description How a stream of a camera stands. */
         EdgeLine: {
@@ -1677,6 +1780,15 @@ export interface components {
             behind_ms: number | null;
             /** @description The camera. */
             camera: string;
+            /** @description Why it falls behind: `limit`, `encoder`, `throttle`, `network`, `playback`, `processor` or `storage`; `null` while it keeps up. */
+            cause: string | null;
+            /**
+             * Format: int64
+             * @description Milliseconds until nothing is left out any more, with its limits; `null` when it never comes to that.
+             */
+            depletes_in_ms: number | null;
+            /** @description Both were set while the node ran, in place of what the configuration says. */
+            limit_set: boolean;
             /**
              * Format: int64
              * @description Footage that went before it was outside, since the start, in milliseconds.
@@ -1687,6 +1799,16 @@ export interface components {
              * @description Most bits in a second; 0 is no limit.
              */
             rate_bits_per_second: number;
+            /**
+             * Format: int64
+             * @description Bits that are recorded in a second.
+             */
+            recorded_bits_per_second: number;
+            /**
+             * Format: int64
+             * @description Bits that were sent in a second, of the last half minute.
+             */
+            sent_bits_per_second: number;
             /**
              * Format: int64
              * @description Bytes that left since the start.
@@ -1707,8 +1829,26 @@ export interface components {
              * @description 0 is the main stream.
              */
             stream: number;
+            /**
+             * Format: int64
+             * @description Bytes of it that are not outside, where it is recorded to.
+             */
+            waiting_bytes: number;
             /** @description Whether the recorder wants it. */
             wanted: boolean;
+        };
+        /** @description Footage in memory. */
+        EdgeMemory: {
+            /**
+             * Format: int64
+             * @description Most bytes of it.
+             */
+            max_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes of it.
+             */
+            used_bytes: number;
         };
         /** @description An edge node that sends to this recorder. */
         EdgeNode: {
@@ -1785,6 +1925,15 @@ export interface components {
         EdgeRegistered: {
             /** @description Its name. */
             name: string;
+        };
+        /** @description A local storage. */
+        EdgeStorage: {
+            /** @description `writable`, `read_only` or `gone`. */
+            condition: string;
+            /** @description `internal` or `second`. */
+            place: string;
+            /** @description It is recorded to. */
+            recorded_to: boolean;
         };
         /** @description A line of the event log. */
         Event: {
@@ -2135,7 +2284,7 @@ export interface components {
          * @description Why footage is missing.
          * @enum {string}
          */
-        GapReason: "camera_silent" | "connection_lost" | "connection_refused" | "stream_unusable" | "key_frame_missing" | "packets_lost" | "disk_full" | "disk_gone" | "disk_slow" | "recorder_down" | "overwritten" | "damaged" | "login_refused" | "not_sent";
+        GapReason: "camera_silent" | "connection_lost" | "connection_refused" | "stream_unusable" | "key_frame_missing" | "packets_lost" | "disk_full" | "disk_gone" | "disk_slow" | "recorder_down" | "overwritten" | "damaged" | "login_refused" | "not_sent" | "edge_failed";
         /** @description What a user may, as answers show it. */
         Grants: {
             /** @description Roles at single cameras; what counts there is the higher of both. */
@@ -4167,6 +4316,68 @@ export interface operations {
             path: {
                 /** @description The key of the edge node. */
                 id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    setEdgeLimit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the camera. */
+                camera: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EdgeLimit"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removeEdgeLimit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the camera. */
+                camera: string;
             };
             cookie?: never;
         };

@@ -118,6 +118,7 @@ export const en = {
     disk_slow: 'the disks were too slow',
     recorder_down: 'the recorder did not run',
     not_sent: 'its edge node has not sent it',
+    edge_failed: 'its edge node did not record it, or lost it',
     overwritten: 'overwritten, because space ran out',
     damaged: 'the footage is damaged',
     disk_absent: 'its disk is not there',

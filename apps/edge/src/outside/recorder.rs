@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use keepwatch_model::{Span, StreamId};
 use keepwatch_recorder::{Node, head, peers};
-use keepwatch_recording::peer::{ArrivedRecord, Fate, Wanted};
+use keepwatch_recording::peer::{ArrivedRecord, Fate, Nowhere, Wanted};
 use keepwatch_recording::replenish::StreamKey;
 use keepwatch_store::Record;
 use keepwatch_tls::{NodeKey, NodePublicKey, peer};
@@ -36,6 +36,20 @@ impl Connection {
     pub(super) async fn wanted(&mut self) -> Result<Wanted, String> {
         let now = self.node.clock().wall();
         peers::wanted(self.client().await?, now, ASK_PATIENCE).await.map_err(|error| error.to_string())
+    }
+
+    /// Tells what is not here.
+    pub(super) async fn tell(&mut self, nowhere: &Nowhere) {
+        let now = self.node.clock().wall();
+        let told = match self.client().await {
+            Ok(client) => {
+                peers::nowhere(client, nowhere, now, ASK_PATIENCE).await.map_err(|error| error.to_string())
+            }
+            Err(why) => Err(why),
+        };
+        if let Err(why) = told {
+            tracing::info!(recorder = %self.recorder.name, %why, "the recorder was not told what is missing here");
+        }
     }
 
     /// Sends one transfer; what of it is there, and why that is not all.

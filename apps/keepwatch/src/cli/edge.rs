@@ -14,6 +14,8 @@ pub(crate) enum EdgeCommand {
     Register(EdgeRegisterOptions),
     /// Send nothing more
     Deregister(EdgeNodeOptions),
+    /// Set how fast the footage of a camera leaves, also after a restart
+    Limit(EdgeLimitOptions),
     /// List the edge nodes that send to this recorder
     Nodes(EdgeOptions),
     /// Make a token with which one edge node registers at this recorder, once and within an hour
@@ -52,6 +54,32 @@ pub(crate) struct EdgeRegisterOptions {
     /// How to log in there
     #[command(flatten)]
     pub(crate) login: Login,
+}
+
+/// Options of `edge limit`.
+#[derive(Debug, Args)]
+pub(crate) struct EdgeLimitOptions {
+    /// Which node
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// The camera, by its id
+    pub(crate) camera: String,
+    /// Percent of the rate that it was recorded with; 0 stops, a later value resumes
+    #[arg(long, value_name = "PERCENT", required_unless_present = "configured")]
+    pub(crate) speed: Option<u32>,
+    /// Most in a second, like "8 Mbit/s"; 0 is no limit. Another one holds from the next backup on
+    #[arg(long, default_value = "0", value_parser = edge_rate, conflicts_with = "configured")]
+    pub(crate) rate: u64,
+    /// It is meant, although footage that was left out never leaves with it
+    #[arg(long)]
+    pub(crate) confirm: bool,
+    /// Go back to what the configuration says
+    #[arg(long, conflicts_with = "speed")]
+    pub(crate) configured: bool,
+}
+
+fn edge_rate(text: &str) -> Result<u64, String> {
+    crate::config::edge_rate(text).map_err(|complaint| format!("{}; {}", complaint.what, complaint.remedy))
 }
 
 /// Options of `edge remove`.

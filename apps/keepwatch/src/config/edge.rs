@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keepwatch_edge::EdgeConfig;
+use keepwatch_edge::{EdgeConfig, SPEED_PERCENT_MAX};
 use keepwatch_recorder::config::text::{Complaint, quoted};
 use keepwatch_recorder::config::units;
 use keepwatch_recording::edge::Delay;
@@ -13,8 +13,6 @@ use serde_spanned::Spanned;
 use super::reader::Table;
 use super::report::Report;
 
-/// Fastest speed: beyond it the number is a slip, and everything else is slower.
-const SPEED_MAX: u64 = 1_000_000;
 /// Longest delay of the relay: a memory of the tail has its bounds.
 const DELAY_MAX: Duration = Duration::from_secs(3_600);
 /// Least time between the two delays: records are seconds long.
@@ -29,10 +27,11 @@ impl EdgeTable {
         let default = EdgeConfig::default();
         let start = table.parsed(report, "delay", delay);
         let most = table.parsed(report, "delay_max", delay);
-        let speed = table.whole(report, "speed", 0..=SPEED_MAX);
+        let speed = table.whole(report, "speed", 0..=u64::from(SPEED_PERCENT_MAX));
         let most_rate = table.parsed(report, "rate", rate);
         let lower = table.parsed(report, "write_rate_min", rate);
         let upper = table.parsed(report, "write_rate_max", rate);
+        let memory = table.parsed(report, "memory", memory);
         let warning = table.whole(report, "warning", 1..=100);
         let all_clear = table.whole(report, "all_clear", 0..=99);
         let places =
@@ -77,7 +76,8 @@ impl EdgeTable {
             );
         }
         let limit = limit(speed, most_rate.map(Spanned::into_inner), default.limit);
-        Self(EdgeConfig { delay, limit, throttle, thresholds, ..default })
+        let memory_bytes = memory.map_or(default.memory_bytes, Spanned::into_inner);
+        Self(EdgeConfig { delay, limit, throttle, memory_bytes, thresholds, ..default })
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) fn of_camera(
     report: &mut Report,
     table: &mut Table<'_, '_>,
 ) -> Option<(Option<u64>, Option<u64>)> {
-    let speed = table.whole(report, "edge_speed", 0..=SPEED_MAX);
+    let speed = table.whole(report, "edge_speed", 0..=u64::from(SPEED_PERCENT_MAX));
     let rate = table.parsed(report, "edge_rate", rate).map(Spanned::into_inner);
     (speed.is_some() || rate.is_some()).then_some((speed, rate))
 }
@@ -105,7 +105,12 @@ fn delay(text: &str) -> Result<Duration, Complaint> {
     (delay <= DELAY_MAX).then_some(delay).ok_or_else(out)
 }
 
+/// Bytes of memory; 0 keeps none.
+fn memory(text: &str) -> Result<u64, Complaint> {
+    if text.trim() == "0" { Ok(0) } else { units::bytes(text) }
+}
+
 /// Bits in a second; 0 is no limit.
-fn rate(text: &str) -> Result<u64, Complaint> {
+pub(crate) fn rate(text: &str) -> Result<u64, Complaint> {
     if text.trim() == "0" { Ok(0) } else { units::bits_per_second(text) }
 }

@@ -137,6 +137,7 @@ fn code(reason: GapReason) -> &'static str {
         GapReason::Damaged => "damaged",
         GapReason::LoginRefused => "login_refused",
         GapReason::NotSent => "not_sent",
+        GapReason::EdgeFailed => "edge_failed",
     }
 }
 

@@ -39,7 +39,7 @@ words! {
     /// Why footage is missing.
     GapReason {
         CameraSilent, ConnectionLost, ConnectionRefused, StreamUnusable, KeyFrameMissing, PacketsLost, DiskFull,
-        DiskGone, DiskSlow, RecorderDown, Overwritten, Damaged, LoginRefused, NotSent,
+        DiskGone, DiskSlow, RecorderDown, Overwritten, Damaged, LoginRefused, NotSent, EdgeFailed,
     }
 
     /// What is known of a stretch of time.
@@ -48,8 +48,8 @@ words! {
     /// Why a stretch is a gap or unknown.
     CoverageReason {
         CameraSilent, ConnectionLost, ConnectionRefused, StreamUnusable, KeyFrameMissing, PacketsLost, DiskFull,
-        DiskGone, DiskSlow, RecorderDown, Overwritten, Damaged, LoginRefused, NotSent, DiskAbsent, NotYet, NotConfigured,
-        ClockStepped,
+        DiskGone, DiskSlow, RecorderDown, Overwritten, Damaged, LoginRefused, NotSent, EdgeFailed, DiskAbsent, NotYet,
+        NotConfigured, ClockStepped,
     }
 
     /// Where held footage came from.

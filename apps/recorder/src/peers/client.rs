@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use keepwatch_model::{RoleId, Span, WallTime};
 use keepwatch_recording::peer::{
-    Arrived, Backup, Check, Hello, Missing, NodeDuty, NodePublic, PRODUCT, PROTOCOL, Password, Register,
-    Restore, Restored, Superseded, VERSION, Wanted, own_version,
+    Arrived, Backup, Check, Hello, Missing, NodeDuty, NodePublic, Nowhere, PRODUCT, PROTOCOL, Password,
+    Register, Restore, Restored, Superseded, VERSION, Wanted, own_version,
 };
 use keepwatch_tls::{IdentityError, NodeKey, NodePublicKey, peer};
 use keepwatch_web::{NodeClient, NodeError};
@@ -361,6 +361,19 @@ pub async fn relay(
     patience: Duration,
 ) -> Result<Arrived, NodeError> {
     client.put(&format!("/peer/relay?clock={clock}"), records, patience).await
+}
+
+/// Tells a recorder what this edge node has not of what is wanted, and why; its clock shows `clock`.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn nowhere(
+    client: &mut NodeClient,
+    told: &Nowhere,
+    clock: WallTime,
+    patience: Duration,
+) -> Result<(), NodeError> {
+    client.post(&format!("/peer/relay/nowhere?clock={clock}"), told, patience).await
 }
 
 /// Has the recorder take the role of the one that made the backup, in an epoch that is later than every earlier one. It may be

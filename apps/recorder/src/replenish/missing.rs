@@ -1,6 +1,7 @@
 //! What is missing of a stream and worth asking for.
 
 use keepwatch_model::{Span, SpanSet, TICKS_PER_SECOND, WallTime};
+use keepwatch_recording::ledger::Gap;
 
 use crate::camera::StreamState;
 
@@ -13,7 +14,7 @@ const STEPS: [(i64, i64); 2] =
 const STEP_TICKS_MAX: i64 = 15 * MINUTE_TICKS;
 const MINUTE_TICKS: i64 = 60 * TICKS_PER_SECOND;
 /// Shorter gaps hold no picture.
-const GAP_TICKS_MIN: i64 = TICKS_PER_SECOND / 50;
+pub(super) const GAP_TICKS_MIN: i64 = TICKS_PER_SECOND / 50;
 /// Most gaps of a stream that are asked for, the oldest first: the others come when those are settled.
 const GAPS_MAX: usize = 256;
 
@@ -37,15 +38,12 @@ pub(super) fn missing(
 ) -> Missing {
     let end = now.plus(-SETTLED_TICKS);
     let Some(window) = Span::new(since, end) else { return Missing::default() };
-    let mut gaps: Vec<Span> = Vec::new();
-    for gap in stream.ledger().gaps(window) {
-        // Neighbours of other reasons are one to fetch.
-        match gaps.last_mut() {
-            Some(last) if last.to == gap.span.from => last.to = gap.span.to,
-            Some(_) | None => gaps.push(gap.span),
-        }
-    }
-    open(&gaps, end, room_from, settled)
+    open(joined(&stream.ledger().gaps(window)).spans(), end, room_from, settled)
+}
+
+/// Gaps that are neighbours are one to fill, whatever the reasons of each.
+pub(super) fn joined<'g>(gaps: impl IntoIterator<Item = &'g Gap>) -> SpanSet {
+    gaps.into_iter().map(|gap| gap.span).collect()
 }
 
 fn open(gaps: &[Span], end: WallTime, room_from: Option<WallTime>, settled: &SpanSet) -> Missing {

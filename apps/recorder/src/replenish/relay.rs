@@ -3,6 +3,7 @@
 //! A transfer is answered when all of it that can be is on a disk here: what the answer does not name is sent again. Only
 //! cameras are taken that are configured as the node's, and only what is missing of them.
 
+mod nowhere;
 mod taker;
 #[cfg(test)]
 mod tests;
@@ -14,10 +15,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt as _;
-use keepwatch_model::{CameraId, Span, StreamId, TICKS_PER_SECOND, WallTime, ticks_from_duration};
+use keepwatch_model::{CameraId, GapReason, Span, StreamId, TICKS_PER_SECOND, WallTime, ticks_from_duration};
 use keepwatch_recording::peer::{
     Arrived, ArrivedRecord, Fate, MissingSpan, WANTED_SPANS_MAX, Wanted, WantedLine,
 };
@@ -28,6 +29,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use self::taker::{Sender, Taker};
+use super::missing::{GAP_TICKS_MIN, joined};
 use super::wire::{BUSY, Found, Incoming};
 use crate::Node;
 use crate::camera::StreamState;
@@ -47,8 +49,6 @@ const TRANSFER_RECORDS_MAX: usize = 1024;
 const RECORD_TICKS_MAX: i64 = 60 * TICKS_PER_SECOND;
 /// How far ahead of this recorder's clock footage may be labelled: what the clocks of two nodes differ while they are compared.
 const AHEAD_TICKS_MAX: i64 = 5 * TICKS_PER_SECOND;
-/// Shorter gaps hold no picture.
-const GAP_TICKS_MIN: i64 = TICKS_PER_SECOND / 50;
 
 /// One record of a stream is taken at a time, whoever sends it.
 type Turns = Arc<tokio::sync::Mutex<Taker>>;
@@ -80,7 +80,10 @@ struct Door {
 /// The routes of edge nodes.
 pub(super) fn routes(node: Node) -> Router {
     let door = Door { node, takers: Arc::default(), places: Arc::new(Semaphore::new(TRANSFERS_MAX)) };
-    Router::new().route("/peer/relay", get(wanted).put(take)).with_state(door)
+    Router::new()
+        .route("/peer/relay", get(wanted).put(take))
+        .route("/peer/relay/nowhere", post(nowhere::nowhere))
+        .with_state(door)
 }
 
 #[derive(Deserialize)]
@@ -123,22 +126,32 @@ fn line(
     ahead_ticks: i64,
 ) -> WantedLine {
     let theirs = |label: WallTime| label.plus(ahead_ticks.saturating_neg());
-    let mut gaps: Vec<Span> = Vec::new();
-    for gap in Span::new(since, now).map(|window| stream.ledger().gaps(window)).unwrap_or_default() {
-        match gaps.last_mut() {
-            Some(last) if last.to == gap.span.from => last.to = gap.span.to,
-            Some(_) | None => gaps.push(gap.span),
-        }
-    }
+    let parts = Span::new(since, now).map(|window| stream.ledger().gaps(window)).unwrap_or_default();
+    let mut gaps = joined(&parts).spans().to_vec();
     let goes_on = gaps.pop_if(|last| last.to == now).map_or(now, |last| last.from);
-    let long = gaps.into_iter().filter(|gap| gap.ticks() >= GAP_TICKS_MIN);
-    let missing = long.map(|gap| MissingSpan { from: theirs(gap.from), to: theirs(gap.to) });
-    WantedLine {
-        camera,
-        stream: stream.id.0,
-        missing: missing.take(WANTED_SPANS_MAX).collect(),
-        missing_from: theirs(goes_on),
+    gaps.retain(|gap| gap.ticks() >= GAP_TICKS_MIN);
+    if gaps.len() > WANTED_SPANS_MAX {
+        // What the node has said to have nothing of does not stand in the way of later gaps.
+        let open = joined(parts.iter().filter(|part| may_be_there(part.reason)));
+        gaps.sort_by_key(|gap| !open.touches(*gap));
+        gaps.truncate(WANTED_SPANS_MAX);
+        gaps.sort_unstable();
     }
+    let missing = gaps.into_iter().map(|gap| MissingSpan { from: theirs(gap.from), to: theirs(gap.to) });
+    WantedLine { camera, stream: stream.id.0, missing: missing.collect(), missing_from: theirs(goes_on) }
+}
+
+/// Whether footage may be at its edge node that is missing here for this reason: not, when the reason is the node's own.
+const fn may_be_there(reason: GapReason) -> bool {
+    matches!(
+        reason,
+        GapReason::NotSent
+            | GapReason::RecorderDown
+            | GapReason::DiskFull
+            | GapReason::DiskGone
+            | GapReason::DiskSlow
+            | GapReason::Damaged
+    )
 }
 
 /// Takes records.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use keepwatch_model::{MonoTime, Span, SpanSet, WallTime};
+use keepwatch_model::{MonoTime, Place, Span, SpanSet, WallTime};
 
 use super::limit::{LineLimit, SpeedLimit};
-use super::{Lane, Place, Send};
+use super::{Lane, Send};
 
 /// A stream of a camera, as far as it is not outside.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! Labels are by the clock of the edge node, which shows its clock with each question.
 
-use keepwatch_model::{CameraId, Span, StreamId, WallTime};
+use keepwatch_model::{CameraId, GapReason, Span, State, StreamId, WallTime};
 use serde::{Deserialize, Serialize};
 
 use super::{CAMERAS_MAX, bounds};
@@ -12,6 +12,8 @@ use crate::replenish::StreamKey;
 const LINES_MAX: usize = 2 * CAMERAS_MAX;
 /// Most spans of one stream that are told at a time, the oldest first: the others come when those are filled.
 pub const WANTED_SPANS_MAX: usize = 256;
+/// Most spans of one stream of which a node tells at a time that it has nothing.
+pub const NOWHERE_SPANS_MAX: usize = 2 * WANTED_SPANS_MAX;
 /// Most spans of all records of one transfer.
 const ARRIVED_MAX: usize = 4096;
 
@@ -66,6 +68,79 @@ pub struct MissingSpan {
 impl From<Span> for MissingSpan {
     fn from(Span { from, to }: Span) -> Self {
         Self { from, to }
+    }
+}
+
+/// What an edge node has not of what is wanted of it, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nowhere {
+    /// Streams of which something is told.
+    #[serde(deserialize_with = "bounds::list::<_, _, LINES_MAX>")]
+    pub lines: Vec<NowhereLine>,
+}
+
+/// What an edge node has not of one stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NowhereLine {
+    /// The camera, by its id at the edge node.
+    pub camera: CameraId,
+    /// 0 is the main stream.
+    pub stream: u8,
+    /// What it has not, in order.
+    #[serde(deserialize_with = "bounds::list::<_, _, NOWHERE_SPANS_MAX>")]
+    pub spans: Vec<NowhereSpan>,
+}
+
+/// A span that an edge node has nothing of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NowhereSpan {
+    /// The first label.
+    pub from: WallTime,
+    /// The first label behind it.
+    pub to: WallTime,
+    /// Why, as it is for the recorder; `None` when it was not to be recorded.
+    pub why: Option<GapReason>,
+}
+
+impl NowhereSpan {
+    /// What an edge node has in `span` in `state`; `None` when it has it, or may have it later.
+    pub fn of(span: Span, state: State) -> Option<Self> {
+        let why = match state {
+            State::Gap { reason: GapReason::NotSent } | State::Held { .. } | State::Unknown { .. } => {
+                return None;
+            }
+            State::Gap { reason } => Some(for_recorder(reason)),
+            // It was held once, and its time is over.
+            State::Expired => Some(GapReason::Overwritten),
+            State::Unscheduled => None,
+        };
+        Some(Self { from: span.from, to: span.to, why })
+    }
+
+    /// What that is at the recorder.
+    pub fn state(&self) -> State {
+        self.why.map_or(State::Unscheduled, |reason| State::Gap { reason })
+    }
+}
+
+/// What a reason at the edge node is at the recorder, whose own disks and whose own times of absence are others.
+const fn for_recorder(reason: GapReason) -> GapReason {
+    match reason {
+        GapReason::DiskFull
+        | GapReason::DiskGone
+        | GapReason::DiskSlow
+        | GapReason::RecorderDown
+        | GapReason::Damaged
+        | GapReason::EdgeFailed => GapReason::EdgeFailed,
+        GapReason::CameraSilent
+        | GapReason::ConnectionLost
+        | GapReason::ConnectionRefused
+        | GapReason::StreamUnusable
+        | GapReason::KeyFrameMissing
+        | GapReason::PacketsLost
+        | GapReason::Overwritten
+        | GapReason::LoginRefused
+        | GapReason::NotSent => reason,
     }
 }
 

@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use keepwatch_model::{CameraId, WallTime};
+use keepwatch_model::{CameraId, Place, WallTime};
 
 use self::gauge::Gauge;
 use self::trust::Retry;
 use crate::volume::{Claims, Job};
-use crate::{DiskConfig, DiskId, DiskState, DiskStatus, Lane, Place, WriteRate};
+use crate::{DiskConfig, DiskId, DiskState, DiskStatus, Lane, WriteRate};
 
 /// How long records are gathered behind the first of a round. Sockets are read at the same instants, so records come in
 /// bursts: one flush then covers a burst, for a delay that is a hundredth of a record.

@@ -1,7 +1,7 @@
 //! Footage that is nowhere else: it goes last, and never silently.
 
-use keepwatch_model::{Span, StreamId};
-use keepwatch_store::{GaveUp, Place, Reclaim, Store};
+use keepwatch_model::{Place, Span, StreamId};
+use keepwatch_store::{GaveUp, Reclaim, Store};
 
 use crate::site::{Filler, KIB, Site, at, camera, read_back, span};
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use keepwatch_model::SpanSet;
-use keepwatch_store::{Condition, DiskChange, DiskConfig, DiskRole, DiskState, Fault, Place, Reclaim, Store};
+use keepwatch_model::{Condition, Place, SpanSet};
+use keepwatch_store::{DiskChange, DiskConfig, DiskRole, DiskState, Fault, Reclaim, Store};
 
 use crate::disks::Faults;
 use crate::site::{Filler, KIB, Site, at, read_back};

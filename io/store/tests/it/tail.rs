@@ -1,7 +1,7 @@
 //! Records that stay in memory until they are elsewhere: what a failed disk costs, what gives way, and what it costs.
 
-use keepwatch_model::{GapReason, StreamId};
-use keepwatch_store::{CommitError, Committed, DiskChange, Fault, GaveUp, Place, Record, Store, TailView};
+use keepwatch_model::{GapReason, Place, StreamId};
+use keepwatch_store::{CommitError, Committed, DiskChange, Fault, GaveUp, Record, Store, TailView};
 
 use crate::disks::Faults;
 use crate::site::{EVER, Filler, KIB, Site, at, camera, frame, read_back, span};

@@ -91,6 +91,8 @@ actions! {
     EdgeTokenCreated = "edge_token_created";
     /// This node was told where to send what it records.
     EdgeRecorderSet = "edge_recorder_set";
+    /// The limit of a camera was set at which it is sent, or taken back.
+    EdgeLimitSet = "edge_limit_set";
     /// This node sends nowhere any more.
     EdgeRecorderRemoved = "edge_recorder_removed";
     /// This recorder took the role of another one, with its configuration.

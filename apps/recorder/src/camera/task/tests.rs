@@ -1,6 +1,6 @@
-use keepwatch_model::{Origin, Span};
+use keepwatch_model::{Origin, Place, Span};
 use keepwatch_recording::timeline::Seam;
-use keepwatch_store::{Commit, Lane, Place, RecordInfo};
+use keepwatch_store::{Commit, Lane, RecordInfo};
 
 use super::super::bench::{Bench, PATIENCE};
 use super::*;

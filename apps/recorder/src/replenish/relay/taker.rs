@@ -9,8 +9,8 @@ use keepwatch_web::Problem;
 
 use super::super::edges::Edges;
 use super::super::import::{Import, NotWritten, Room, SETTLE_MAX};
+use super::super::missing::{GAP_TICKS_MIN, joined};
 use super::super::piece::Piece;
-use super::GAP_TICKS_MIN;
 use crate::Node;
 use crate::camera::StreamState;
 use crate::peers::EdgeNode;
@@ -138,13 +138,6 @@ impl Taker {
 /// What is missing around and in `own`, in one piece.
 fn gap_around(stream: &StreamState, own: Span) -> Option<Span> {
     let window = Span { from: own.from.plus(-AROUND_TICKS), to: own.to.plus(AROUND_TICKS) };
-    let mut gaps: Vec<Span> = Vec::new();
-    for gap in stream.ledger().gaps(window) {
-        match gaps.last_mut() {
-            Some(last) if last.to == gap.span.from => last.to = gap.span.to,
-            Some(_) | None => gaps.push(gap.span),
-        }
-    }
-    let belongs = |gap: &Span| gap.intersection(own).is_some_and(|common| common.ticks() >= GAP_TICKS_MIN);
-    gaps.into_iter().find(belongs)
+    let belongs = |gap: &&Span| gap.intersection(own).is_some_and(|common| common.ticks() >= GAP_TICKS_MIN);
+    joined(&stream.ledger().gaps(window)).spans().iter().find(belongs).copied()
 }
