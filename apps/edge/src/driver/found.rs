@@ -9,7 +9,8 @@ use keepwatch_recording::edge::overload::Wait;
 use keepwatch_recording::replenish::StreamKey;
 use keepwatch_store::{RunRow, Store};
 
-use super::{Driver, READS_MAX};
+use super::Driver;
+use super::leaving::READS_MAX;
 
 /// How much waits is reckoned from the index, which is asked so often.
 const RECKONED: Duration = Duration::from_secs(5);
