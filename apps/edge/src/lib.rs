@@ -68,7 +68,7 @@ pub enum EdgeError {
     #[error("this node records no camera {0}; GET /api/v1/edge lists them")]
     NoCamera(CameraId),
     /// With this limit, footage that was left out never leaves, and nobody confirmed that.
-    #[error("{0}; send it with \"confirm\": true if that is meant")]
+    #[error("{0}; nothing was changed: confirm it (--confirm, \"confirm\": true) if that is meant")]
     NeverDepletes(String),
     /// There is no recorder.
     #[error("nothing is sent anywhere: no recorder is registered")]
@@ -254,7 +254,12 @@ impl Relay {
 
 /// Refuses a limit with which no more leaves than is recorded, and says by how much.
 fn never_depletes(limit: SpeedLimit, recorded_bits_per_second: u64) -> Result<(), EdgeError> {
-    let flow = Flow::limited(recorded_bits_per_second.max(1), limit.percent, limit.bits_per_second, 0);
+    // Before anything was recorded, only the speed can be judged.
+    let (recorded, rate) = match recorded_bits_per_second {
+        0 => (100, 0),
+        recorded => (recorded, limit.bits_per_second),
+    };
+    let flow = Flow::limited(recorded, limit.percent, rate, 0);
     if flow.depletes_in(1).is_some() {
         return Ok(());
     }
@@ -286,6 +291,10 @@ mod tests {
                 .map_err(|error| error.to_string())
         };
         assert_eq!(told(200, 0), Ok(()));
+        assert!(
+            never_depletes(SpeedLimit { percent: 101, bits_per_second: 1 }, 0).is_ok(),
+            "nothing is known yet"
+        );
         assert_eq!(told(101, 5_000_000), Ok(()));
         assert!(told(0, 0).unwrap_err().starts_with("at 0 % nothing leaves"));
         assert!(told(100, 0).unwrap_err().starts_with("at 100 %"));

@@ -174,7 +174,11 @@ fn show(edge: &Edge) -> Vec<String> {
             if line.wanted { "yes" } else { "no" }.to_owned(),
             line.behind_ms.map_or_else(|| "-".to_owned(), seconds),
             seconds(line.backlog_ms),
-            line.depletes_in_ms.map_or_else(|| "never".to_owned(), seconds),
+            match line.depletes_in_ms {
+                Some(millis) => seconds(millis),
+                None if line.wanted => "never".to_owned(),
+                None => "-".to_owned(),
+            },
             format!("{} MB", line.sent_bytes / 1_000_000),
             seconds(line.lost_ms),
             format!("{} %", line.speed_percent),
@@ -206,8 +210,7 @@ async fn limit(options: EdgeLimitOptions) -> anyhow::Result<()> {
     };
     let wish =
         json!({ "speed_percent": speed, "rate_bits_per_second": options.rate, "confirm": options.confirm });
-    let refused = client.put::<()>(&target, &wish).await;
-    refused.context("nothing was changed (--confirm sets it all the same)")?;
+    client.put::<()>(&target, &wish).await?;
     output::say(match speed {
         0 => format!("{camera} is sent no more, until it has another speed"),
         speed => format!("{camera} is sent at {speed} %"),
