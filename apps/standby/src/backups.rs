@@ -151,14 +151,15 @@ impl Keeper {
         self.read(role, contents, kept.line, kept.changed)
     }
 
-    /// Makes cameras of what stands in a configuration.
+    /// Makes cameras of what stands in a configuration, but for those that edge nodes send: they need no cover.
     fn read(
         &self,
         role: RoleId,
-        contents: Contents,
+        mut contents: Contents,
         line: BackupLine,
         changed: bool,
     ) -> Result<Fetched, String> {
+        contents.cameras.retain(|camera| !camera.is_sent());
         let ids: Vec<CameraId> = contents.cameras.iter().map(|camera| camera.id).collect();
         let own = self.recorder.own_cameras();
         let give = |camera, used: &BTreeSet<CameraId>| local_id(camera, role, |id| used.contains(&id));

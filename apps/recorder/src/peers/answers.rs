@@ -47,11 +47,11 @@ impl Node {
         })
     }
 
-    /// Whether the pictures of its own cameras reach its disks.
+    /// Whether the pictures of its own cameras reach its disks. For those that edge nodes send a standby has nothing to do.
     pub(super) fn check(&self) -> Check {
         let (role, epoch) = self.peers().role();
         let cameras = self.own_cameras().into_iter().filter_map(|id| self.camera(id));
-        let cameras = cameras.map(|camera| check_camera(&camera)).collect();
+        let cameras = cameras.filter(|camera| !is_sent(camera)).map(|camera| check_camera(&camera)).collect();
         Check { role, epoch, version: VERSION.to_owned(), protocol: PROTOCOL, cameras }
     }
 
@@ -73,7 +73,9 @@ impl Node {
             Problem::bad_request("window_invalid", "from must be before to, by at most 31 days")
         })?;
         let mut cameras = Vec::new();
-        for camera in self.own_cameras().into_iter().filter_map(|id| self.camera(id)) {
+        let own = self.own_cameras().into_iter().filter_map(|id| self.camera(id));
+        // What an edge node has yet to send was not missed in a failover.
+        for camera in own.filter(|camera| !is_sent(camera)) {
             let main = camera.main();
             let absent = self.absent(main.camera, main.id, window);
             let absent = absent.map_err(|error| Problem::unavailable("index_failed", error.to_string()))?;
@@ -90,6 +92,11 @@ fn check_camera(camera: &CameraState) -> CameraCheck {
         bits_per_second: bits_per_second(camera),
         recorded: recorded(camera.main()),
     }
+}
+
+/// Whether an edge node records the camera and sends it here.
+fn is_sent(camera: &CameraState) -> bool {
+    camera.config().source.edge_node().is_some()
 }
 
 /// What all streams of a camera take.

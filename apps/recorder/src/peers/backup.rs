@@ -16,11 +16,12 @@ use crate::settings::{CameraWish, FieldError, entry_of_file};
 const APART: [&str; 3] = ["id", "password", "revision"];
 
 /// What a camera is told by: the keys that this version knows. Others are of a later one, and a camera is covered without.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "url",
     "sub_url",
     "onvif",
+    "edge",
     "sub",
     "events",
     "user",

@@ -530,6 +530,28 @@ async fn a_recorder_takes_the_role_of_another_one_with_its_cameras_and_users() {
 }
 
 #[tokio::test]
+async fn a_camera_of_an_edge_node_asks_for_no_cover_and_is_restored_with_its_node() {
+    let south = Asker::new("south");
+    let north = Recorder::start_in("north", TempDir::new().unwrap(), &["gate", "dock@box"]).await;
+    south.register(&north, &login("admin", PASSWORD)).await.unwrap();
+    let mut client = south.client(&north);
+    let answer = check(&mut client, None, PATIENCE).await.unwrap();
+    assert_eq!(answer.cameras.iter().map(|camera| camera.camera.as_str()).collect::<Vec<_>>(), ["gate"]);
+    let told = missing(&mut client, minute(&north), north.node.clock().wall(), PATIENCE).await.unwrap();
+    assert_eq!(told.cameras.iter().map(|camera| camera.camera.as_str()).collect::<Vec<_>>(), ["gate"]);
+    let kept = backup(&mut client, PATIENCE).await.unwrap();
+    north.end().await;
+
+    let west = blank(&south).await;
+    let asked = Restore { epoch: 2, backup: kept, missed_ms: 0 };
+    let taken = restore(&mut south.client(&west), &asked, PATIENCE).await.unwrap();
+    assert_eq!((taken.cameras, taken.left), (2, Vec::new()));
+    let dock = west.node.camera("dock".parse().unwrap()).unwrap();
+    assert_eq!(dock.config().source.edge_node(), Some("box"));
+    west.end().await;
+}
+
+#[tokio::test]
 async fn a_role_is_fenced_by_its_epoch_and_an_altered_backup_takes_none() {
     let south = Asker::new("south");
     let north = Recorder::start("north").await;

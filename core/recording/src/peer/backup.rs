@@ -232,6 +232,11 @@ impl Backup {
 }
 
 impl CameraBackup {
+    /// Whether an edge node records it and sends it to the recorder: while that one is away it goes on, so nobody need cover it.
+    pub fn is_sent(&self) -> bool {
+        self.settings.get("edge").is_some_and(|edge| !edge.is_null())
+    }
+
     /// The names of the settings that differ in `other`.
     fn differing(&self, other: &Self) -> Vec<String> {
         let names: BTreeSet<&String> = self.settings.keys().chain(other.settings.keys()).collect();

@@ -41,6 +41,16 @@ fn contents() -> Contents {
 }
 
 #[test]
+fn a_camera_of_an_edge_node_is_told_by_its_setting() {
+    let mut camera = contents().cameras.remove(0);
+    assert!(!camera.is_sent());
+    camera.settings.insert("edge".to_owned(), Value::Null);
+    assert!(!camera.is_sent(), "as a camera with an address is told");
+    camera.settings.insert("edge".to_owned(), json!("box/cam1"));
+    assert!(camera.is_sent());
+}
+
+#[test]
 fn an_answer_has_the_form_that_is_agreed_and_comes_back() {
     let said = Check {
         role: RoleId([7; 16]),
