@@ -6,6 +6,7 @@
 
 import { ApiError, api, onLoggedOut, socketAddress } from './api/client';
 import { Line } from './api/socket';
+import type { Edge } from './api/edge';
 import type { Lists } from './api/failover';
 import type { Camera, NodeStatus, Session, StatusMessage } from './api/types';
 import { t } from './i18n';
@@ -50,6 +51,8 @@ class App {
   node: NodeStatus | null = $derived(this.known?.value.node ?? null);
   /** The failovers; `null` before the first snapshot, of a node whose standby does not run, or when they may not be seen. */
   failover: Lists | null = $derived(this.known?.value.failover ?? null);
+  /** What this node sends; `null` before the first snapshot, of a node whose edge role does not run, or when it may not be seen. */
+  edge: Edge | null = $derived(this.known?.value.edge ?? null);
   /** Whether what is shown may no longer be so. */
   stale: boolean = $derived(this.age_ms === null || this.age_ms > STALE_MS);
 

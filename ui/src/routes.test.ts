@@ -4,7 +4,7 @@ import { formatRoute, parseRoute, type Route } from './routes';
 it('every place is found again by its address', () => {
   const places: Route[] = [
     { page: 'setup', code: 'AAAA-BBBB' }, { page: 'live' }, { page: 'live', camera: 'gate' }, { page: 'exports' }, { page: 'cameras' },
-    { page: 'failover' }, { page: 'users' }, { page: 'timeline' }, { page: 'timeline', camera: 'gate', at: Date.UTC(2026, 10, 22) + 0.25, span_ms: 3_600_000 },
+    { page: 'failover' }, { page: 'edge' }, { page: 'users' }, { page: 'timeline' }, { page: 'timeline', camera: 'gate', at: Date.UTC(2026, 10, 22) + 0.25, span_ms: 3_600_000 },
   ];
   for (const place of places) expect(parseRoute(formatRoute(place))).toEqual(place);
 });

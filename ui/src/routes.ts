@@ -15,6 +15,7 @@ export type Route =
   | { page: 'exports' }
   | { page: 'cameras' }
   | { page: 'failover' }
+  | { page: 'edge' }
   | { page: 'users' };
 
 /** The name of a place. */
@@ -46,6 +47,7 @@ export function parseRoute(hash: string): Route {
     case 'exports':
     case 'cameras':
     case 'failover':
+    case 'edge':
     case 'users':
       return { page };
     default: {

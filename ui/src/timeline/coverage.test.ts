@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { CoverageItem } from '../api/types';
 import { formatTime } from '../time';
-import { begins, CoverageTiles, kindOf, levelFor, stretchAt, stretches, TILE_BUCKETS } from './coverage';
+import { begins, CoverageTiles, isLoss, kindOf, levelFor, stretchAt, stretches, TILE_BUCKETS, type Stretch } from './coverage';
 import { LETTERS } from './draw';
 import type { View } from './view';
 
@@ -17,6 +17,7 @@ describe('a stretch', () => {
     [{ origin: 'edge', backfill: 'done' }, 'edge'],
     [{ state: 'gap', origin: null, reason: 'camera_silent' }, 'gap'],
     [{ state: 'gap', origin: null, backfill: 'running' }, 'backfill'],
+    [{ state: 'gap', origin: null, reason: 'not_sent' }, 'backfill'],
     [{ state: 'expired', origin: null }, 'expired'],
     [{ state: 'unscheduled', origin: null }, 'unscheduled'],
     [{ state: 'unknown', origin: null, reason: 'disk_absent' }, 'unknown'],
@@ -51,6 +52,17 @@ describe('a stretch', () => {
     expect(stretchAt(row, 30)).toBeNull();
     expect(stretchAt([], 3)).toBeNull();
   });
+});
+
+it('what an edge node has on its way is no loss until it is later than it may be', () => {
+  const now = 1_000_000;
+  const gap = (from: number, part: Partial<CoverageItem>): boolean =>
+    isLoss(stretches([item(from, now, { state: 'gap', origin: null, ...part })])[0] as Stretch, now);
+  expect(gap(now - 120_000, { reason: 'not_sent' })).toBe(false);
+  expect(gap(now - 200_000, { reason: 'not_sent' })).toBe(true);
+  expect(gap(now - 1_000, { reason: 'camera_silent' })).toBe(true);
+  expect(gap(now - 1_000, { reason: 'recorder_down', backfill: 'pending' })).toBe(true);
+  expect(isLoss(stretches([item(0, 10)])[0] as Stretch, now)).toBe(false);
 });
 
 it('a row begins where it first says more than that the camera was not known', () => {
@@ -145,6 +157,22 @@ describe('tiles', () => {
     old.tiles.row('gate', window, 1000);
     await old.settle();
     expect(old.asked.length).toBe(2 * once);
+  });
+
+  it('in which something is still to come are asked for again after seconds', async () => {
+    const { tiles, asked, state, settle } = made(({ from, to }) => [item(from, to, { state: 'gap', origin: null, reason: 'not_sent' })]);
+    const past = { from: window.from - 1_000_000_000, to: window.from - 1_000_000_000 + 3_600_000 };
+    tiles.row('gate', past, 1000);
+    await settle();
+    const once = asked.length;
+    state.now += 5_000;
+    tiles.row('gate', past, 1000);
+    await settle();
+    expect(asked.length).toBe(once);
+    state.now += 6_000;
+    tiles.row('gate', past, 1000);
+    await settle();
+    expect(asked.length).toBe(2 * once);
   });
 
   it('that could not be fetched are told of, and tried again only after a while', async () => {

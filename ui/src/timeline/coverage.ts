@@ -31,7 +31,8 @@ export function kindOf(item: CoverageItem): Kind {
     case 'held':
       return item.origin ?? 'primary';
     case 'gap':
-      return item.backfill === 'pending' || item.backfill === 'running' ? 'backfill' : 'gap';
+      // What an edge node has not sent is asked for by nobody: it comes by itself.
+      return item.backfill === 'pending' || item.backfill === 'running' || item.reason === 'not_sent' ? 'backfill' : 'gap';
     case 'expired':
     case 'unscheduled':
       return item.state;
@@ -78,11 +79,19 @@ export function stretchAt(row: readonly Stretch[], label: number): Stretch | nul
   return found !== undefined && found.from <= label ? found : null;
 }
 
+/** Whether a stretch is a loss that stands out: what an edge node has on the way, while all is well, is none. */
+export function isLoss({ kind, reason, from }: Stretch, now: number): boolean {
+  return kind === 'gap' || (kind === 'backfill' && !(reason === 'not_sent' && from > now - ON_THE_WAY_MS));
+}
+
 /** The first label at which a row says anything but that the camera was not known yet; `null` when it never does. */
 export function begins(row: readonly Stretch[]): number | null {
   const known = row.find(({ kind, reason }) => kind !== 'pending' && !(kind === 'unknown' && reason === 'not_configured'));
   return known?.from ?? null;
 }
+
+/** The newest footage of an edge node is no older while all is well, as the recorder judges, too. */
+const ON_THE_WAY_MS = 180_000;
 
 /** Lengths of a bucket, finest first; 0 stands for the exact stretches. */
 const BUCKETS_MS = [
@@ -131,8 +140,9 @@ const ASKED_MAX = 3;
 const TILES_MAX = 3000;
 /** What is younger than this still changes by itself. */
 const PRESENT_MS = 30_000;
-/** When a tile is asked for again: one that touches the present, and any other, as back-filling changes the past. */
+/** When a tile is asked for again: one that touches the present, one in which something is still to come, and any other. */
 const FRESH_MS = 2000;
+const COMING_MS = 10_000;
 const OLD_MS = 300_000;
 /** After an error. */
 const RETRY_MS = 5000;
@@ -241,7 +251,8 @@ export class CoverageTiles {
       tile.row = stretches(items);
       const now = this.now();
       const present = view.to > now - PRESENT_MS;
-      tile.due = now + (present ? Math.max(FRESH_MS, level.bucket_ms / 4) : OLD_MS);
+      const coming = tile.row.some(({ kind }) => kind === 'backfill');
+      tile.due = now + (present || coming ? Math.max(present ? FRESH_MS : COMING_MS, level.bucket_ms / 4) : OLD_MS);
       this.#forget();
       this.changed();
     } catch (error) {

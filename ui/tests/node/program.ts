@@ -131,9 +131,9 @@ export class Node {
   ) {}
 
   /** Writes a configuration and starts a node with it. Without a password it prints a link to choose one. */
-  static async start(place: Place, options: { listen?: string; cameras?: Listed[]; password?: string } = {}): Promise<Node> {
+  static async start(place: Place, options: { name?: string; listen?: string; cameras?: Listed[]; password?: string; more?: string } = {}): Promise<Node> {
     mkdirSync(join(place.path, 'footage'), { recursive: true });
-    place.write('keepwatch.toml', `[node]\nname = "north"\ndata = "data"\nlisten = "${options.listen ?? '127.0.0.1:0'}"\n\n[[disk]]\npath = "footage"\nsize = "256 MiB"\n`);
+    place.write('keepwatch.toml', `[node]\nname = "${options.name ?? 'north'}"\ndata = "data"\nlisten = "${options.listen ?? '127.0.0.1:0'}"\n\n[[disk]]\npath = "footage"\nsize = "256 MiB"\n\n${options.more ?? ''}`);
     for (const { id, name, url } of options.cameras ?? []) {
       appendFileSync(join(place.path, 'keepwatch.toml'), `\n[[camera]]\nid = "${id}"\nname = "${name}"\nurl = "${url}"\n`);
     }

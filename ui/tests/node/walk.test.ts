@@ -437,7 +437,7 @@ it('everything is reached and done by the keyboard alone', async () => {
   const visit = await open();
   const { page } = visit;
   await page.getByText('Recording 4 of 4').waitFor();
-  for (const [n, name] of ['Live', 'Timeline', 'Exports', 'Cameras', 'NVR Failover', 'Users'].entries()) {
+  for (const [n, name] of ['Live', 'Timeline', 'Exports', 'Cameras', 'NVR Failover', 'Edge', 'Users'].entries()) {
     await page.keyboard.press(`Alt+${n + 1}`);
     await page.waitForFunction((title) => document.title.startsWith(title), name);
     await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());

@@ -10,6 +10,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Primary } from '../../src/api/failover';
 import type { Camera, CoverageItem, ExportJob, Replenishment, Role, Scan, ScanItem, StreamName } from '../../src/api/types';
 import { formatTime, parseTime } from '../../src/time';
+import { FakeEdge } from './edge';
 import { FPS, type Fragments, fragments, jpeg, LOOP_S, moved } from './media';
 import { FakeStandby, type Answer } from './standby';
 
@@ -41,6 +42,8 @@ export interface FakeCamera {
   ofFile?: boolean;
   /** It is another recorder's. */
   guest?: NonNullable<Camera['guest']>;
+  /** An edge node sends it, and its newest footage is so old (ms). */
+  relayed?: number;
 }
 
 /** Stretches that are not held, by camera. */
@@ -68,6 +71,8 @@ export class FakeNode {
   scanned: ScanItem[] = [];
   /** `null` where it does not run. */
   standby: FakeStandby | null = null;
+  /** `null` where it does not run. */
+  edge: FakeEdge | null = new FakeEdge(() => this.#tellAll(['edge'], this.edge?.edge));
   replenishment: Replenishment = { paused: false, bits_per_second_max: null, bits_per_second: 0, cards: false, missing_ms: 0, nowhere_ms: 0, items: [] };
   /** What changes of back-fill are answered instead. */
   refuse: Answer | null = null;
@@ -179,6 +184,7 @@ export class FakeNode {
     method: string, parts: string[], query: URLSearchParams, body: Record<string, unknown>,
   ): Answer | undefined {
     const [head = '', id = '', tail = ''] = parts;
+    if (head === 'edge' || head === 'edge-nodes') return this.edge?.route(method, parts, body);
     if (head === 'failover') return this.standby?.route(method, parts.slice(1), query, body);
     const session = { user: 'admin', role: this.role, cameras: this.at, via: 'cookie' };
     switch (`${method} ${head}${id ? '/*' : ''}${tail ? `/${tail}` : ''}`) {
@@ -395,6 +401,7 @@ export class FakeNode {
       exports: Object.fromEntries(this.exports.map((job) => [job.id, job])),
       scans: this.#scan === null ? {} : { [this.#scan.id]: this.#scan },
       ...(this.standby === null ? {} : { failover: this.standby.lists }),
+      ...(this.edge === null || this.role === null ? {} : { edge: this.edge.edge }),
     } });
     this.#every(500, line, () => {
       if (!this.silent) this.#tell(line, { type: 'alive', now: formatTime(Date.now()) });
@@ -469,7 +476,8 @@ export class FakeNode {
     const { lost } = camera;
     const recording = lost === undefined && (camera.guest?.duty ?? 'record') === 'record';
     const state = {
-      recording, durable_until: formatTime(lost?.since ?? Date.now()), connection: lost ? ('waiting' as const) : recording ? ('recording' as const) : ('unwanted' as const),
+      recording, durable_until: formatTime(lost?.since ?? Date.now() - (camera.relayed ?? 0)),
+      connection: lost ? ('waiting' as const) : camera.relayed !== undefined ? ('relayed' as const) : recording ? ('recording' as const) : ('unwanted' as const),
       since: formatTime(lost?.since ?? Date.now() - 60_000), reason: lost?.reason ?? null, detail: lost?.detail ?? null, frames: 1000, lost_packets: 0,
       bad_packets: 0, durable_bytes: 0, sessions: 1,
     };
