@@ -321,7 +321,9 @@ pub(crate) enum LabCommand {
     Load(LabLoadOptions),
     /// Show a disk that fails on command
     Disk(LabDiskOptions),
-    /// Tell running virtual cameras, or a disk, what to do wrong
+    /// Carry what one program sends to another, until it is cut
+    Line(LabLineOptions),
+    /// Tell running virtual cameras, a disk or a line what to do wrong
     Control(LabControlOptions),
     /// List the frame numbers of virtual cameras that a store holds
     CountFrames(NodeOptions),
@@ -514,12 +516,32 @@ pub(crate) struct LabDiskOptions {
     pub(crate) seconds: Option<u64>,
 }
 
+/// Options of `lab line`.
+#[derive(Debug, Args)]
+pub(crate) struct LabLineOptions {
+    /// Address at which it begins; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Address to which it leads
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: SocketAddr,
+    /// Where to make a Unix socket for commands
+    #[arg(long)]
+    pub(crate) control: Option<PathBuf>,
+    /// End when standard input does
+    #[arg(long)]
+    pub(crate) until_input_closes: bool,
+    /// End after this many seconds
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+}
+
 /// Options of `lab control`.
 #[derive(Debug, Args)]
 pub(crate) struct LabControlOptions {
-    /// Unix socket of the cameras or the disk
+    /// Unix socket of the cameras, the disk or the line
     pub(crate) socket: PathBuf,
-    /// What to do, as JSON: {"camera": "cam1", "fault": "drop"}, {"disk": "write_error"}
+    /// What to do, as JSON: {"camera": "cam1", "fault": "drop"}, {"disk": "write_error"}, {"line": "cut"}
     pub(crate) command: String,
 }
 

@@ -1,4 +1,4 @@
-//! `keepwatch lab`: virtual cameras, load and disks as processes of their own, and what tests ask of a store.
+//! `keepwatch lab`: virtual cameras, load, disks and lines as processes of their own, and what tests ask of a store.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use keepwatch_lab::{
-    CamerasOptions, CardOptions, DiskOptions, EncoderSettings, FrameStamp, LoadOptions, Login,
-    NUMBERS_PER_CAMERA, SiteOptions, read_jpeg_counter, run_cameras, run_disk, run_load,
+    CamerasOptions, CardOptions, DiskOptions, EncoderSettings, FrameStamp, LineOptions, LoadOptions, Login,
+    NUMBERS_PER_CAMERA, SiteOptions, read_jpeg_counter, run_cameras, run_disk, run_line, run_load,
 };
 use keepwatch_model::{CameraId, CodecKind, Span, StreamId, WallTime};
 use keepwatch_store::Store;
@@ -16,8 +16,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::{
-    LabCamerasOptions, LabCommand, LabControlOptions, LabDiskOptions, LabLoadOptions, LabLogin, LabOptions,
-    NodeOptions,
+    LabCamerasOptions, LabCommand, LabControlOptions, LabDiskOptions, LabLineOptions, LabLoadOptions,
+    LabLogin, LabOptions, NodeOptions,
 };
 use crate::{Outcome, on_all_cores, on_one_core, output, verify};
 
@@ -36,6 +36,10 @@ pub(crate) fn lab(options: LabOptions) -> anyhow::Result<Outcome> {
         LabCommand::Disk(options) => {
             let options = disk_options(options);
             on_one_core(async { Ok(run_disk(options).await.map(|()| Outcome::Done)?) })
+        }
+        LabCommand::Line(options) => {
+            let options = line_options(options);
+            on_one_core(async { Ok(run_line(options).await.map(|()| Outcome::Done)?) })
         }
         LabCommand::Control(options) => control(&options),
         LabCommand::CountFrames(options) => count_frames(&options),
@@ -100,6 +104,16 @@ fn disk_options(options: LabDiskOptions) -> DiskOptions {
     }
 }
 
+fn line_options(options: LabLineOptions) -> LineOptions {
+    LineOptions {
+        listen: options.listen,
+        to: options.to,
+        control: options.control,
+        until_input_closes: options.until_input_closes,
+        lasts: options.seconds.map(Duration::from_secs),
+    }
+}
+
 fn login(options: LabLogin) -> anyhow::Result<Option<Login>> {
     let (Some(user), Some(file)) = (options.user, options.password_file) else { return Ok(None) };
     let text =
@@ -108,7 +122,7 @@ fn login(options: LabLogin) -> anyhow::Result<Option<Login>> {
     Ok(Some(Login { user, password }))
 }
 
-/// Sends one command to the control socket of virtual cameras or of a disk and prints the answer.
+/// Sends one command to the control socket of virtual cameras, a disk or a line and prints the answer.
 fn control(options: &LabControlOptions) -> anyhow::Result<Outcome> {
     let command: Value = serde_json::from_str(&options.command).context("the command is not JSON")?;
     let mut stream = UnixStream::connect(&options.socket)

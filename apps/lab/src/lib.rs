@@ -2,9 +2,8 @@
 //!
 //! A [`VirtualSite`] serves H.264 and G.711 over RTSP as real cameras do. Every access unit carries a
 //! [`FrameStamp`] and every picture the same counter for the eye and for [`read_counter`], so that whoever holds a
-//! recording can tell which frames it lacks. [`run_load`] serves many cameras at little cost, and [`run_disk`] shows a disk
-//! that fails on command. Nothing here decides
-//! anything about recording, and nothing of the recorder is used: a lab is the outside world.
+//! recording can tell which frames it lacks. [`run_load`] serves many cameras at little cost, [`run_disk`] shows a disk
+//! that fails on command, and [`run_line`] a line that is cut. Nothing here decides anything about recording, and nothing of the recorder is used: a lab is the outside world.
 
 mod camera;
 mod card;
@@ -21,6 +20,7 @@ mod error;
 mod fault;
 mod feed;
 mod jpeg;
+mod line;
 mod load;
 mod picture;
 mod run;
@@ -37,6 +37,7 @@ pub use encoder::{AccessUnit, Encoder, EncoderSettings};
 pub use error::LabError;
 pub use fault::{AcceptedTransports, CameraControl, CardState, Fault, KeepaliveAnswer, ParameterSet};
 pub use jpeg::read_jpeg_counter;
+pub use line::{LineOptions, run_line};
 pub use load::{LoadOptions, run_load};
 pub use picture::{Caption, Picture, Scene, read_counter};
 pub use run::{CamerasOptions, run_cameras};
