@@ -66,11 +66,16 @@ fn what_the_demo_prints_works_as_it_is_printed() {
     assert!(script.len() > 5, "{}", demo.text);
     let mut shell = Command::new("sh");
     shell.args(["-e", "-c", &script.join("\n")]).current_dir(site.path());
-    let said = run(&mut shell, Duration::from_secs(120)).unwrap().success().unwrap();
+    let said = run(&mut shell, Duration::from_secs(240)).unwrap().success().unwrap();
     assert!(
         said.contains("\"durable_until\"") && said.contains("\"held\"") && said.contains("cam2"),
         "{said}"
     );
+    // The line was cut, and what the edge box recorded meanwhile came when it was healed.
+    assert!(said.contains("case 1:") && said.contains("case 0:"), "{said}");
+    let numbers = Movie::read(&site.path().join("box.mp4")).unwrap().numbers();
+    let holes: Vec<_> = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
+    assert!(numbers.len() > 25 * 25 && holes.is_empty(), "{} frames, {holes:?}", numbers.len());
     // The recorder was killed, its standby recorded, and what that has came back: no frame is missing.
     assert!(said.contains("failed since") && said.contains("threshold"), "{said}");
     let numbers = Movie::read(&site.path().join("whole.mp4")).unwrap().numbers();
@@ -91,7 +96,10 @@ fn a_demo_that_is_killed_leaves_nothing_behind() {
     let _machine = alone();
     let site = Site::new().unwrap();
     let mut demo = Demo::start(&site, &[]);
-    assert!(processes_with(MARK, &demo.mark).len() >= 5, "demo, janitor, cameras, recorder, standby");
+    assert!(
+        processes_with(MARK, &demo.mark).len() >= 7,
+        "demo, janitor, cameras, recorder, standby, edge box, line"
+    );
     demo.program.kill().unwrap();
     demo.left_nothing_behind();
 }

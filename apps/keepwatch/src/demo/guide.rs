@@ -8,21 +8,24 @@ use crate::config::show_bytes;
 
 /// The text for a demo that is recording, by a recorder whose process is `pid`.
 pub(super) fn text(site: &Site, directory: &Directory, places: Places, pid: u32, start: Duration) -> String {
-    let Places { recorder: address, standby } = places;
+    let Places { recorder: address, standby, edge } = places;
     let place = if directory.is_temporary() { "removed at the end" } else { "kept at the end" };
     let (path, program) =
         (quoted(&directory.path().display().to_string()), quoted(&site.program().display().to_string()));
     let data = quoted(&directory.data().display().to_string());
     let standby_data = quoted(&directory.standby_data().display().to_string());
+    let box_data = quoted(&directory.box_data().display().to_string());
     let control = quoted(&directory.control().display().to_string());
+    let line = quoted(&directory.line().display().to_string());
     let tenths = start.as_millis() / 100;
     // Nobody else is on the way to a loopback address; from elsewhere it takes TLS, with a certificate nobody knows yet.
     let (scheme, curl) = if address.ip().is_loopback() { ("http", "curl -s") } else { ("https", "curl -sk") };
     format!(
-        r#"Keepwatch demo: {cameras} virtual cameras, all of them recorded {seconds}.{tenth} s after the start, and a standby.
+        r#"Keepwatch demo: {cameras} virtual cameras, all of them recorded {seconds}.{tenth} s after the start, a standby, and an edge box.
 
   address    {scheme}://{address}
   standby    {scheme}://{standby}
+  edge box   {scheme}://{edge}
   user       admin
   password   {password}
   directory  {path} ({place}; at most {size} of footage)
@@ -36,8 +39,17 @@ Try in another terminal, from top to bottom:
   {curl} "$A/api/v1/cameras/cam1/coverage?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN"
   {curl} "$A/api/v1/cameras/cam1/export.mp4?from=$FROM&to=$TO" -H "Authorization: Bearer $TOKEN" -o cam1.mp4
 
-  {program} status --data {data}
+  {program} status --data {data} || true  # {box_camera} is a few seconds behind: its footage comes from the edge box
   {program} lab control {control} '{{"camera":"cam1","fault":"drop"}}'
+
+Then cut the line between the edge box and the recorder. Within 15 s the page Edge of the box says case 1, and the recorder's timeline
+outlines what is missing of {box_camera}. Heal it, and what the box recorded meanwhile comes:
+
+  {program} lab control {line} '{{"line":"cut"}}'
+  sleep 20; {program} edge status --data {box_data} || true
+  {program} lab control {line} '{{"line":"heal"}}'
+  until {program} edge status --data {box_data}; do sleep 3; done
+  sleep 15; {program} export --data {data} --camera {box_camera} --from $FROM --to $(date -u -d '-10 seconds' +%FT%TZ) -o box.mp4
 
 Then kill the recorder. Its standby records the cameras; the recorder is started again after {away} s, and gets its role and
 the footage back. Watch the page NVR Failover of the standby, and the timeline of both:
@@ -51,6 +63,7 @@ the footage back. Watch the page NVR Failover of the standby, and the timeline o
 Ctrl-C ends it."#,
         away = AWAY.as_secs(),
         cameras = site.cameras(),
+        box_camera = site.box_camera(),
         seconds = tenths / 10,
         tenth = tenths % 10,
         password = site.password(),

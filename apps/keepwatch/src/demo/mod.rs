@@ -1,4 +1,5 @@
-//! `keepwatch demo`: virtual cameras, a recorder and its standby as supervised processes, and nothing left behind.
+//! `keepwatch demo`: virtual cameras, a recorder, its standby, and an edge box behind a line that can be cut, as supervised processes,
+//! and nothing left behind.
 //!
 //! The demo itself is one thread that starts children and waits. Each child asks the kernel to be killed with it, and
 //! a janitor in a session of its own ends them and removes the directory when the demo is gone, however it went. A
@@ -9,7 +10,7 @@ pub(crate) mod janitor;
 mod site;
 mod supervise;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -69,18 +70,30 @@ async fn supervised(
     cameras.replace_command(site.cameras_command_at(address));
     site.write_configuration(address)?;
     site.write_standby_configuration(0)?;
+    site.write_box_configuration(address, 0)?;
     let mut recorder = Supervised::new("recorder", site.recorder_command()).away_for(AWAY);
     let mut standby = Supervised::new(site::STANDBY, site.standby_command());
-    let client = SocketClient::new(directory.data().join(SOCKET_NAME));
+    let mut edge = Supervised::new("edge box", site.box_command());
+    // Where it leads is known when the recorder runs.
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut line = Supervised::new("line", site.line_command(free, free));
     let first = async {
-        let both = tokio::try_join!(recorder.start(janitor), standby.start(janitor))?;
-        let places = Places { recorder: both.0.address()?, standby: both.1.address()? };
-        // Each knows where the other one is, also after it was started again.
+        let nodes = tokio::try_join!(recorder.start(janitor), standby.start(janitor), edge.start(janitor))?;
+        let places =
+            Places { recorder: nodes.0.address()?, standby: nodes.1.address()?, edge: nodes.2.address()? };
+        // Each knows where the others are, also after it was started again.
         site.listens_at(places.recorder);
         site.write_configuration(address)?;
         site.write_standby_configuration(places.standby.port())?;
-        let count = usize::from(options.cameras);
-        tokio::try_join!(wait_for_footage(&client, count), stand_by(&site, directory, places.recorder))?;
+        site.write_box_configuration(address, places.edge.port())?;
+        line.replace_command(site.line_command(free, places.recorder));
+        let begin = line.start(janitor).await?.address()?;
+        line.replace_command(site.line_command(begin, places.recorder));
+        tokio::try_join!(
+            wait_for_footage(&site, directory),
+            stand_by(&site, directory, places.recorder),
+            send(&site, directory, begin)
+        )?;
         anyhow::Ok(places)
     };
     let places = tokio::time::timeout(START_PATIENCE, first)
@@ -98,15 +111,18 @@ async fn supervised(
         never = cameras.keep_alive(janitor) => match never {},
         never = recorder.keep_alive(janitor) => match never {},
         never = standby.keep_alive(janitor) => match never {},
+        never = edge.keep_alive(janitor) => match never {},
+        never = line.keep_alive(janitor) => match never {},
         () = over => Ok(Outcome::Done),
     }
 }
 
-/// Where the recorders listen.
+/// Where the nodes listen.
 #[derive(Clone, Copy, Debug)]
 struct Places {
     recorder: SocketAddr,
     standby: SocketAddr,
+    edge: SocketAddr,
 }
 
 /// Has the standby watch the recorder, and receive its cameras ahead of a failover.
@@ -122,16 +138,30 @@ async fn stand_by(site: &Site, directory: &Directory, recorder: SocketAddr) -> a
     Ok(())
 }
 
-/// Waits until every camera has footage on disk.
-async fn wait_for_footage(client: &SocketClient, count: usize) -> anyhow::Result<()> {
+/// Has the edge box send to the recorder at the other end of the line that begins at `line`.
+async fn send(site: &Site, directory: &Directory, line: SocketAddr) -> anyhow::Result<()> {
+    let client = SocketClient::new(directory.box_data().join(SOCKET_NAME));
+    let wish = json!({"address": line, "user": "admin", "password": site.password()});
+    let _: Value = client.post("/api/v1/edge/recorder", &wish).await?;
+    Ok(())
+}
+
+/// Waits until every camera has footage on the disk of the node that records it.
+async fn wait_for_footage(site: &Site, directory: &Directory) -> anyhow::Result<()> {
+    let recorder = SocketClient::new(directory.data().join(SOCKET_NAME));
+    let edge = SocketClient::new(directory.box_data().join(SOCKET_NAME));
+    let count = usize::from(site.cameras()) + 1;
+    let sent = site.box_camera();
     let mut look = tokio::time::interval(LOOK_INTERVAL);
     loop {
         look.tick().await;
-        let cameras: Cameras = client.get("/api/v1/cameras").await?;
+        let cameras: Cameras = recorder.get("/api/v1/cameras").await?;
         if cameras.items.len() != count {
             bail!("the recorder knows {} cameras instead of {count}", cameras.items.len());
         }
-        if cameras.items.iter().all(|camera| camera.durable_until.is_some()) {
+        let beside: Cameras = edge.get("/api/v1/cameras").await?;
+        let mut all = cameras.items.iter().filter(|camera| camera.id != sent).chain(&beside.items);
+        if all.all(|camera| camera.durable_until.is_some()) {
             return Ok(());
         }
     }

@@ -27,9 +27,13 @@ fn only_entry(place: &Path) -> PathBuf {
     entry
 }
 
-/// Whether a child is the recorder, and not its standby.
+/// What a demo runs: cameras, recorder, standby, edge box, line, and its janitor.
+const CHILDREN: usize = 6;
+
+/// Whether a child is the recorder, and not its standby or the edge box.
 fn is_recorder(child: &Held) -> bool {
-    child.command.contains(" run ") && !child.command.contains("/standby/")
+    child.command.contains(" run ")
+        && !["/standby/", "/box/"].iter().any(|other| child.command.contains(other))
 }
 
 fn is_empty(place: &Path) -> bool {
@@ -47,7 +51,7 @@ fn it_records_within_five_seconds_and_leaves_nothing() {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let children = Held::children(demo.pid());
-    assert_eq!(children.len(), 4, "cameras, recorder, standby, janitor");
+    assert_eq!(children.len(), CHILDREN);
     assert_eq!(demo.ends(), 0);
     children.iter().for_each(Held::ends);
     assert!(is_empty(place.path()));
@@ -61,7 +65,7 @@ fn killed_it_leaves_no_process_and_no_file() {
     let directory = only_entry(place.path());
     assert!(directory.join("data/keepwatch.sock").exists());
     let children = Held::children(demo.pid());
-    assert_eq!(children.len(), 4, "cameras, recorder, standby, janitor");
+    assert_eq!(children.len(), CHILDREN);
     demo.signal(Signal::KILL);
     assert_eq!(demo.ends(), -1);
     children.iter().for_each(Held::ends);
@@ -129,10 +133,17 @@ fn a_child_that_dies_is_started_again_and_that_is_said() {
     let mut demo = Running::start(demo(place.path(), &["--cameras", "1"]));
     demo.says("Ctrl-C ends it.");
     let is_cameras = |child: &Held| child.command.contains(" lab cameras ");
-    let is_standby = |child: &Held| child.command.contains(" run ") && !is_recorder(child);
+    let is_standby = |child: &Held| child.command.contains("/standby/");
+    let is_box = |child: &Held| child.command.contains("/box/");
+    let is_line = |child: &Held| child.command.contains(" lab line ");
     type Which<'a> = &'a dyn Fn(&Held) -> bool;
-    let children: [(Which<'_>, &str, u32); 3] =
-        [(&is_recorder, "recorder", 20), (&is_standby, "standby", 1), (&is_cameras, "virtual cameras", 1)];
+    let children: [(Which<'_>, &str, u32); 5] = [
+        (&is_recorder, "recorder", 20),
+        (&is_standby, "standby", 1),
+        (&is_cameras, "virtual cameras", 1),
+        (&is_box, "edge box", 1),
+        (&is_line, "line", 1),
+    ];
     for (which, name, seconds) in children {
         let children = Held::children(demo.pid());
         let child = children.iter().find(|child| which(child)).unwrap();
