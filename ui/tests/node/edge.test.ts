@@ -30,9 +30,9 @@ afterAll(async () => {
   await Promise.all(places.map((place) => place.close()));
 });
 
-/** Opens the page Edge of a node as its administrator. */
-async function opened(node: Node): Promise<Visit> {
-  const visit = await Visit.open(browser, node.address, { ignoreHTTPSErrors: true, timezoneId: 'UTC', viewport: { width: 1100, height: 690 } });
+/** Opens the page Edge of a node as its administrator, in a window as high as what matters of it. */
+async function opened(node: Node, height: number): Promise<Visit> {
+  const visit = await Visit.open(browser, node.address, { ignoreHTTPSErrors: true, timezoneId: 'UTC', viewport: { width: 1100, height } });
   const { page } = visit;
   await page.goto(`${node.address}#/edge`);
   await page.getByLabel('User').fill('admin');
@@ -43,7 +43,7 @@ async function opened(node: Node): Promise<Visit> {
 }
 
 it('a camera beside an edge node is recorded there, shown at the recorder, and whole after the recorder was away', async () => {
-  const behind = await opened(center);
+  const behind = await opened(center, 520);
   await behind.page.getByText('No edge node sends to this recorder.').waitFor();
   await behind.page.getByRole('button', { name: 'Make a token' }).click();
   const token = (await behind.page.getByRole('dialog').locator('code').textContent()) ?? '';
@@ -58,7 +58,7 @@ it('a camera beside an edge node is recorded there, shown at the recorder, and w
   await form.getByRole('button', { name: 'Add' }).click();
   await behind.page.getByRole('cell', { name: 'quay', exact: true }).waitFor();
 
-  const beside = await opened(box);
+  const beside = await opened(box, 1000);
   await beside.page.getByText('This node sends its footage nowhere').waitFor();
   await look(beside);
   await beside.page.getByRole('button', { name: 'Send to a recorder' }).click();
