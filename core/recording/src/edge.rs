@@ -15,7 +15,7 @@ pub mod rate;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keepwatch_model::{Condition, Machine, MonoTime, Place, Span};
+use keepwatch_model::{Condition, Machine, MonoTime, Place, Span, SpanSet};
 
 use self::limit::{NodeLimit, SpeedLimit};
 use self::line::Line;
@@ -90,7 +90,9 @@ pub enum Event {
         /// It is another one than before: what was on that one is not on this.
         replaced: bool,
     },
-    /// Whether the external storage takes records. What was on its way when it did not has not arrived.
+    /// Whether the external storage takes records. What was on its way when it did not has not arrived. Before it is said to take
+    /// records again, all was compared: all that is there was told as [`Event::Outside`], whether it is still here or not, and what
+    /// is here and missing there as [`Event::Found`].
     External {
         /// It does.
         takes: bool,
@@ -122,7 +124,8 @@ pub enum Event {
         /// Its size.
         bytes: u64,
     },
-    /// Of what was to be sent, this first part cannot be read, or is not there.
+    /// Of what was to be sent, this first part cannot be read, or is not there. When that is because the whole storage is gone, that
+    /// is told first ([`Event::Storage`]): what such a storage has is not known, and not lost yet.
     Nothing {
         /// Of which line.
         line: StreamKey,
@@ -136,7 +139,7 @@ pub enum Event {
         /// Its labels.
         span: Span,
     },
-    /// A place gave footage up for newer footage.
+    /// A place that can be read gave footage up for newer footage.
     GaveUp {
         /// Of which line.
         line: StreamKey,
@@ -169,7 +172,7 @@ pub enum Action {
     WriteTo(Place),
     /// Tell that the case is another one, and whether the external storage takes records.
     Tell(Case),
-    /// Enter into the ledger that footage was given up before it was outside.
+    /// Enter into the ledger that footage was lost before it was outside. It is told once, unless it is found again.
     Lost(StreamKey, Span),
 }
 
@@ -298,10 +301,13 @@ impl Edge {
             self.told = case;
             out.push(Action::Tell(case));
         }
-        let readable = self.readable();
+        let (readable, takes) = (self.readable(), self.external_takes());
         for line in self.lines.values_mut() {
             line.tidy(&readable);
             line.shed(now, self.delay.start, self.delay.most);
+            if takes {
+                line.begin(now, &readable);
+            }
         }
         // The relay of every line comes before the replenishment of any.
         for lane in [Lane::Relay, Lane::Replenishment] {
@@ -316,9 +322,8 @@ impl Edge {
         let (delay, readable) = (self.delay(), self.readable());
         for (key, line) in &mut self.lines {
             let next = line.next(now, delay, &readable);
-            if let Some((_, send)) = next.filter(|(at, send)| *at <= now && send.lane == lane)
-                && line.ask(now, send)
-            {
+            if let Some((_, send)) = next.filter(|(at, send)| *at <= now && send.lane == lane) {
+                line.ask(send);
                 out.push(Action::Send(*key, send));
             }
         }
@@ -332,15 +337,19 @@ impl Machine for Edge {
     fn handle(&mut self, now: MonoTime, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Line(key, limit) => match self.lines.get_mut(&key) {
-                Some(line) => line.limit.set(now, limit),
+                Some(line) => line.limited(now, limit),
                 None => drop(self.lines.insert(key, Line::new(limit, now))),
             },
             Event::LineGone(key) => drop(self.lines.remove(&key)),
             Event::Storage { place, condition, replaced } => self.storage(place, condition, replaced, out),
             Event::External { takes } => {
                 self.external = Some(takes);
-                if !takes {
-                    self.lines.values_mut().for_each(Line::grounded);
+                for (key, line) in &mut self.lines {
+                    if takes {
+                        tell_lost(*key, &line.compared(), out);
+                    } else {
+                        line.grounded();
+                    }
                 }
             }
             Event::Throttle(bits_per_second) => self.node.set(now, bits_per_second),
@@ -361,8 +370,10 @@ impl Machine for Edge {
                 }
             }
             Event::Nothing { line: key, span } => {
+                let readable = self.readable();
                 if let Some(line) = self.lines.get_mut(&key)
                     && let Some(Send { place, .. }) = line.refused()
+                    && readable(place)
                 {
                     lose(key, line, place, span, out);
                 }
@@ -373,7 +384,10 @@ impl Machine for Edge {
                 }
             }
             Event::GaveUp { line: key, place, span } => {
-                if let Some(line) = self.lines.get_mut(&key) {
+                let readable = self.readable();
+                if let Some(line) = self.lines.get_mut(&key)
+                    && readable(place)
+                {
                     lose(key, line, place, span, out);
                 }
             }
@@ -399,9 +413,14 @@ impl Machine for Edge {
 
 /// Footage is at a place no more; of what is nowhere else the ledger is told.
 fn lose(key: StreamKey, line: &mut Line, place: Place, span: Span, out: &mut Vec<Action>) {
-    let lost = line.gone(place, span);
+    tell_lost(key, &line.gone(place, span), out);
+}
+
+fn tell_lost(key: StreamKey, lost: &SpanSet, out: &mut Vec<Action>) {
     out.extend(lost.spans().iter().map(|span| Action::Lost(key, *span)));
 }
 
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,8 @@ const CREDIT: Duration = Duration::from_secs(2);
 pub struct SpeedLimit {
     /// Percent of the original data rate: 100 is as fast as it was recorded, 0 stops the transfer.
     pub percent: u32,
-    /// Bits per second; 0 is no limit. It holds from the next backup on.
+    /// Bits per second; 0 is no limit. It holds from the next backup on. A backup ends when nothing is left of it, when the external
+    /// storage is away, and when it is stopped (0 %).
     pub bits_per_second: u64,
 }
 

@@ -8,14 +8,27 @@ use keepwatch_model::{MonoTime, Place, Span, SpanSet, WallTime};
 use super::limit::{LineLimit, SpeedLimit};
 use super::{Lane, Send};
 
+/// Separate spans that are remembered of what arrived, and of what was told to be lost: far more than there are without losing all,
+/// and small.
+const SPANS_MAX: usize = 1_024;
+
 /// A stream of a camera, as far as it is not outside.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) limit: LineLimit,
+    limit: LineLimit,
     /// What is not known to be outside, by where it is.
     held: BTreeMap<Place, SpanSet>,
     /// What is on its way.
     flying: SpanSet,
+    /// What was on its way when that was cut: it may have arrived.
+    doubtful: SpanSet,
+    /// What was on its way, or doubtful, when the last place that had it lost it: whether it arrived is known when that is said, or
+    /// when all was compared.
+    orphans: SpanSet,
+    /// What this machine sent, and is outside: it may be told late that another place has it too.
+    arrived: SpanSet,
+    /// What was told to be lost, and did not turn out to be outside: it is told once, unless it is found again.
+    named: SpanSet,
     /// What the relay is to carry, the oldest first, each with when it was closed.
     tail: VecDeque<(MonoTime, Span)>,
     /// What the shell was asked to send and has not answered.
@@ -30,6 +43,10 @@ impl Line {
             limit: LineLimit::new(limit, now),
             held: BTreeMap::new(),
             flying: SpanSet::new(),
+            doubtful: SpanSet::new(),
+            orphans: SpanSet::new(),
+            arrived: SpanSet::new(),
+            named: SpanSet::new(),
             tail: VecDeque::new(),
             asked: None,
             replenishing: false,
@@ -38,7 +55,11 @@ impl Line {
 
     /// A record was closed, or one of before is at another place as well.
     pub(super) fn recorded(&mut self, now: MonoTime, place: Place, span: Span) {
-        self.held.entry(place).or_default().insert(span);
+        let held = self.held.entry(place).or_default();
+        for span in self.arrived.missing(span).spans() {
+            held.insert(*span);
+            self.orphans.remove(*span);
+        }
         if self.tail.back().is_none_or(|(_, last)| last.to <= span.from) {
             self.tail.push_back((now, span));
         }
@@ -47,9 +68,12 @@ impl Line {
     /// What was recorded before this process began, and is not outside.
     pub(super) fn found(&mut self, place: Place, span: Span) {
         self.held.entry(place).or_default().insert(span);
+        self.arrived.remove(span);
+        self.orphans.remove(span);
+        self.named.remove(span);
     }
 
-    /// Footage is at a place no more; what of it is nowhere else.
+    /// Footage is at a place no more; what of it is nowhere else, not on its way, and was not told to be lost before.
     pub(super) fn gone(&mut self, place: Place, span: Span) -> SpanSet {
         let Some(held) = self.held.get_mut(&place) else { return SpanSet::new() };
         let went = held.within(span);
@@ -62,7 +86,30 @@ impl Line {
             }
             lost.spans().to_vec()
         });
-        lost.collect()
+        let lost = lost.collect();
+        self.lost(&lost)
+    }
+
+    /// Of footage that is nowhere here: what is not on its way either, and was not told to be lost before.
+    fn lost(&mut self, nowhere: &SpanSet) -> SpanSet {
+        let mut lost = nowhere.clone();
+        for part in nowhere.spans() {
+            for sent in self.flying.within(*part).spans().iter().chain(self.doubtful.within(*part).spans()) {
+                self.orphans.insert(*sent);
+                lost.remove(*sent);
+            }
+            self.named.within(*part).spans().iter().for_each(|named| lost.remove(*named));
+        }
+        lost.spans().iter().for_each(|span| self.named.insert(*span));
+        bound(&mut self.named);
+        lost
+    }
+
+    /// All was compared with what is outside: what was sent, and is neither there nor here, nor on its way, is lost.
+    pub(super) fn compared(&mut self) -> SpanSet {
+        self.doubtful = SpanSet::new();
+        let orphans = std::mem::take(&mut self.orphans);
+        self.lost(&orphans)
     }
 
     /// All that is at a place.
@@ -75,7 +122,13 @@ impl Line {
         for held in self.held.values_mut() {
             held.remove(span);
         }
+        for sent in [&self.flying, &self.doubtful] {
+            sent.within(span).spans().iter().for_each(|sent| self.arrived.insert(*sent));
+        }
+        bound(&mut self.arrived);
         self.flying.remove(span);
+        self.orphans.remove(span);
+        self.named.remove(span);
     }
 
     /// What was asked for is on its way.
@@ -90,10 +143,20 @@ impl Line {
         self.asked.take()
     }
 
-    /// What was on its way did not arrive.
+    /// What was on its way did not arrive, and a backup ends.
     pub(super) fn grounded(&mut self) {
         self.asked = None;
-        self.flying = SpanSet::new();
+        std::mem::take(&mut self.flying).spans().iter().for_each(|span| self.doubtful.insert(*span));
+        self.replenishing = false;
+    }
+
+    /// Another limit. A transfer that is stopped ends the backup, so that a data rate below that of the recording, with which no
+    /// backup ever ends, is not in force for ever.
+    pub(super) fn limited(&mut self, now: MonoTime, limit: SpeedLimit) {
+        self.limit.set(now, limit);
+        if limit.percent == 0 {
+            self.replenishing = false;
+        }
     }
 
     /// Leaves to replenishment what the relay is too far behind with: more than `most`, then down to `start`.
@@ -136,17 +199,18 @@ impl Line {
         self.relay(delay, &readable).map(|(due, _)| due.max(ready_at))
     }
 
-    /// The shell is asked to send; whether it is. A backup begins with the first record of it, under the data rate that is then set.
-    pub(super) fn ask(&mut self, now: MonoTime, send: Send) -> bool {
-        if send.lane == Lane::Replenishment && !self.replenishing {
+    /// The shell is asked to send.
+    pub(super) const fn ask(&mut self, send: Send) {
+        self.asked = Some(send);
+    }
+
+    /// A backup begins as soon as there is something left to replenish: the data rate that is then set holds. It does not wait for its
+    /// first record, as the relay may use up the rate that held before.
+    pub(super) fn begin(&mut self, now: MonoTime, readable: impl Fn(Place) -> bool) {
+        if !self.replenishing && self.limit.get().percent > 0 && self.backlog(&readable).is_some() {
             self.replenishing = true;
             self.limit.begin(now);
-            if self.limit.ready_at().is_none_or(|ready_at| ready_at > now) {
-                return false;
-            }
         }
-        self.asked = Some(send);
-        true
     }
 
     /// Forgets of the relay what is outside, on its way, or where nothing can be read, which is replenishment's; and that a backup is
@@ -162,11 +226,11 @@ impl Line {
         }
     }
 
-    /// What of the line the relay left out.
+    /// What of the line the relay left out, and is not on its way.
     pub(super) fn backlog_ticks(&self) -> i64 {
-        let before = self.relay_from();
-        let all: SpanSet = self.held.values().flat_map(|held| held.spans().iter().copied()).collect();
-        all.within(Span { from: WallTime::MIN, to: before }).ticks()
+        let before = Span { from: WallTime::MIN, to: self.relay_from() };
+        let all: SpanSet = self.held.values().flat_map(|held| held.within(before).spans().to_vec()).collect();
+        all.spans().iter().map(|span| self.flying.missing(*span).ticks()).sum()
     }
 
     /// When the relay's next record was closed.
@@ -204,5 +268,12 @@ impl Line {
     fn waiting(&self, place: Place, window: Span) -> Option<Span> {
         let held = self.held.get(&place)?.within(window);
         held.spans().iter().find_map(|span| self.flying.missing(*span).spans().first().copied())
+    }
+}
+
+/// Forgets the oldest of more than are remembered.
+fn bound(spans: &mut SpanSet) {
+    while spans.spans().len() > SPANS_MAX {
+        spans.remove(spans.spans()[0]);
     }
 }

@@ -393,6 +393,42 @@ fn a_record_that_is_not_where_it_was_thought_to_be_is_named_and_holds_up_nothing
     assert_eq!(node.missing(0, 102), [span(20, 25)]);
 }
 
+#[test]
+fn what_was_on_its_way_when_its_card_was_replaced_is_lost_only_if_it_did_not_arrive() {
+    let line = ("cam0".parse().unwrap(), StreamId::MAIN);
+    let (sent, taken) = (span(0, 1), MonoTime::ZERO + Duration::from_secs(101));
+    let card = |replaced| Event::Storage { place: Place::Internal, condition: Condition::Writable, replaced };
+    for arrives in [true, false] {
+        let (mut machine, mut out) = (Edge::new(Delay::default(), MonoTime::ZERO), Vec::new());
+        let mut tell = |event| machine.handle(taken, event, &mut out);
+        tell(Event::Line(line, SpeedLimit::default()));
+        tell(Event::External { takes: true });
+        tell(Event::Found { line, place: Place::Internal, span: sent });
+        tell(Event::Taken { line, span: sent, bytes: RECORD_BYTES });
+        tell(Event::External { takes: false });
+        tell(card(true));
+        if arrives {
+            tell(Event::Outside { line, span: sent });
+        }
+        tell(Event::External { takes: true });
+        let lost: Vec<&Action> = out.iter().filter(|action| matches!(action, Action::Lost(..))).collect();
+        let named = Action::Lost(line, sent);
+        assert_eq!(lost, if arrives { vec![] } else { vec![&named] });
+    }
+}
+
+#[test]
+fn a_data_rate_below_that_of_the_camera_is_left_by_stopping_and_resuming() {
+    let mut node = Node::new(1, SpeedLimit { percent: 200, bits_per_second: 2_000_000 });
+    node.pass(600);
+    assert!(!node.missing(0, 122).is_empty());
+    for percent in [0, 200] {
+        node.tell(Event::Line(node.lines[0], SpeedLimit { percent, bits_per_second: 0 }));
+    }
+    node.pass(500);
+    assert_eq!((node.missing(0, 122), node.twice), (vec![], 0));
+}
+
 #[derive(Clone, Debug)]
 enum Fate {
     Pass(u8),
