@@ -2,6 +2,7 @@
 
 mod edge;
 mod failover;
+mod plan;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) use self::failover::{
     FailoverBackupsOptions, FailoverCommand, FailoverPrimaryOptions, FailoverRegisterOptions,
     FailoverReplaceOptions, FailoverSetOptions, FailoverStatusOptions, Login,
 };
+pub(crate) use self::plan::{EdgePlanOptions, PlanOptions, PlanPart};
 use crate::backfill::BackfillCommand;
 use crate::fetch::FetchOptions;
 use crate::standbys::StandbyCommand;
@@ -51,8 +53,8 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Find every mistake in a configuration file
     Check(CheckOptions),
-    /// Plan lines, switches, disks and the standby of a site, or the interfaces of a node
-    Plan(PlanOptions),
+    /// Plan lines, switches, disks and the standby of a site, or the interfaces or the edge recording of a node
+    Plan(Box<PlanOptions>),
     /// Show what a running node records
     Status(StatusOptions),
     /// Prove every checksum of the footage and every row of the index
@@ -182,29 +184,6 @@ pub(crate) struct AuditVerifyOptions {
 pub(crate) struct CheckOptions {
     /// Configuration file
     pub(crate) file: PathBuf,
-}
-
-/// Options of `plan`.
-#[derive(Debug, Args)]
-pub(crate) struct PlanOptions {
-    /// Description of a site, or configuration file of a node
-    pub(crate) file: PathBuf,
-    /// Print only this, of a site [default: everything]
-    #[arg(long)]
-    pub(crate) only: Option<PlanPart>,
-}
-
-/// A part of the plan of a site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PlanPart {
-    /// Lines, switching capacity, disks, the standby
-    Needs,
-    /// Commands of a DASAN V2624G-POE
-    V2624g,
-    /// What any switch with IEEE 802.1AX is to be told
-    Lacp,
-    /// Files of systemd-networkd
-    Networkd,
 }
 
 /// Which node is meant.

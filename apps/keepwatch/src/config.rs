@@ -274,6 +274,7 @@ impl ConfigFile {
                 "add cameras there, or here, like: [[camera]] id = \"gate\" url = \"rtsp://192.0.2.10/stream\"",
             );
         }
+        edge.check(report, &cameras);
         root.finish(report);
         let paths = disks.iter().map(|disk| (&disk.path, disk.path.get_ref()));
         duplicates(report, paths, |path| format!("disk {}", quoted(&path.display().to_string())));
@@ -326,10 +327,11 @@ impl ConfigFile {
 
 impl ConfigFile {
     /// What the edge role is told: with the limits that stand with the cameras.
-    fn edge_config(&self) -> EdgeConfig {
-        let edge = self.edge.0.clone();
-        let set = self.cameras.iter().filter_map(|camera| Some((camera.draft.id, camera.edge_limit?)));
-        let limits = set.map(|(id, (speed, rate))| (id, edge::limit(speed, rate, edge.limit))).collect();
+    pub(crate) fn edge_config(&self) -> EdgeConfig {
+        let edge = self.edge.config.clone();
+        let set =
+            self.cameras.iter().filter_map(|camera| Some((camera.draft.id, camera.edge_limit.as_ref()?)));
+        let limits = set.map(|(id, limit)| (id, limit.over(edge.limit))).collect();
         EdgeConfig { limits, ..edge }
     }
 }

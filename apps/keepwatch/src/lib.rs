@@ -99,7 +99,7 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
             on_all_cores(run::run(options))
         }
         Command::Check(options) => Ok(check::check(&options.file)),
-        Command::Plan(options) => Ok(plan::plan(&options)),
+        Command::Plan(options) => on_one_core(plan::plan(*options)),
         Command::Status(options) => on_one_core(client::status(options)),
         Command::Export(ExportOptions { command: Some(ExportCommand::Verify(options)), .. }) => {
             evidence::run(&options)

@@ -10,6 +10,7 @@ pub mod health;
 pub mod limit;
 mod line;
 pub mod overload;
+pub mod plan;
 pub mod rate;
 
 use std::collections::BTreeMap;

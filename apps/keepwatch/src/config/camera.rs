@@ -20,8 +20,8 @@ pub(crate) struct CameraTable {
     pub(crate) id: Spanned<CameraId>,
     /// All but the password.
     pub(crate) draft: CameraDraft,
-    /// How fast its footage is sent by this node: percent, and bits in a second.
-    pub(crate) edge_limit: Option<(Option<u64>, Option<u64>)>,
+    /// How fast its footage is sent by this node, where that is said of it.
+    pub(crate) edge_limit: Option<edge::CameraLimit>,
     /// File that holds the password.
     pub(crate) password_file: Option<Spanned<PathBuf>>,
 }

@@ -1,5 +1,6 @@
 //! `[edge]`: how fast and how late footage is sent to the recorder that this node is registered at.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use keepwatch_edge::{EdgeConfig, SPEED_PERCENT_MAX};
@@ -8,8 +9,10 @@ use keepwatch_recorder::config::units;
 use keepwatch_recording::edge::Delay;
 use keepwatch_recording::edge::fill::Thresholds;
 use keepwatch_recording::edge::limit::{SpeedLimit, WriteThrottle};
+use keepwatch_recording::edge::plan::NeverDepletes;
 use serde_spanned::Spanned;
 
+use super::camera::CameraTable;
 use super::reader::Table;
 use super::report::Report;
 
@@ -20,14 +23,41 @@ const DELAY_APART: Duration = Duration::from_secs(5);
 
 /// `[edge]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct EdgeTable(pub(crate) EdgeConfig);
+pub(crate) struct EdgeTable {
+    /// What the role is told, without the limits of single cameras.
+    pub(crate) config: EdgeConfig,
+    /// A setting with which what was left out never leaves is meant.
+    accept_never_depletes: bool,
+    /// Where such a speed stands.
+    never: Option<(Range<usize>, NeverDepletes)>,
+}
+
+/// How fast the footage of one camera is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CameraLimit {
+    /// Percent; `None` as in `[edge]`.
+    speed: Option<u64>,
+    /// Bits in a second; `None` as in `[edge]`.
+    rate: Option<u64>,
+    /// Where the speed stands.
+    place: Range<usize>,
+}
+
+impl CameraLimit {
+    /// What is said of the limit; what is not said is as in `default`.
+    pub(crate) fn over(&self, default: SpeedLimit) -> SpeedLimit {
+        limit(self.speed, self.rate, default)
+    }
+}
 
 impl EdgeTable {
     pub(super) fn read(report: &mut Report, mut table: Table<'_, '_>) -> Self {
         let default = EdgeConfig::default();
         let start = table.parsed(report, "delay", delay);
         let most = table.parsed(report, "delay_max", delay);
+        let speed_place = table.span_of("speed");
         let speed = table.whole(report, "speed", 0..=u64::from(SPEED_PERCENT_MAX));
+        let accept_never_depletes = table.boolean(report, "accept_never_depletes").unwrap_or(false);
         let most_rate = table.parsed(report, "rate", rate);
         let lower = table.parsed(report, "write_rate_min", rate);
         let upper = table.parsed(report, "write_rate_max", rate);
@@ -77,22 +107,38 @@ impl EdgeTable {
         }
         let limit = limit(speed, most_rate.map(Spanned::into_inner), default.limit);
         let memory_bytes = memory.map_or(default.memory_bytes, Spanned::into_inner);
-        Self(EdgeConfig { delay, limit, throttle, memory_bytes, thresholds, ..default })
+        let never = NeverDepletes::of_line(limit, 0).map(|never| (speed_place, never));
+        let config = EdgeConfig { delay, limit, throttle, memory_bytes, thresholds, ..default };
+        Self { config, accept_never_depletes, never }
+    }
+
+    /// Complains about speeds with which what was left out never leaves, unless that is meant.
+    pub(super) fn check(&self, report: &mut Report, cameras: &[CameraTable]) {
+        if self.accept_never_depletes {
+            return;
+        }
+        let of_camera = |limit: &CameraLimit| {
+            limit.speed?;
+            Some((limit.place.clone(), NeverDepletes::of_line(limit.over(self.config.limit), 0)?))
+        };
+        let of_cameras = cameras.iter().filter_map(|camera| camera.edge_limit.as_ref()).filter_map(of_camera);
+        for (place, never) in self.never.clone().into_iter().chain(of_cameras) {
+            let remedy =
+                format!("{}, or confirm it with accept_never_depletes = true in [edge]", never.remedy());
+            report.error(place, never.what(), remedy);
+        }
     }
 }
 
 /// The limit of one camera, where one is set for it.
-pub(super) fn of_camera(
-    report: &mut Report,
-    table: &mut Table<'_, '_>,
-) -> Option<(Option<u64>, Option<u64>)> {
+pub(super) fn of_camera(report: &mut Report, table: &mut Table<'_, '_>) -> Option<CameraLimit> {
+    let place = table.span_of("edge_speed");
     let speed = table.whole(report, "edge_speed", 0..=u64::from(SPEED_PERCENT_MAX));
     let rate = table.parsed(report, "edge_rate", rate).map(Spanned::into_inner);
-    (speed.is_some() || rate.is_some()).then_some((speed, rate))
+    (speed.is_some() || rate.is_some()).then_some(CameraLimit { speed, rate, place })
 }
 
-/// What is said of a limit; what is not said is as in `default`.
-pub(super) fn limit(speed: Option<u64>, rate: Option<u64>, default: SpeedLimit) -> SpeedLimit {
+fn limit(speed: Option<u64>, rate: Option<u64>, default: SpeedLimit) -> SpeedLimit {
     SpeedLimit {
         percent: speed.and_then(|speed| u32::try_from(speed).ok()).unwrap_or(default.percent),
         bits_per_second: rate.unwrap_or(default.bits_per_second),

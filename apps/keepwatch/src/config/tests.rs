@@ -63,7 +63,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 61, "{keys:?}");
+    assert_eq!(keys.len(), 62, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -362,6 +362,16 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         (
             "[edge]\nwrite_rate_min = \"9 Mbit/s\"\nwrite_rate_max = \"8 Mbit/s\"",
             "7:18: write_rate_min is more than write_rate_max; write equal ones to fix it",
+        ),
+        (
+            "[edge]\nspeed = 100",
+            "7:9: at a speed of 100 % what was left out never leaves, as the newest takes all of it, and is overwritten when local \
+             storage is full; set more than 100 %, or confirm it with accept_never_depletes = true in [edge]",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nedge_speed = 0",
+            "9:14: at a speed of 0 % nothing leaves: local storage fills, and then overwrites what is not outside; set more than \
+             100 %, or confirm it with accept_never_depletes = true in [edge]",
         ),
         (
             "[edge]\nwarning = 50",

@@ -150,3 +150,67 @@ proptest::proptest! {
         of_untrusted_site(&text);
     }
 }
+
+/// What is planned of a configuration, with options as they are written.
+fn edge_planned(text: &str, options: &[&str]) -> (String, serde_json::Value) {
+    use clap::Parser as _;
+    let line = ["keepwatch", "plan", "F"].into_iter().chain(options.iter().copied());
+    let crate::cli::Command::Plan(options) = crate::cli::Cli::try_parse_from(line).unwrap().command else {
+        panic!("another command");
+    };
+    let (file, report) = config::read(text, Path::new("/"));
+    assert!(!report.failed(), "{}", report.show(Path::new("F")));
+    let measured = edge::Measured::default();
+    let site = edge::site(&options.edge, Some(&file), &measured);
+    let plan = EdgePlan::of(&site);
+    (edge::show(&site, &plan, &measured), edge::json(&site, &plan))
+}
+
+const BOX: &str = "
+[node]
+data = \"/nowhere/keepwatch\"
+[[disk]]
+path = \"/nowhere/card\"
+size = \"128 GB\"
+role = \"edge\"
+[edge]
+speed = 150
+[[camera]]
+id = \"gate\"
+url = \"rtsp://192.0.2.10/\"
+[[camera]]
+id = \"hall\"
+url = \"rtsp://192.0.2.11/\"
+edge_speed = 500
+";
+
+#[test]
+fn an_edge_node_is_planned_from_its_configuration_and_options_go_before_it() {
+    let (text, json) = edge_planned(BOX, &["--rate", "8 Mbit/s", "--gap", "2 h"]);
+    assert!(text.contains("2 cameras, 16.0 Mbit/s recorded, 32.0 Mbit/s at the peaks"), "{text}");
+    assert!(text.contains("after a gap of 2 h all is outside in  4 h 0 min"), "{text}");
+    assert_eq!(json["fills_in_ms"], 64_000_000);
+    assert_eq!((&json["worst_camera"], &json["depletes_in_ms"]), (&"gate".into(), &14_400_000.into()));
+    let (text, json) =
+        edge_planned(BOX, &["--cameras", "3", "--speed", "100", "--storage", "1 GB", "--gap", "1 h"]);
+    assert!(text.contains("camera 2: at a speed of 100 % what was left out never leaves"), "{text}");
+    assert!(text.contains("local storage is too small for a gap of 1 h"), "{text}");
+    assert_eq!(json["depletes_in_ms"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_second_storage_in_the_network_is_planned_with_its_price() {
+    let lun = BOX.replace(
+        "[edge]",
+        "[[disk]]\npath = \"iscsi://192.0.2.9/iqn.2024-07.internal.site:nas/1\"\nsize = \"1 TB\"\nrole = \"second\"\n[edge]",
+    );
+    let (text, json) = edge_planned(&lun, &[]);
+    assert_eq!(json["second_passes"], 3);
+    assert!(text.contains("over the network three times"), "{text}");
+    assert!(text.contains("against failures beyond the second storage only"), "{text}");
+    let narrow = edge_planned(BOX, &["--bandwidth", "8 Mbit/s"]).0;
+    assert!(
+        narrow.contains("the network carries 8.00 Mbit/s, and 8.00 Mbit/s are recorded in all"),
+        "{narrow}"
+    );
+}

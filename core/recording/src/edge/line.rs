@@ -15,7 +15,7 @@ const SPANS_MAX: usize = 1_024;
 /// A stream of a camera, as far as it is not outside.
 #[derive(Debug)]
 pub(super) struct Line {
-    limit: LineLimit,
+    pub(super) limit: LineLimit,
     /// What is not known to be outside, by where it is.
     held: BTreeMap<Place, SpanSet>,
     /// What is on its way.
