@@ -24,12 +24,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keepwatch_edge::EdgeConfig;
-use keepwatch_recorder::ReplenishSettings;
 use keepwatch_recorder::config::BACKFILL_RATE_MIN;
 use keepwatch_recorder::config::text::{Complaint, at_least, name, quoted, retention};
 use keepwatch_recorder::config::units;
 pub(crate) use keepwatch_recorder::config::units::{bytes as read_bytes, show_bytes};
 use keepwatch_recorder::config::{DiskRole, RecorderConfig, RtspConfig};
+use keepwatch_recorder::{CardLimits, ReplenishSettings};
 use keepwatch_standby::StandbyConfig;
 use serde_spanned::Spanned;
 use toml::de::DeTable;
@@ -135,6 +135,8 @@ pub(crate) struct NodeConfig {
     pub(crate) recorder: RecorderConfig,
     /// How the recorder's gaps are filled from elsewhere.
     pub(crate) replenish: ReplenishSettings,
+    /// How fast the cards of cameras are read.
+    pub(crate) card_limits: CardLimits,
     /// The standby's part.
     pub(crate) standby: StandbyConfig,
     /// The edge role's part.
@@ -317,6 +319,7 @@ impl ConfigFile {
         NodeConfig {
             recorder,
             replenish: self.recorder.replenish,
+            card_limits: self.card_limits(),
             standby: self.standby.0.clone(),
             edge: self.edge_config(),
             interfaces: self.node.interfaces.clone(),
@@ -326,6 +329,10 @@ impl ConfigFile {
 }
 
 impl ConfigFile {
+    fn card_limits(&self) -> CardLimits {
+        self.cameras.iter().filter_map(|camera| Some((camera.draft.id, camera.card_limit?))).collect()
+    }
+
     /// What the edge role is told: with the limits that stand with the cameras.
     pub(crate) fn edge_config(&self) -> EdgeConfig {
         let edge = self.edge.config.clone();

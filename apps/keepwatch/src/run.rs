@@ -36,6 +36,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<Outcome> {
     let mut signals = Signals::listen()?;
     let node = Node::start(config.recorder.clone()).await.context("the recorder cannot start")?;
     node.replenishing().set(config.replenish);
+    node.replenishing().set_card_limits(config.card_limits.clone());
     let lines = LineWatch::start(node.clone(), config.interfaces.clone());
     let standby = start_standby(&node, &config, &lines).await;
     let relay = start_relay(&node, &config).await;
@@ -251,6 +252,7 @@ async fn reload(
                 let paused = node.replenishing().settings().paused;
                 node.replenishing().set(ReplenishSettings { paused, ..loaded.node.replenish });
             }
+            node.replenishing().set_card_limits(loaded.node.card_limits.clone());
             if loaded.node.listen != running.listen {
                 applied.needs_restart.push("listen");
             }

@@ -32,7 +32,7 @@ pub use camera::{CameraState, Connection, Counters, Learned, LedgerGuard, Listen
 pub use clock::Clock;
 pub use node::{Applied, Node, NodeError};
 pub use replenish::{
-    EndedJob, ReplenishSettings, Replenishing, RunningJob, SourceStanding, StreamStanding,
+    CardLimits, EndedJob, ReplenishSettings, Replenishing, RunningJob, SourceStanding, StreamStanding,
     decode_untrusted_records, head,
 };
 pub use serve::Serving;

@@ -6,6 +6,7 @@
 //! they send is taken by [`relay`].
 
 mod card;
+mod card_pace;
 mod conduct;
 mod course;
 mod edges;
@@ -26,6 +27,7 @@ mod tests;
 mod untrusted;
 mod wire;
 
+pub use card_pace::CardLimits;
 pub(crate) use intake::Intake;
 pub(crate) use run::run;
 pub use run::{ReplenishSettings, Replenishing};

@@ -7,6 +7,7 @@
 //! later. Nothing of this is kept: after a restart the ledger says what is still missing. Fetching, comparing ([`splice`]) and
 //! writing are the shell's.
 
+pub mod bearing;
 pub mod identity;
 pub mod splice;
 mod stream;

@@ -7,6 +7,7 @@ use keepwatch_model::CameraId;
 use keepwatch_recorder::config::CameraConfig;
 use keepwatch_recorder::config::camera::{CameraDraft, CameraFields, Grade, Place};
 use keepwatch_recorder::config::text::Complaint;
+use keepwatch_recording::edge::limit::SpeedLimit;
 use serde_spanned::Spanned;
 
 use super::reader::Table;
@@ -22,6 +23,8 @@ pub(crate) struct CameraTable {
     pub(crate) draft: CameraDraft,
     /// How fast its footage is sent by this node, where that is said of it.
     pub(crate) edge_limit: Option<edge::CameraLimit>,
+    /// How fast its card is read; `None` is as fast as it gives.
+    pub(crate) card_limit: Option<SpeedLimit>,
     /// File that holds the password.
     pub(crate) password_file: Option<Spanned<PathBuf>>,
 }
@@ -32,10 +35,11 @@ impl CameraTable {
         let draft = CameraDraft::read(&mut Fields { report, table: &mut table });
         let password_file = table.parsed(report, "password_file", |text| path(text, directory));
         let edge_limit = edge::of_camera(report, &mut table);
+        let card_limit = edge::of_card(report, &mut table);
         let place = table.span_of("id");
         table.finish(report);
         let draft = draft?;
-        Some(Self { id: Spanned::new(place, draft.id), draft, edge_limit, password_file })
+        Some(Self { id: Spanned::new(place, draft.id), draft, edge_limit, card_limit, password_file })
     }
 
     /// What the recorder is told; reads the password file.

@@ -138,6 +138,15 @@ pub(super) fn of_camera(report: &mut Report, table: &mut Table<'_, '_>) -> Optio
     (speed.is_some() || rate.is_some()).then_some(CameraLimit { speed, rate, place })
 }
 
+/// How fast the card of a camera is read by this recorder, where that is said of it.
+pub(super) fn of_card(report: &mut Report, table: &mut Table<'_, '_>) -> Option<SpeedLimit> {
+    let speed = table.whole(report, "card_speed", 0..=u64::from(SPEED_PERCENT_MAX));
+    let rate = table.parsed(report, "card_rate", rate).map(Spanned::into_inner);
+    // A data rate alone bounds that, and no speed.
+    let unbound = SpeedLimit { percent: SPEED_PERCENT_MAX, bits_per_second: 0 };
+    (speed.is_some() || rate.is_some()).then(|| limit(speed, rate, unbound))
+}
+
 fn limit(speed: Option<u64>, rate: Option<u64>, default: SpeedLimit) -> SpeedLimit {
     SpeedLimit {
         percent: speed.and_then(|speed| u32::try_from(speed).ok()).unwrap_or(default.percent),

@@ -132,6 +132,8 @@ pub(super) struct CardSink<'a> {
     rate: Option<NonZeroU64>,
     /// When the next may be read; `None` for at once.
     free_at: Option<tokio::time::Instant>,
+    /// When the last picture was taken.
+    last: Option<WallTime>,
     tracks: Vec<TrackConfig>,
     group: Group,
     /// Groups that were judged and found no room yet, what one read brings at most, and the last one, behind which another
@@ -164,6 +166,7 @@ impl<'a> CardSink<'a> {
             control,
             rate: None,
             free_at: None,
+            last: None,
             tracks: Vec::new(),
             group: Group::default(),
             waiting: VecDeque::new(),
@@ -178,6 +181,20 @@ impl<'a> CardSink<'a> {
             self.rate = rate;
             self.control.limit(rate);
         }
+    }
+
+    /// When the next may be read by the limit of this card.
+    fn pace(&mut self, sample: &FetchedSample<'_>, is_video: bool) -> Option<tokio::time::Instant> {
+        let card = self.passage.card.as_ref()?;
+        let step = match self.last {
+            Some(last) if is_video => sample.time.ticks_since(last),
+            Some(_) | None => 0,
+        };
+        if is_video {
+            // Pictures that are shown before others come behind them.
+            self.last = self.last.max(Some(sample.time));
+        }
+        card.book(step, sample.data.len(), tokio::time::Instant::now())
     }
 
     /// Closes the group; `next` is when the picture behind it was taken, `None` at the end.
@@ -229,9 +246,9 @@ impl FetchSink for CardSink<'_> {
     }
 
     fn sample(&mut self, sample: &FetchedSample<'_>) -> Result<(), NotWritten> {
-        self.free_at = self.passage.book(sample.data.len());
+        let is_video = self.tracks.get(sample.track).is_some_and(|track| track.kind.is_video());
+        self.free_at = self.passage.book(sample.data.len()).max(self.pace(sample, is_video));
         let Some(known) = self.tracks.get(sample.track) else { return Ok(()) };
-        let is_video = known.kind.is_video();
         let begun = self.group.bytes > 0;
         let changed = known != sample.config;
         let full = self.group.bytes.saturating_add(sample.data.len()) > GROUP_BYTES_MAX;
@@ -252,6 +269,10 @@ impl FetchSink for CardSink<'_> {
 
     fn appetite(&mut self) -> Result<Appetite, NotWritten> {
         self.follow_rate();
+        if self.passage.card.as_ref().is_some_and(|card| card.is_stopped()) {
+            self.control.cancel();
+            return Ok(Appetite::Full);
+        }
         self.write_waiting()?;
         let is_free = self.free_at.is_none_or(|at| at <= tokio::time::Instant::now());
         Ok(if !self.waits() && is_free { Appetite::Hungry } else { Appetite::Full })

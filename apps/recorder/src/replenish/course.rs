@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use super::card_pace::CardPace;
 use super::limit::Limit;
 
 /// What a job tells of itself.
@@ -50,6 +51,8 @@ impl Course {
 #[derive(Clone, Debug)]
 pub(super) struct Passage {
     pub(super) limit: Arc<Limit>,
+    /// How fast it is read, where it is the card of a camera.
+    pub(super) card: Option<Arc<CardPace>>,
     pub(super) course: Arc<Course>,
 }
 

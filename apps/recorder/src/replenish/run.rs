@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use keepwatch_model::{Backfill, Machine as _, MonoTime, Span, StreamId, WallTime, ticks_from_duration};
+use keepwatch_model::{
+    Backfill, CameraId, Machine as _, MonoTime, Span, StreamId, WallTime, ticks_from_duration,
+};
+use keepwatch_recording::edge::limit::SpeedLimit;
+use keepwatch_recording::replenish::bearing::Bearing;
 use keepwatch_recording::replenish::{Action, Event, Job, JobEnd, Replenish, Source, StreamKey};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
+use super::card_pace::{CardLimits, CardPace};
 use super::course::{Course, Passage};
 use super::job::{self, Brought};
 use super::limit::Limit;
@@ -37,6 +42,7 @@ pub struct ReplenishSettings {
 pub struct Replenishing {
     settings: watch::Sender<ReplenishSettings>,
     standing: Mutex<BTreeMap<StreamKey, StreamStanding>>,
+    card_limits: Mutex<CardLimits>,
 }
 
 impl Replenishing {
@@ -62,6 +68,15 @@ impl Replenishing {
         *self.settings.borrow()
     }
 
+    /// How fast the cards of cameras are read from now on.
+    pub fn set_card_limits(&self, limits: CardLimits) {
+        *self.card_limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    fn card_limit(&self, camera: CameraId) -> Option<SpeedLimit> {
+        self.card_limits.lock().unwrap_or_else(PoisonError::into_inner).get(&camera).copied()
+    }
+
     /// How each stream stands that misses something, or did since the start.
     pub fn standing(&self) -> Vec<StreamStanding> {
         self.streams().values().cloned().collect()
@@ -82,6 +97,7 @@ pub(crate) async fn run(node: Node, mut stopped: watch::Receiver<bool>) {
         told: BTreeMap::new(),
         jobs: JoinSet::new(),
         running: BTreeMap::new(),
+        bearings: BTreeMap::new(),
         out: Vec::new(),
     };
     filling.tell(Event::Paused(settings.borrow_and_update().paused));
@@ -112,6 +128,8 @@ struct Filling {
     jobs: JoinSet<Brought>,
     running: BTreeMap<Id, Running>,
     limit: Arc<Limit>,
+    /// How cameras bear that their cards are read; one for each that broke off.
+    bearings: BTreeMap<CameraId, Bearing>,
     out: Vec<Action>,
 }
 
@@ -120,6 +138,8 @@ struct Running {
     job: Job,
     handle: AbortHandle,
     course: Arc<Course>,
+    /// How fast it reads, where it reads a card.
+    card: Option<Arc<CardPace>>,
     since: WallTime,
     begun: Instant,
     /// When the rate was measured, what had come by then, and the rate.
@@ -138,6 +158,11 @@ impl Filling {
 
     /// Looks at the ledgers, and at the time.
     fn look(&mut self) {
+        for running in self.running.values() {
+            if let (Source::Card(camera), Some(pace)) = (running.job.source, &running.card) {
+                pace.set(self.card_limit(camera), tokio::time::Instant::now());
+            }
+        }
         let standbys = self.node.peers().standbys();
         let recorders: Vec<Source> = standbys.iter().map(|standby| Source::Recorder(standby.role)).collect();
         let names: BTreeMap<Source, String> =
@@ -181,7 +206,11 @@ impl Filling {
 
     /// Who may have what is missing of a stream, the likeliest first.
     fn sources(&self, camera: &CameraState, stream: StreamId, recorders: &[Source]) -> Vec<Source> {
+        // At 0 % it is left alone, and asked when that is another value.
+        let is_stopped =
+            self.node.replenishing().card_limit(camera.id).is_some_and(|limit| limit.percent == 0);
         let has_card = self.node.replenishing().settings().cards
+            && !is_stopped
             && stream == StreamId::MAIN
             && matches!(camera.config().source, CameraSource::Onvif { .. });
         recorders.iter().copied().chain(has_card.then_some(Source::Card(camera.id))).collect()
@@ -208,13 +237,35 @@ impl Filling {
         }
     }
 
+    /// How fast the card of a camera is read: as it is set, and no faster than the camera bears.
+    fn card_limit(&self, camera: CameraId) -> Option<SpeedLimit> {
+        let set = self.node.replenishing().card_limit(camera);
+        self.bearings.get(&camera).copied().unwrap_or_default().limit(set)
+    }
+
+    /// A camera broke off while its card was read.
+    fn broke_off(&mut self, camera: CameraId) {
+        let set = self.node.replenishing().card_limit(camera);
+        if let Some(percent) = self.bearings.entry(camera).or_default().broke_off(set) {
+            tracing::warn!(%camera, percent, "the camera broke off while its card was read; it is read slower from here on");
+        }
+    }
+
     fn begin(&mut self, job: Job) {
         let course = Arc::new(Course::default());
-        let passage = Passage { limit: Arc::clone(&self.limit), course: Arc::clone(&course) };
+        let card = match job.source {
+            Source::Card(camera) => {
+                let limit = self.card_limit(camera);
+                Some(Arc::new(CardPace::new(limit, tokio::time::Instant::now())))
+            }
+            Source::Recorder(_) => None,
+        };
+        let passage =
+            Passage { limit: Arc::clone(&self.limit), card: card.clone(), course: Arc::clone(&course) };
         let handle = self.jobs.spawn(job::run(self.node.clone(), job, passage));
         let begun = Instant::now();
         let since = self.node.clock().wall();
-        let running = Running { job, handle, course, since, begun, rate: (begun, 0, 0) };
+        let running = Running { job, handle, course, card, since, begun, rate: (begun, 0, 0) };
         self.running.insert(running.handle.id(), running);
     }
 
@@ -231,6 +282,12 @@ impl Filling {
         };
         let Some(running) = self.running.remove(&id) else { return };
         let Running { job, course, begun, .. } = running;
+        if let Source::Card(camera) = job.source
+            && brought.end == JobEnd::Unreachable
+            && course.bytes() > 0
+        {
+            self.broke_off(camera);
+        }
         let ended = EndedJob {
             source: job.source,
             span: job.span,

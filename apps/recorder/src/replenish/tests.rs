@@ -545,7 +545,7 @@ async fn what_the_card_holds_fills_a_gap_without_a_frame_twice() {
         let edges = Edges::read(store, (gate(), StreamId::MAIN), gap).unwrap();
         assert_eq!(edges.ahead_of_camera_ticks(), Some(-CAMERA));
         let mut import = Import::new(store, Arc::clone(camera.main()), edges);
-        let passage = Passage { limit: Arc::new(Limit::new(None)), course: Arc::default() };
+        let passage = Passage { limit: Arc::new(Limit::new(None)), card: None, course: Arc::default() };
         let mut sink = CardSink::new(&mut import, &passage, FetchControl::new());
         let tracks = primary.meta(RunId(1), true, gap).tracks;
         sink.begin(&tracks).unwrap();
