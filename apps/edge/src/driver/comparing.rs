@@ -64,12 +64,12 @@ impl Driver {
                 to: missing.to.plus(BESIDE_TICKS),
             };
             let missing: SpanSet = of_it.spans().map(wider).collect();
+            // Also what is not held here any more: what was on its way when its card died may have arrived.
+            for there in missing.missing(all).spans() {
+                self.outside(key, *there);
+            }
             for span in held.into_iter().flat_map(|span| lost.missing(span).spans().to_vec()) {
-                let lacks = missing.within(span);
-                for there in lacks.missing(span).spans() {
-                    self.outside(key, *there);
-                }
-                for span in lacks.spans() {
+                for span in missing.within(span).spans() {
                     self.node.store().keep(key.0, key.1, *span);
                     for (place, span) in places(self.node.store(), key, *span) {
                         self.tell(Event::Found { line: key, place, span });

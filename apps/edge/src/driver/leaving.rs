@@ -49,7 +49,11 @@ impl Driver {
         let Some(line) = self.lines.get_mut(&key) else { return };
         line.ahead = ahead;
         let parcel = match read {
-            Read::Nothing(span) => return self.tell(Event::Nothing { line: key, span }),
+            Read::Nothing(span) => {
+                // Whether the card was pulled is known first: what stood on one that is away is not lost.
+                self.look_at_storages();
+                return self.tell(Event::Nothing { line: key, span });
+            }
             Read::Record(parcel) => parcel,
         };
         let (label, size) = (parcel.label, parcel.bytes());
@@ -57,6 +61,7 @@ impl Driver {
         (line.bytes, line.records) = (line.bytes.saturating_add(bytes), line.records + 1);
         // Before what was asked for is answered, so that this is not asked for next.
         if let Some(hole) = Span::new(send.span.from, label.from) {
+            self.look_at_storages();
             self.tell(Event::GaveUp { line: key, place: send.place, span: hole });
         }
         self.flying = (self.flying.0 + 1, self.flying.1.saturating_add(size));
