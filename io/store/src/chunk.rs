@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::Record;
 use crate::format::BLOCK_BYTES;
 
 /// Bytes of a track's first chunk: two seconds of G.711, so that audio does not take a large one.
@@ -65,6 +66,13 @@ impl Pool {
                 None
             }
         }
+    }
+
+    /// Counts `bytes` of memory that is not the pool's, until the result is dropped; `None` when the cap is reached.
+    fn count(self: &Arc<Self>, bytes: u64) -> Option<Counted> {
+        let before = self.lent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let counted = Counted { bytes, pool: Arc::clone(self) };
+        (before + bytes <= self.cap_bytes()).then_some(counted)
     }
 
     fn spare_or_new(&self, small: bool, bytes: usize) -> Option<Mapping> {
@@ -167,38 +175,89 @@ impl Drop for Chunk {
     }
 }
 
+/// Memory from elsewhere that counts in a pool.
+pub(crate) struct Counted {
+    bytes: u64,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.pool.lent_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// The data of each track of a closed record. The queue of a disk and the [tail](crate::tail) share it.
-pub(crate) struct Media(Vec<Vec<Chunk>>);
+pub(crate) enum Media {
+    /// As it was pushed, by track.
+    Pushed(Vec<Vec<Chunk>>),
+    /// Of a record that was read, behind so many bytes of its head.
+    Read {
+        /// The record.
+        record: Arc<Record>,
+        /// Its head.
+        head_bytes: usize,
+        /// What it counts for.
+        counted: Counted,
+    },
+}
 
 impl Media {
     /// The data of `tracks`, to which nothing is appended any more.
     pub(crate) fn new(mut tracks: Vec<Vec<Chunk>>) -> Arc<Self> {
         tracks.iter_mut().flatten().for_each(Chunk::pad);
-        Arc::new(Self(tracks))
+        Arc::new(Self::Pushed(tracks))
+    }
+
+    /// The data of a record that was read, which counts in `pool`; `None` when that has no room.
+    pub(crate) fn read(record: &Arc<Record>, head_bytes: usize, pool: &Arc<Pool>) -> Option<Arc<Self>> {
+        let counted = pool.count(record.as_bytes().len() as u64)?;
+        Some(Arc::new(Self::Read { record: Arc::clone(record), head_bytes, counted }))
     }
 
     /// It as it goes to disk, behind the head of the record.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().flatten().filter(|chunk| !chunk.is_empty()).map(Chunk::padded)
+        let read = match self {
+            Self::Pushed(_) => None,
+            Self::Read { record, head_bytes, .. } => record.as_bytes().get(*head_bytes..),
+        };
+        self.chunks().filter(|chunk| !chunk.is_empty()).map(Chunk::padded).chain(read)
     }
 
     /// Bytes it takes from its pools.
     pub(crate) fn held_bytes(&self) -> u64 {
-        self.0.iter().flatten().map(Chunk::held_bytes).sum()
+        self.counts().map(|(_, bytes)| bytes).sum()
     }
 
     /// It counts elsewhere from here on: its pools may give out as much again. To be taken back before it is dropped.
     pub(crate) fn leave_pools(&self) {
-        for chunk in self.0.iter().flatten() {
-            chunk.pool.lent_bytes.fetch_sub(chunk.held_bytes(), Ordering::Relaxed);
+        for (pool, bytes) in self.counts() {
+            pool.lent_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
     /// It counts in its pools again.
     pub(crate) fn rejoin_pools(&self) {
-        for chunk in self.0.iter().flatten() {
-            chunk.pool.lent_bytes.fetch_add(chunk.held_bytes(), Ordering::Relaxed);
+        for (pool, bytes) in self.counts() {
+            pool.lent_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        let tracks = match self {
+            Self::Pushed(tracks) => tracks.as_slice(),
+            Self::Read { .. } => &[],
+        };
+        tracks.iter().flatten()
+    }
+
+    /// What it counts for, and where.
+    fn counts(&self) -> impl Iterator<Item = (&Pool, u64)> {
+        let read = match self {
+            Self::Pushed(_) => None,
+            Self::Read { counted, .. } => Some((counted.pool.as_ref(), counted.bytes)),
+        };
+        self.chunks().map(|chunk| (chunk.pool.as_ref(), chunk.held_bytes())).chain(read)
     }
 }
 

@@ -160,6 +160,23 @@ pub enum CommitError {
     Closed,
 }
 
+/// Why a record was not appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The buffer is full: wait for what was appended, and try again.
+    #[error("{}", .0.sentence())]
+    Backlog(GapReason),
+    /// No disk takes it.
+    #[error("{}", .0.sentence())]
+    NoDisk(GapReason),
+    /// It is too large for the disks, or longer than a record may be.
+    #[error("the disks have no place for a record of this size")]
+    Unfit,
+    /// The store is closed or open for reading only.
+    #[error("the store is closed")]
+    Closed,
+}
+
 /// Why a record could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

@@ -5,6 +5,7 @@
 //! the disks. What a stream holds, what is missing and why is decided elsewhere; this crate keeps it.
 //! `docs/design/store.md` has the format, the order of writes and the reasons.
 
+mod append;
 mod chunk;
 mod config;
 mod crash;
@@ -33,7 +34,7 @@ pub use device::{
     lun_fault,
 };
 pub use disk::WrapDevice;
-pub use error::{CommitError, FormatError, PushError, ReadError, StoreError};
+pub use error::{AppendError, CommitError, FormatError, PushError, ReadError, StoreError};
 pub use event_log::{EventCursor, EventLog, EventPage, EventQuery, events_of};
 pub use format::decode_untrusted;
 pub use hold::{HOLD_BYTES_MAX_DEFAULT, Hold, HoldLimits, HoldView};

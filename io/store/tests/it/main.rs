@@ -8,6 +8,7 @@
     reason = "test code"
 )]
 
+mod append;
 mod backfill;
 mod disks;
 mod event_log;
