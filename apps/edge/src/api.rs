@@ -6,19 +6,21 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use keepwatch_model::{CameraId, TICKS_PER_SECOND, WallTime};
-use keepwatch_recorder::api::Part;
+use keepwatch_recorder::api::{Part, disk_state};
 use keepwatch_recorder::peers::{Approach, resolve};
 use keepwatch_recording::edge::Case;
 use keepwatch_recording::edge::fill::percent;
 use keepwatch_recording::edge::health::Alarm;
 use keepwatch_recording::edge::limit::SpeedLimit;
 use keepwatch_recording::peer::Password;
+use keepwatch_store::DiskStatus;
 use keepwatch_web::{Access, Action, Caller, FieldError, Problem, Role, Routes};
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 
 use crate::alarms::{Raised, word};
 use crate::config::SPEED_PERCENT_MAX;
+use crate::outside::Disks;
 use crate::standing::{LineStanding, Standing};
 use crate::{EdgeError, Relay};
 
@@ -75,6 +77,10 @@ pub(crate) struct Edge {
     throttle_bits_per_second: u64,
     /// What is wrong at the moment.
     alarms: Vec<AlarmOf>,
+    /// The disks of `[edge]` that footage is written to in place of a recorder; none where it is sent to one.
+    disks: Vec<OutsideDisk>,
+    /// The name of the recorder that this node is registered at although footage goes to disks: nothing is sent there.
+    unused_recorder: Option<String>,
     /// Every stream of every camera that this node records.
     lines: Vec<Line>,
 }
@@ -165,6 +171,24 @@ struct ToRecorder {
     trouble: Option<String>,
 }
 
+/// A disk that is the external storage, or a part of it.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = EdgeDisk)]
+struct OutsideDisk {
+    /// Its configured path.
+    path: String,
+    /// Its id; `null` while it was never seen.
+    id: Option<String>,
+    /// How it stands: `online`, `gone`, `read_only`, `full` or `foreign`.
+    state: &'static str,
+    /// Why it stands so.
+    detail: Option<String>,
+    /// Bytes of all extents.
+    size_bytes: u64,
+    /// Bytes of the extents in use; the oldest are overwritten when that is all.
+    used_bytes: u64,
+}
+
 /// How a stream of a camera stands.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = EdgeLine)]
@@ -234,7 +258,29 @@ impl From<&Standing> for Edge {
             memory: Memory { used_bytes: standing.memory.0, max_bytes: standing.memory.1 },
             throttle_bits_per_second: standing.throttle_bits_per_second,
             alarms: standing.alarms.iter().map(AlarmOf::from).collect(),
+            disks: standing
+                .disks()
+                .map(Disks::status)
+                .unwrap_or_default()
+                .into_iter()
+                .map(OutsideDisk::from)
+                .collect(),
+            unused_recorder: standing.disks().and_then(Disks::unused).map(|recorder| recorder.name),
             lines: standing.lines.iter().map(Line::from).collect(),
+        }
+    }
+}
+
+impl From<DiskStatus> for OutsideDisk {
+    fn from(disk: DiskStatus) -> Self {
+        let (state, detail) = disk_state(disk.state);
+        Self {
+            path: disk.path.display().to_string(),
+            id: disk.id.map(|id| id.to_string()),
+            state,
+            detail,
+            size_bytes: disk.size_bytes,
+            used_bytes: disk.used_bytes,
         }
     }
 }
@@ -444,6 +490,7 @@ fn problem(error: EdgeError) -> Problem {
         }
         EdgeError::NoCamera(_) => Problem::not_found("camera_unknown", error.to_string()),
         EdgeError::NeverDepletes(_) => Problem::conflict("never_depletes", error.to_string()),
+        EdgeError::Disks => Problem::conflict("edge_has_disks", error.to_string()),
         EdgeError::NoRecorder => Problem::conflict("edge_no_recorder", error.to_string()),
         EdgeError::Kept(_) | EdgeError::Ending => Problem::internal(error.to_string()),
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use keepwatch_model::CameraId;
+use keepwatch_recorder::config::DiskConfig;
 use keepwatch_recording::edge::Delay;
 use keepwatch_recording::edge::fill::Thresholds;
 use keepwatch_recording::edge::limit::{SpeedLimit, WriteThrottle};
@@ -26,6 +27,9 @@ pub struct EdgeConfig {
     pub throttle: WriteThrottle,
     /// Most bytes of footage that is not sent yet in memory, so that a disk that fails alone costs nothing; 0 keeps none.
     pub memory_bytes: u64,
+    /// The external storage, when that is disks of this node; empty when it is a recorder that this node is registered at. They hold
+    /// from the next start on.
+    pub disks: Vec<DiskConfig>,
     /// When it is told how full local storage is of what is not outside yet.
     pub thresholds: Thresholds,
 }
@@ -38,6 +42,7 @@ impl Default for EdgeConfig {
             limits: BTreeMap::new(),
             throttle: WriteThrottle::default(),
             memory_bytes: MEMORY_BYTES_DEFAULT,
+            disks: Vec::new(),
             thresholds: Thresholds::default(),
         }
     }

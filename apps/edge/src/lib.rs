@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use keepwatch_model::{CameraId, Place};
+use keepwatch_model::{CameraId, EventCode, Place, Subject};
 use keepwatch_recorder::Node;
 use keepwatch_recorder::peers::{self, Approach, Introduction, RegisterError};
 use keepwatch_recording::edge::Case;
@@ -36,7 +36,7 @@ pub use crate::config::{EdgeConfig, MEMORY_BYTES_DEFAULT, SPEED_PERCENT_MAX};
 
 use crate::driver::{Change, Driver};
 use crate::kept::{EdgeFile, Kept, Recorder};
-use crate::outside::Storage;
+use crate::outside::{Disks, Storage};
 use crate::standing::{Contact, Fill, Standing};
 
 /// Changes that wait for the driver.
@@ -50,6 +50,9 @@ pub enum StartError {
     /// What it keeps cannot be read.
     #[error("{0}")]
     Kept(String),
+    /// The system has no thread for its disks.
+    #[error("its disks cannot be opened: {0}")]
+    Thread(std::io::Error),
     /// Reading was interrupted.
     #[error("the start of the edge role was interrupted")]
     Interrupted,
@@ -70,6 +73,11 @@ pub enum EdgeError {
     /// With this limit, footage that was left out never leaves, and nobody confirmed that.
     #[error("{0}; nothing was changed: confirm it (--confirm, \"confirm\": true) if that is meant")]
     NeverDepletes(String),
+    /// There are disks for it.
+    #[error(
+        "footage goes to the disks of [edge]; to send it to a recorder, take them out of the configuration and restart the node"
+    )]
+    Disks,
     /// There is no recorder.
     #[error("nothing is sent anywhere: no recorder is registered")]
     NoRecorder,
@@ -87,6 +95,8 @@ pub struct Relay {
 struct Inner {
     node: Node,
     file: EdgeFile,
+    /// The external storage, when that is disks; what is registered is not sent to then.
+    disks: Option<Disks>,
     /// What stands in the file; held while it is changed, so that changes come one after another.
     kept: tokio::sync::Mutex<Kept>,
     changes: mpsc::Sender<Change>,
@@ -111,7 +121,25 @@ impl Relay {
         let reading = file.clone();
         let kept = tokio::task::spawn_blocking(move || reading.read());
         let kept = kept.await.map_err(|_| StartError::Interrupted)?.map_err(StartError::Kept)?;
-        let storage = kept.recorder.clone().map(Storage::Recorder);
+        let recorder = kept.recorder.clone();
+        let disks = match config.disks.is_empty() {
+            true => None,
+            false => Some(
+                Disks::start(&node, config.disks.clone(), recorder.clone()).map_err(StartError::Thread)?,
+            ),
+        };
+        if let (Some(_), Some(recorder)) = (&disks, &recorder) {
+            let text = format!(
+                "nothing is sent to {}, where this node is registered: footage goes to the disks of [edge]; deregister there (keepwatch edge deregister), or take the disks out",
+                recorder.name
+            );
+            tracing::warn!("{text}");
+            node.add_event(EventCode::EdgeUnusable, Subject::Node, text);
+        }
+        let storage = match &disks {
+            Some(disks) => Some(Storage::Disks(disks.clone())),
+            None => recorder.map(Storage::Recorder),
+        };
         let first = Standing {
             case: Case::Normal,
             takes: false,
@@ -135,6 +163,7 @@ impl Relay {
         let inner = Inner {
             node,
             file,
+            disks,
             kept: tokio::sync::Mutex::new(kept),
             changes,
             shown,
@@ -161,6 +190,9 @@ impl Relay {
         {
             tracing::error!(%error, "the relay ended badly");
         }
+        if let Some(disks) = &self.inner.disks {
+            disks.stop().await;
+        }
     }
 
     pub(crate) fn standing(&self) -> Arc<Standing> {
@@ -174,6 +206,9 @@ impl Relay {
         approach: &Approach,
     ) -> Result<String, EdgeError> {
         let mut kept = self.inner.kept.lock().await;
+        if self.inner.disks.is_some() {
+            return Err(EdgeError::Disks);
+        }
         let node = &self.inner.node;
         let key = node.node_key().await.map_err(RegisterError::from)?;
         let (role, _) = node.peers().role();
@@ -198,7 +233,10 @@ impl Relay {
         let before = kept.recorder.clone().ok_or(EdgeError::NoRecorder)?;
         let changed = Kept { recorder: None, ..kept.clone() };
         self.keep(&mut kept, changed).await?;
-        self.change(Change::Storage(None)).await?;
+        match &self.inner.disks {
+            Some(disks) => disks.set_unused(None),
+            None => self.change(Change::Storage(None)).await?,
+        }
         let key = self.inner.node.node_key().await.map_err(RegisterError::from)?;
         if let Ok(tls) = peer::client_config(&key, Some(NodePublicKey::new(before.key.0))) {
             let mut client = NodeClient::new(before.address, tls);

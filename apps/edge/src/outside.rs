@@ -1,6 +1,7 @@
 //! The external storage behind one interface: it is asked again and again what it wants, and takes records, which it says later
-//! to be on disk. What it is - a recorder behind the network - is a matter of the module of that kind.
+//! to be on disk. What it is - a recorder behind the network, or disks of this node - is a matter of the module of that kind.
 
+mod disks;
 mod recorder;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use keepwatch_store::Record;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+pub(crate) use self::disks::Disks;
 use crate::kept::Recorder;
 
 /// Between two questions.
@@ -31,6 +33,8 @@ const TRANSFER_BYTES_MAX: usize = 16 << 20;
 pub(crate) enum Storage {
     /// A recorder that this node is registered at.
     Recorder(Recorder),
+    /// Disks of this node.
+    Disks(Disks),
 }
 
 /// A record that leaves.
@@ -67,15 +71,18 @@ type Arrival = (Vec<(StreamKey, Span, Fate)>, Option<String>);
 
 /// One way to the external storage, which keeps what it needs between questions and transfers.
 enum Way {
-    Recorder(recorder::Connection),
+    Recorder(Box<recorder::Connection>),
+    Disks(Disks),
 }
 
 impl Way {
     fn to(node: &Node, storage: &Storage) -> Self {
         match storage {
             Storage::Recorder(recorder) => {
-                Self::Recorder(recorder::Connection::new(node.clone(), recorder.clone()))
+                let connection = recorder::Connection::new(node.clone(), recorder.clone());
+                Self::Recorder(Box::new(connection))
             }
+            Storage::Disks(disks) => Self::Disks(disks.clone()),
         }
     }
 
@@ -83,6 +90,7 @@ impl Way {
     async fn wanted(&mut self) -> Result<Wanted, String> {
         match self {
             Self::Recorder(connection) => connection.wanted().await,
+            Self::Disks(disks) => disks.wanted(),
         }
     }
 
@@ -90,6 +98,7 @@ impl Way {
     async fn transfer(&mut self, transfer: Vec<Parcel>) -> Arrival {
         match self {
             Self::Recorder(connection) => connection.transfer(transfer).await,
+            Self::Disks(disks) => disks.transfer(transfer).await,
         }
     }
 
@@ -97,6 +106,8 @@ impl Way {
     async fn tell(&mut self, nowhere: &Nowhere) {
         match self {
             Self::Recorder(connection) => connection.tell(nowhere).await,
+            // A record says itself which gap ends where it begins.
+            Self::Disks(_) => {}
         }
     }
 }

@@ -11,7 +11,7 @@ use keepwatch_recording::replenish::StreamKey;
 
 use crate::alarms::Raised;
 use crate::kept::Recorder;
-use crate::outside::Storage;
+use crate::outside::{Disks, Storage};
 
 /// How it stands.
 #[derive(Clone, Debug)]
@@ -39,7 +39,15 @@ impl Standing {
     pub(crate) const fn recorder(&self) -> Option<&Recorder> {
         match &self.storage {
             Some(Storage::Recorder(recorder)) => Some(recorder),
-            None => None,
+            Some(Storage::Disks(_)) | None => None,
+        }
+    }
+
+    /// The disks that footage is sent to; `None` when it is sent to none.
+    pub(crate) const fn disks(&self) -> Option<&Disks> {
+        match &self.storage {
+            Some(Storage::Disks(disks)) => Some(disks),
+            Some(Storage::Recorder(_)) | None => None,
         }
     }
 }

@@ -53,9 +53,10 @@ fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
     if let Err(error) = socket.check() {
         report.error(file.node.data.span(), error.to_string(), "name a directory nearer to the root");
     }
-    for lun in node.recorder.disks.iter().filter(|disk| keepwatch_store::is_lun(&disk.path)) {
+    let disks = node.recorder.disks.iter().chain(&node.edge.disks);
+    for lun in disks.filter(|disk| keepwatch_store::is_lun(&disk.path)) {
         if let Some(why) = keepwatch_store::lun_fault(data, &lun.for_store()) {
-            let table = file.disks.iter().find(|disk| *disk.path.get_ref() == lun.path);
+            let table = file.all_disks().find(|disk| *disk.path.get_ref() == lun.path);
             let what = format!("the LUN {} cannot be used: {why}", lun.path.display());
             report.error(
                 table.map_or(0..0, |disk| disk.path.span()),
@@ -64,7 +65,7 @@ fn environment(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
             );
         }
     }
-    for disk in &file.disks {
+    for disk in file.all_disks() {
         let usable =
             if disk.read_only { shown_place(disk) } else { disk_place(disk.path.get_ref(), disk.size_bytes) };
         if let Err((what, remedy)) = usable {
@@ -177,15 +178,18 @@ fn disk_place(path: &Path, size_bytes: Option<u64>) -> Result<(), Finding> {
 /// Asks the store whose the disks are and, where it has run already, whether they are the ones it knows.
 fn registered_disks(file: &ConfigFile, node: &NodeConfig, report: &mut Report) {
     let NodeConfig { recorder, .. } = node;
-    let disks: Vec<DiskConfig> =
-        recorder.disks.iter().map(keepwatch_recorder::config::DiskConfig::for_store).collect();
+    let in_store = keepwatch_recorder::config::DiskConfig::for_store;
+    let disks: Vec<DiskConfig> = recorder.disks.iter().map(in_store).collect();
+    // What is written outside belongs to the same recorder.
+    let all: Vec<_> = recorder.disks.iter().chain(&node.edge.disks).collect();
+    let in_stores: Vec<DiskConfig> = all.iter().map(|disk| in_store(disk)).collect();
     let place = |path: &Path| -> Range<usize> {
-        let table = file.disks.iter().find(|disk| disk.path.get_ref() == path);
+        let table = file.all_disks().find(|disk| disk.path.get_ref() == path);
         table.map_or(0..0, |disk| disk.path.span())
     };
-    match Store::foreign_disks(&recorder.data, &disks) {
+    match Store::foreign_disks(&recorder.data, &in_stores) {
         Ok(foreign) => {
-            let foreign = foreign.iter().filter_map(|(at, owner)| Some((recorder.disks.get(*at)?, owner)));
+            let foreign = foreign.iter().filter_map(|(at, owner)| Some((all.get(*at)?, owner)));
             for (disk, owner) in foreign.filter(|(disk, _)| !disk.take_over) {
                 let shown = disk.path.display();
                 report.error(

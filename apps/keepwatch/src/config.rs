@@ -36,6 +36,7 @@ use toml::de::DeTable;
 
 pub(crate) use self::camera::CameraTable;
 pub(crate) use self::disk::DiskTable;
+use self::disk::Purpose;
 pub(crate) use self::edge::{EdgeTable, rate as edge_rate};
 pub(crate) use self::interfaces::{Address, InterfaceTable, Part, interface_name};
 use self::listen::Families;
@@ -233,7 +234,7 @@ impl ConfigFile {
         let disks: Vec<DiskTable> = root
             .tables(report, "disk", "[[disk]]")
             .into_iter()
-            .filter_map(|table| DiskTable::read(report, table, directory))
+            .filter_map(|table| DiskTable::read(report, table, directory, Purpose::Own))
             .collect();
         let recorder = root
             .table(report, "recorder", "[recorder]")
@@ -245,7 +246,7 @@ impl ConfigFile {
             .unwrap_or_default();
         let edge = root
             .table(report, "edge", "[edge]")
-            .map(|table| EdgeTable::read(report, table))
+            .map(|table| EdgeTable::read(report, table, directory))
             .unwrap_or_default();
         let cameras: Vec<CameraTable> = root
             .tables(report, "camera", "[[camera]]")
@@ -278,7 +279,7 @@ impl ConfigFile {
         }
         edge.check(report, &cameras);
         root.finish(report);
-        let paths = disks.iter().map(|disk| (&disk.path, disk.path.get_ref()));
+        let paths = disks.iter().chain(&edge.disks).map(|disk| (&disk.path, disk.path.get_ref()));
         duplicates(report, paths, |path| format!("disk {}", quoted(&path.display().to_string())));
         let ids = cameras.iter().map(|camera| (&camera.id, camera.id.get_ref()));
         duplicates(report, ids, |id| format!("camera id {}", quoted(id.as_str())));
@@ -321,7 +322,7 @@ impl ConfigFile {
             replenish: self.recorder.replenish,
             card_limits: self.card_limits(),
             standby: self.standby.0.clone(),
-            edge: self.edge_config(),
+            edge: self.edge_config(report),
             interfaces: self.node.interfaces.clone(),
             listen: bare(&self.node.listen),
         }
@@ -333,13 +334,19 @@ impl ConfigFile {
         self.cameras.iter().filter_map(|camera| Some((camera.draft.id, camera.card_limit?))).collect()
     }
 
-    /// What the edge role is told: with the limits that stand with the cameras.
-    pub(crate) fn edge_config(&self) -> EdgeConfig {
+    /// What the edge role is told: with the limits that stand with the cameras, and its disks; reads their password files.
+    pub(crate) fn edge_config(&self, report: &mut Report) -> EdgeConfig {
         let edge = self.edge.config.clone();
+        let disks = self.edge.disks.iter().map(|disk| disk.resolve(report)).collect();
         let set =
             self.cameras.iter().filter_map(|camera| Some((camera.draft.id, camera.edge_limit.as_ref()?)));
         let limits = set.map(|(id, limit)| (id, limit.over(edge.limit))).collect();
-        EdgeConfig { limits, ..edge }
+        EdgeConfig { limits, disks, ..edge }
+    }
+
+    /// Every disk, with those of the external storage.
+    pub(crate) fn all_disks(&self) -> impl Iterator<Item = &DiskTable> {
+        self.disks.iter().chain(&self.edge.disks)
     }
 }
 

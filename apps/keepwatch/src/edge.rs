@@ -19,6 +19,8 @@ struct Edge {
     sentence: String,
     sending: bool,
     recorder: Option<Recorder>,
+    disks: Vec<Disk>,
+    unused_recorder: Option<String>,
     storages: Vec<Storage>,
     fill: Fill,
     memory: Memory,
@@ -60,6 +62,15 @@ struct Recorder {
     address: String,
     away_since: Option<WallTime>,
     trouble: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Disk {
+    path: String,
+    state: String,
+    detail: Option<String>,
+    size_bytes: u64,
+    used_bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,7 +136,9 @@ async fn status(options: EdgeOptions) -> anyhow::Result<Outcome> {
     } else {
         show(&edge).into_iter().for_each(output::say);
     }
-    let well = edge.case == 0 && edge.alarms.is_empty() && (edge.sending || edge.recorder.is_none());
+    let sends = edge.recorder.is_some() || !edge.disks.is_empty();
+    let sent = (edge.sending || !sends) && edge.unused_recorder.is_none();
+    let well = edge.case == 0 && edge.alarms.is_empty() && sent;
     Ok(if well { Outcome::Done } else { Outcome::FaultsFound })
 }
 
@@ -133,7 +146,10 @@ async fn status(options: EdgeOptions) -> anyhow::Result<Outcome> {
 fn show(edge: &Edge) -> Vec<String> {
     let mut lines = vec![format!("case {}: {}", edge.case, edge.sentence)];
     match &edge.recorder {
-        None => lines.push("no recorder is registered: keepwatch edge register".to_owned()),
+        None if edge.disks.is_empty() => {
+            lines.push("no recorder is registered: keepwatch edge register".to_owned());
+        }
+        None => {}
         Some(recorder) => {
             let away = recorder.away_since.map(|since| {
                 let why = recorder.trouble.as_deref().map(printable).unwrap_or_default();
@@ -142,6 +158,17 @@ fn show(edge: &Edge) -> Vec<String> {
             let (name, address) = (printable(&recorder.name), &recorder.address);
             lines.push(format!("sent to {name} at {address}{}", away.unwrap_or_default()));
         }
+    }
+    for Disk { path, state, detail, size_bytes, used_bytes } in &edge.disks {
+        let why = detail.as_deref().map(|why| format!(": {}", printable(why))).unwrap_or_default();
+        let (used, size) = (used_bytes / 1_000_000, size_bytes / 1_000_000);
+        lines.push(format!("written to {}, {state}{why}; {used} of {size} MB in use", printable(path)));
+    }
+    if let Some(name) = &edge.unused_recorder {
+        let name = printable(name);
+        lines.push(format!(
+            "nothing is sent to {name}, where this node is registered: keepwatch edge deregister"
+        ));
     }
     let storages: Vec<String> =
         edge.storages.iter().map(|storage| format!("{} {}", storage.place, storage.condition)).collect();

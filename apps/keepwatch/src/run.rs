@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use keepwatch_announce::{Announcement, Service};
-use keepwatch_edge::Relay;
+use keepwatch_edge::{EdgeConfig, Relay};
 use keepwatch_model::{EventCode, Subject};
 use keepwatch_recorder::{Applied, Node, ReplenishSettings};
 use keepwatch_standby::Standby;
@@ -256,6 +256,9 @@ async fn reload(
             if loaded.node.listen != running.listen {
                 applied.needs_restart.push("listen");
             }
+            if loaded.node.edge.disks != running.edge.disks {
+                applied.needs_restart.push("edge.disk");
+            }
             info!("{}", summary(&applied));
             if let Some(standby) = standby
                 && let Err(error) = standby.apply(loaded.node.standby.clone()).await
@@ -268,7 +271,8 @@ async fn reload(
                 error!(%error, "the changed [edge] is not taken up");
             }
             // What needs a restart is not in force and is compared with again at the next reload.
-            NodeConfig { listen: running.listen, ..loaded.node }
+            let edge = EdgeConfig { disks: running.edge.disks, ..loaded.node.edge };
+            NodeConfig { listen: running.listen, edge, ..loaded.node }
         }
         Err(error) => {
             refused(error.to_string());

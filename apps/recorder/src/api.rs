@@ -26,6 +26,7 @@ mod status;
 mod trial;
 mod words;
 
+pub use self::status::disk_state;
 pub use openapi::{Part, openapi};
 pub use search::{Search, scan_unknown};
 pub(crate) use settings::problem as edit_problem;

@@ -158,8 +158,14 @@ impl StoreEvents for Bookkeeper {
     }
 
     fn disk(&self, event: &DiskEvent) {
-        let path = event.path.as_path();
-        let (code, text) = match &event.change {
+        let (code, text) = disk_sentence(&event.change);
+        self.disk_event(code, event.path.as_path(), text);
+    }
+}
+
+/// What happened to a disk, as an event and a sentence.
+pub fn disk_sentence(change: &DiskChange) -> (EventCode, String) {
+    match change {
             DiskChange::Adopted => (EventCode::DiskAdopted, "a blank disk was taken into use".to_owned()),
             DiskChange::Returned => (EventCode::DiskReturned, "the disk is in use again".to_owned()),
             DiskChange::Gone(why) => {
@@ -191,9 +197,7 @@ impl StoreEvents for Bookkeeper {
                     .to_owned(),
             ),
             DiskChange::HasRoom => (EventCode::DiskReturned, "the disk has room again".to_owned()),
-        };
-        self.disk_event(code, path, text);
-    }
+        }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod serve;
 pub mod settings;
 mod watch;
 
+pub use bookkeeper::disk_sentence;
 pub use camera::{CameraState, Connection, Counters, Learned, LedgerGuard, Listening, StreamState};
 pub use clock::Clock;
 pub use node::{Applied, Node, NodeError};

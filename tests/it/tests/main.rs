@@ -26,6 +26,7 @@ mod https;
 mod live;
 mod lun;
 mod onvif;
+mod outside;
 mod paths;
 mod pictures;
 mod refused;

@@ -1681,6 +1681,8 @@ export interface components {
              * @description The case of failure: 0 for none, 1 while the external storage is away, 2 to 4 for a failure of local storage.
              */
             case: number;
+            /** @description The disks of `[edge]` that footage is written to in place of a recorder; none where it is sent to one. */
+            disks: components["schemas"]["EdgeDisk"][];
             /** @description How full that one is of footage that is not outside which is recorded to. */
             fill: components["schemas"]["EdgeFill"];
             /** @description Every stream of every camera that this node records. */
@@ -1699,6 +1701,8 @@ export interface components {
              * @description What may be sent in a second of all cameras together; 0 is no limit.
              */
             throttle_bits_per_second: number;
+            /** @description The name of the recorder that this node is registered at although footage goes to disks: nothing is sent there. */
+            unused_recorder: string | null;
         };
         /** @description Something that is wrong. */
         EdgeAlarm: {
@@ -1713,6 +1717,27 @@ export interface components {
             since: string;
             /** @description What, what it costs, and what to do. */
             text: string;
+        };
+        /** @description A disk that is the external storage, or a part of it. */
+        EdgeDisk: {
+            /** @description Why it stands so. */
+            detail: string | null;
+            /** @description Its id; `null` while it was never seen. */
+            id: string | null;
+            /** @description Its configured path. */
+            path: string;
+            /**
+             * Format: int64
+             * @description Bytes of all extents.
+             */
+            size_bytes: number;
+            /** @description How it stands: `online`, `gone`, `read_only`, `full` or `foreign`. */
+            state: string;
+            /**
+             * Format: int64
+             * @description Bytes of the extents in use; the oldest are overwritten when that is all.
+             */
+            used_bytes: number;
         };
         /** @description How full local storage is of footage that is not outside. */
         EdgeFill: {

@@ -1,4 +1,4 @@
-//! `[[disk]]`: a place for footage, on this machine or a LUN of an iSCSI target.
+//! `[[disk]]` and `[[edge.disk]]`: a place for footage, on this machine or a LUN of an iSCSI target.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,16 @@ use super::reader::Table;
 use super::report::Report;
 use super::{DISK_BYTES_MIN, password, path};
 
-/// `[[disk]]`.
+/// What a disk is configured for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The footage of this node.
+    Own,
+    /// What this node writes outside of itself.
+    Outside,
+}
+
+/// `[[disk]]` or `[[edge.disk]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DiskTable {
     /// A directory, a block device, or the address of a LUN.
@@ -34,7 +43,12 @@ pub(crate) struct DiskTable {
 
 impl DiskTable {
     /// Reads one; `None` when it lacks what makes a disk.
-    pub(super) fn read(report: &mut Report, mut table: Table<'_, '_>, directory: &Path) -> Option<Self> {
+    pub(super) fn read(
+        report: &mut Report,
+        mut table: Table<'_, '_>,
+        directory: &Path,
+        purpose: Purpose,
+    ) -> Option<Self> {
         let present = table.has("path");
         let place = table.parsed(report, "path", |text| place(text, directory));
         let size = table.parsed(report, "size", |text| {
@@ -46,17 +60,12 @@ impl DiskTable {
                 "write at least \"128 MiB\", or leave size out to take the whole disk",
             )
         });
-        let role = table.parsed(report, "role", |text| match text {
-            "recordings" => Ok(DiskRole::Recordings),
-            "edge" => Ok(DiskRole::Edge),
-            "second" => Ok(DiskRole::Second),
-            _ => Err(Complaint::new(
-                format!("{} is not a role of a disk", quoted(text)),
-                "write \"recordings\", \"edge\" or \"second\", or leave role out",
-            )),
-        });
         let take_over = table.boolean(report, "take_over").unwrap_or(false);
-        let read_only = table.boolean(report, "read_only").unwrap_or(false);
+        let (role, read_only) = match purpose {
+            Purpose::Own => (table.parsed(report, "role", role), table.boolean(report, "read_only")),
+            Purpose::Outside => (None, None),
+        };
+        let read_only = read_only.unwrap_or(false);
         let password_file = table.parsed(report, "password_file", |text| path(text, directory));
         let target_user = table.parsed(report, "target_user", user);
         let target_password_file = table.parsed(report, "target_password_file", |text| path(text, directory));
@@ -144,6 +153,18 @@ impl DiskTable {
             login: own.map(|password| DiskLogin { password, target }),
             ..DiskConfig::new(self.path.get_ref())
         }
+    }
+}
+
+fn role(text: &str) -> Result<DiskRole, Complaint> {
+    match text {
+        "recordings" => Ok(DiskRole::Recordings),
+        "edge" => Ok(DiskRole::Edge),
+        "second" => Ok(DiskRole::Second),
+        _ => Err(Complaint::new(
+            format!("{} is not a role of a disk", quoted(text)),
+            "write \"recordings\", \"edge\" or \"second\", or leave role out",
+        )),
     }
 }
 

@@ -1,6 +1,7 @@
-//! `[edge]`: how fast and how late footage is sent to the recorder that this node is registered at.
+//! `[edge]`: how fast and how late footage is sent to the recorder that this node is registered at, or to disks outside.
 
 use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use keepwatch_edge::{EdgeConfig, SPEED_PERCENT_MAX};
@@ -13,6 +14,7 @@ use keepwatch_recording::edge::plan::NeverDepletes;
 use serde_spanned::Spanned;
 
 use super::camera::CameraTable;
+use super::disk::{DiskTable, Purpose};
 use super::reader::Table;
 use super::report::Report;
 
@@ -26,6 +28,8 @@ const DELAY_APART: Duration = Duration::from_secs(5);
 pub(crate) struct EdgeTable {
     /// What the role is told, without the limits of single cameras.
     pub(crate) config: EdgeConfig,
+    /// Every `[[edge.disk]]`.
+    pub(crate) disks: Vec<DiskTable>,
     /// A setting with which what was left out never leaves is meant.
     accept_never_depletes: bool,
     /// Where such a speed stands.
@@ -51,7 +55,7 @@ impl CameraLimit {
 }
 
 impl EdgeTable {
-    pub(super) fn read(report: &mut Report, mut table: Table<'_, '_>) -> Self {
+    pub(super) fn read(report: &mut Report, mut table: Table<'_, '_>, directory: &Path) -> Self {
         let default = EdgeConfig::default();
         let start = table.parsed(report, "delay", delay);
         let most = table.parsed(report, "delay_max", delay);
@@ -64,6 +68,9 @@ impl EdgeTable {
         let memory = table.parsed(report, "memory", memory);
         let warning = table.whole(report, "warning", 1..=100);
         let all_clear = table.whole(report, "all_clear", 0..=99);
+        let disks = table.tables(report, "disk", "[[edge.disk]]").into_iter();
+        let disks =
+            disks.filter_map(|table| DiskTable::read(report, table, directory, Purpose::Outside)).collect();
         let places =
             [table.span_of("delay_max"), table.span_of("write_rate_min"), table.span_of("all_clear")];
         table.finish(report);
@@ -109,7 +116,7 @@ impl EdgeTable {
         let memory_bytes = memory.map_or(default.memory_bytes, Spanned::into_inner);
         let never = NeverDepletes::of_line(limit, 0).map(|never| (speed_place, never));
         let config = EdgeConfig { delay, limit, throttle, memory_bytes, thresholds, ..default };
-        Self { config, accept_never_depletes, never }
+        Self { config, disks, accept_never_depletes, never }
     }
 
     /// Complains about speeds with which what was left out never leaves, unless that is meant.

@@ -56,17 +56,19 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
     let loaded = parse(&text, directory.path());
     assert!(loaded.report.is_empty(), "{}", loaded.report.show(Path::new("keepwatch.toml")));
     // Every key that is known is named in a complaint about one that is not.
-    let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[standby]\nzzzzzz=1\n[edge]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n\
+    let unknown = "[node]\nzzzzzz=1\n[[disk]]\nzzzzzz=1\n[recorder]\nzzzzzz=1\n[standby]\nzzzzzz=1\n[edge]\nzzzzzz=1\n[[edge.disk]]\nzzzzzz=1\n[[camera]]\nurl=\"rtsp://h\"\nzzzzzz=1\n\
         [[rtsp_user]]\nzzzzzz=1\n";
     let keys: Vec<String> = complaints(unknown)
         .iter()
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 64, "{keys:?}");
+    assert_eq!(keys.len(), 71, "{keys:?}");
     for key in keys {
         assert!(
-            text.lines().any(|line| line.starts_with(&format!("{key} = "))),
+            text.lines().any(|line| {
+                line.starts_with(&format!("{key} = ")) || line.ends_with(&format!(".{key}]]"))
+            }),
             "{key} is not in the reference"
         );
     }
@@ -372,6 +374,14 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nedge_speed = 0",
             "9:14: at a speed of 0 % nothing leaves: local storage fills, and then overwrites what is not outside; set more than \
              100 %, or confirm it with accept_never_depletes = true in [edge]",
+        ),
+        (
+            "[[edge.disk]]\npath = \"/x\"\nrole = \"edge\"",
+            "8:1: [[edge.disk]] has no key \"role\"; the keys here are path, size, take_over, password_file, target_user, target_password_file",
+        ),
+        (
+            "[[edge.disk]]\npath = \"d\"",
+            "7:8: disk \"/etc/keepwatch/d\" is already used on line 2; every entry needs one of its own",
         ),
         (
             "[edge]\nwarning = 50",

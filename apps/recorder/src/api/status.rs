@@ -144,15 +144,20 @@ struct Disk {
     media_bytes: u64,
 }
 
+/// How a disk stands, in a word, and why.
+pub fn disk_state(state: DiskState) -> (&'static str, Option<String>) {
+    match state {
+        DiskState::Online => ("online", None),
+        DiskState::Gone { why, .. } => ("gone", Some(why)),
+        DiskState::ReadOnly { why, .. } => ("read_only", Some(why)),
+        DiskState::Full => ("full", Some("all footage on it is protected".to_owned())),
+        DiskState::Foreign { owner } => ("foreign", Some(format!("holds footage of recorder {owner}"))),
+    }
+}
+
 impl From<DiskStatus> for Disk {
     fn from(disk: DiskStatus) -> Self {
-        let (state, detail) = match disk.state {
-            DiskState::Online => ("online", None),
-            DiskState::Gone { why, .. } => ("gone", Some(why)),
-            DiskState::ReadOnly { why, .. } => ("read_only", Some(why)),
-            DiskState::Full => ("full", Some("all footage on it is protected".to_owned())),
-            DiskState::Foreign { owner } => ("foreign", Some(format!("holds footage of recorder {owner}"))),
-        };
+        let (state, detail) = disk_state(disk.state);
         Self {
             path: disk.path.display().to_string(),
             id: disk.id.map(|id| id.to_string()),
