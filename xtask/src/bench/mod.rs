@@ -13,6 +13,8 @@ mod replay;
 mod replenish;
 mod report;
 mod site;
+#[path = "../../../io/iscsi/tests/it/target.rs"]
+mod target;
 mod usage;
 mod watch;
 
@@ -55,6 +57,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--package", "keepwatch"]);
+    if arguments.name == Name::Replenish && libiscsi() {
+        build.args(["--features", "keepwatch/iscsi"]);
+    }
     process::show(&mut build)?;
     let report = match arguments.name {
         Name::Record => record::run(workspace, arguments.quick)?,
@@ -66,6 +71,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         Name::Watch => watch::run(workspace, arguments.quick)?,
     };
     report.print()
+}
+
+/// Whether LUNs can be measured: libiscsi to build with, and a target.
+fn libiscsi() -> bool {
+    let files = ["/usr/sbin/tgtd", "/usr/include/iscsi/iscsi.h"];
+    files.iter().all(|file| std::path::Path::new(file).exists())
 }
 
 /// Builds an example of `package` and runs it; returns the JSON object of its last line.

@@ -1,17 +1,20 @@
-//! Edge nodes whose line to the recorder is cut: how fast what they recorded meanwhile is there, and whether all of it is.
+//! Edge nodes whose line to the recorder is cut: how fast what they recorded meanwhile is there, and whether all of it is; and how
+//! fast without a limit (`unlimited`).
 //!
 //! Cameras, edge nodes and recorder are processes of their own, on hosts of their own (namespaces of the kernel); one edge node for
 //! each speed. The frames that are missing are counted by their numbers, out of the stores, when all has ended.
 
+mod unlimited;
+
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::failover::stage::wait_within;
 use super::hosts::Network;
 use super::report::{Case, Report, figures, rounded};
-use super::site::{ADMIN_PASSWORD, Carrier, Load, Recorder, Site, Wanted};
+use super::site::{ADMIN_PASSWORD, Carrier, Held, Load, Recorder, Site, Wanted};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -45,6 +48,7 @@ pub(super) fn run(workspace: &Workspace, quick: bool) -> Result<Report> {
     for case in line_cut(workspace, speeds, cut)? {
         report.add(case);
     }
+    unlimited::run(workspace, quick, |case| report.add(case))?;
     Ok(report)
 }
 
@@ -154,16 +158,9 @@ fn line_cut(workspace: &Workspace, speeds: &[u32], cut: Duration) -> Result<Vec<
         let here = site.frames()?;
         let (mut missing, mut wrong) = (0, 0);
         for camera in &cameras {
-            let of = |held: &[super::site::Held]| held.iter().position(|held| held.camera == *camera);
-            let (Some(sent), Some(kept)) = (of(&there), of(&here)) else {
-                anyhow::bail!("{camera} is nowhere")
-            };
-            let (sent, kept) = (&there[sent], &here[kept]);
-            let (Some((first, _)), Some((_, last))) = (sent.ranges.first(), sent.ranges.last()) else {
-                anyhow::bail!("nothing of {camera} arrived")
-            };
-            missing += kept.within(*first, *last).saturating_sub(sent.within(*first, *last));
-            wrong += sent.wrong;
+            let of_camera = missing_and_wrong(camera, &here, &there)?;
+            missing += of_camera.0;
+            wrong += of_camera.1;
         }
         let took = took.context("it was waited for")?.as_secs_f64();
         let promised = backlog.as_secs_f64() / (f64::from(speed) / 100.0 - 1.0);
@@ -189,6 +186,19 @@ fn line_cut(workspace: &Workspace, speeds: &[u32], cut: Duration) -> Result<Vec<
     }
     drop(load.end()?);
     Ok(cases)
+}
+
+/// How many frames of a camera that are `here` are not `there` between the first and the last that are, and how many are there twice or
+/// are another's.
+fn missing_and_wrong(camera: &str, here: &[Held], there: &[Held]) -> Result<(u64, u64)> {
+    let of = |held: &'_ [Held]| held.iter().position(|held| held.camera == camera);
+    let (Some(sent), Some(kept)) = (of(there), of(here)) else { bail!("{camera} is nowhere") };
+    let (sent, kept) = (&there[sent], &here[kept]);
+    let (Some((first, _)), Some((_, last))) = (sent.ranges.first(), sent.ranges.last()) else {
+        bail!("nothing of {camera} arrived")
+    };
+    let missing = kept.within(*first, *last).saturating_sub(sent.within(*first, *last));
+    Ok((missing, sent.wrong))
 }
 
 /// Watches the edge nodes from the line's return on, until what they left out is there, and a while longer.

@@ -266,11 +266,31 @@ impl Site {
         self.folder.path().join("disk")
     }
 
+    /// It records to the disk at `path` instead of its own directory.
+    pub(super) fn record_to(&self, path: &str) -> Result<()> {
+        let file = self.folder.path().join("keepwatch.toml");
+        let text = std::fs::read_to_string(&file)?;
+        let own = format!("[[disk]]\npath = {:?}\n", self.disk());
+        let text = text.replacen(&own, &format!("[[disk]]\npath = \"{path}\"\n"), 1);
+        Ok(std::fs::write(&file, text)?)
+    }
+
     /// The frame numbers that the store holds, by camera, when no recorder runs.
     pub(super) fn frames(&self) -> Result<Vec<Held>> {
-        let data = self.folder.path().join("data");
+        self.frames_of(&self.folder.path().join("keepwatch.toml"))
+    }
+
+    /// Those that an edge node has written to the disk outside at `path`.
+    pub(super) fn frames_outside(&self, path: &str) -> Result<Vec<Held>> {
+        let file = self.folder.path().join("outside.toml");
+        let data = self.data().join("edge-store");
+        std::fs::write(&file, format!("[node]\ndata = {data:?}\n[[disk]]\npath = \"{path}\"\n"))?;
+        self.frames_of(&file)
+    }
+
+    fn frames_of(&self, config: &Path) -> Result<Vec<Held>> {
         let mut command = self.program.command(|command| {
-            command.args(["lab", "count-frames", "--data"]).arg(data);
+            command.args(["lab", "count-frames", "--config"]).arg(config);
         });
         let finished = process::capture(&mut command, EXAMPLE_LIMIT)?;
         finished
