@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keepwatch_media::fingerprint::Fingerprint;
-use keepwatch_model::{CameraId, EventCode, GapReason, Span, StreamId, Subject, WallTime};
+use keepwatch_model::{CameraId, EventCode, GapReason, StreamId, Subject, WallTime};
 use keepwatch_recording::ledger::Ledger;
-use keepwatch_store::{DiskState, EventLog, Recovery, Store, StoreError};
+use keepwatch_store::{EventLog, Recovery, Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -403,33 +403,6 @@ impl Node {
     /// Enters an event.
     pub fn add_event(&self, code: EventCode, subject: Subject, text: String) {
         self.inner.context.events.add(self.inner.context.clock.wall(), code, subject, text);
-    }
-
-    /// What a stream of `camera` holds on disks that are not there, configured or not. Reads the index, so it blocks.
-    ///
-    /// # Errors
-    /// When the index cannot be read.
-    pub fn absent(
-        &self,
-        camera: CameraId,
-        stream: StreamId,
-        window: Span,
-    ) -> Result<keepwatch_model::SpanSet, StoreError> {
-        let present: Vec<_> = self
-            .inner
-            .context
-            .store
-            .disks()
-            .into_iter()
-            .filter(|disk| !matches!(disk.state, DiskState::Gone { .. } | DiskState::Foreign { .. }))
-            .filter_map(|disk| disk.id)
-            .collect();
-        // The rows of a long window are many, and mostly no disk is away.
-        if self.inner.context.store.registered_disks()?.iter().all(|disk| present.contains(disk)) {
-            return Ok(keepwatch_model::SpanSet::new());
-        }
-        let rows = self.inner.context.store.runs(camera, stream, window)?;
-        Ok(rows.into_iter().filter(|row| !present.contains(&row.disk)).map(|row| row.label).collect())
     }
 
     fn event(&self, code: EventCode, text: String) {

@@ -10,7 +10,7 @@ use keepwatch_recording::ledger::{Gap, Ledger, Row};
 use keepwatch_recording::schedule::Schedule;
 use keepwatch_store::{DiskState, HeldSpan, StoreError};
 
-use super::Inner;
+use super::{Inner, Node};
 use crate::config::CameraConfig;
 use crate::rows;
 
@@ -21,6 +21,30 @@ pub(super) enum Whose {
     Own,
     /// Guests, which are missed only if they were being recorded.
     Others,
+}
+
+impl Node {
+    /// What a stream of `camera` holds on disks that are not there, configured or not. Reads the index, so it blocks.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn absent(&self, camera: CameraId, stream: StreamId, window: Span) -> Result<SpanSet, StoreError> {
+        let present: Vec<_> = self
+            .inner
+            .context
+            .store
+            .disks()
+            .into_iter()
+            .filter(|disk| !matches!(disk.state, DiskState::Gone { .. } | DiskState::Foreign { .. }))
+            .filter_map(|disk| disk.id)
+            .collect();
+        // The rows of a long window are many, and mostly no disk is away.
+        if self.inner.context.store.registered_disks()?.iter().all(|disk| present.contains(disk)) {
+            return Ok(SpanSet::new());
+        }
+        let rows = self.inner.context.store.runs(camera, stream, window)?;
+        Ok(rows.into_iter().filter(|row| !present.contains(&row.disk)).map(|row| row.label).collect())
+    }
 }
 
 /// Reads the ledgers of the streams of `cameras`: of each main stream, and of each sub stream that is to be recorded or
