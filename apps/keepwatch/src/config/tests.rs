@@ -377,7 +377,7 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         (
             "[[edge.disk]]\npath = \"/x\"\nrole = \"edge\"",
-            "8:1: [[edge.disk]] has no key \"role\"; the keys here are path, size, take_over, password_file, target_user, target_password_file",
+            "8:1: unknown key \"role\" in [[edge.disk]]; the keys here are path, size, take_over, password_file, target_user, target_password_file",
         ),
         (
             "[[edge.disk]]\npath = \"d\"",
