@@ -23,9 +23,16 @@ export function isResting({ guest }: Camera): boolean {
   return guest !== null && guest.duty !== 'record';
 }
 
-/** Whether it is to be recorded here: its schedule asks for it, and another recorder does not do it. */
+/** Whether it is to be recorded here: its schedule asks for it, it waits for no alarm, and another recorder does not do it. */
 export function isWanted(camera: Camera): boolean {
-  return camera.connection !== 'unwanted' && !isResting(camera);
+  return camera.connection !== 'unwanted' && camera.connection !== 'armed' && !isResting(camera);
+}
+
+/** How a camera stands that is recorded or need not be. */
+export function standing(camera: Camera): string {
+  if (camera.recording) return camera.alarm?.cause ? t.camera.recordingAlarm(camera.alarm.cause) : t.camera.recording;
+  if (isResting(camera)) return t.camera.resting;
+  return camera.connection === 'armed' ? t.camera.noAlarm : t.camera.notScheduled;
 }
 
 /** Since when and why a camera that should be recorded is not; `null` when it is, or need not be. */

@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Plan(Box<PlanOptions>),
     /// Show what a running node records
     Status(StatusOptions),
+    /// Raise an alarm of a camera that is recorded on alarm
+    Alarm(AlarmOptions),
     /// Prove every checksum of the footage and every row of the index
     Verify(VerifyOptions),
     /// Write footage to an MP4 file
@@ -159,6 +161,22 @@ pub(crate) struct ScanOptions {
     /// Port that cameras are asked at
     #[arg(long, hide = true, default_value_t = keepwatch_onvif::discovery::PORT)]
     pub(crate) port: u16,
+}
+
+/// Options of `alarm`.
+#[derive(Debug, Args)]
+pub(crate) struct AlarmOptions {
+    /// The camera
+    pub(crate) camera: CameraId,
+    /// Why, on one line
+    #[arg(long, default_value = "")]
+    pub(crate) note: String,
+    /// How long it lasts, before the time behind it begins [default: a moment]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub(crate) seconds: u32,
+    /// Which node
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
 }
 
 /// What to do with the audit log.

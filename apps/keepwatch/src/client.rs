@@ -38,6 +38,19 @@ pub(crate) struct Camera {
     /// Its streams; the main one is the camera's own row.
     #[serde(default)]
     streams: Vec<Stream>,
+    /// How its alarms stand, where it is recorded on alarm.
+    #[serde(default)]
+    alarm: Option<Alarm>,
+}
+
+/// How the alarms of a camera stand, as the API shows it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Alarm {
+    state: String,
+    since: WallTime,
+    cause: Option<String>,
+    triggers: Option<String>,
+    held_ms: u64,
 }
 
 /// A stream of a camera as the API shows it.
@@ -124,9 +137,14 @@ pub(crate) async fn status(options: StatusOptions) -> anyhow::Result<Outcome> {
 }
 
 fn well(status: &Status, cameras: &[Camera]) -> bool {
-    let recorded = cameras.iter().all(|camera| camera.recording || camera.connection == "unwanted");
+    let recorded = cameras.iter().all(|camera| camera.recording || is_resting(&camera.connection));
     let usable = status.settings.problem.is_none();
     recorded && usable && status.disks.iter().all(|disk| disk.state == "online" && !disk.slow)
+}
+
+/// Nobody asks for footage at present.
+fn is_resting(connection: &str) -> bool {
+    matches!(connection, "unwanted" | "armed")
 }
 
 /// The state of a node for people.
@@ -164,6 +182,7 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
     }
     lines.extend(table(&rows));
     lines.push(String::new());
+    lines.extend(alarms(cameras));
     let mut rows = vec![["DISK", "STATE", "SIZE", "USED", "PROTECTED", "WRITTEN"].map(str::to_owned)];
     for disk in &status.disks {
         let mut state = disk.state.clone();
@@ -186,6 +205,35 @@ fn report(status: &Status, cameras: &[Camera]) -> Vec<String> {
     lines
 }
 
+/// How the alarms of cameras stand that are recorded on alarm.
+fn alarms(cameras: &[Camera]) -> Vec<String> {
+    let mut rows = vec![["ON ALARM", "STATE", "SINCE", "TRIGGERS", "BECAUSE"].map(str::to_owned)];
+    for camera in cameras {
+        let Some(alarm) = &camera.alarm else { continue };
+        let triggers = match alarm.triggers.as_deref() {
+            None => "calls only",
+            Some("heard") => "heard",
+            Some(_) => "UNHEARD",
+        };
+        // To the nearest second.
+        let held = || format!("{} s wait in memory", alarm.held_ms.saturating_add(500) / 1_000);
+        let because = alarm.cause.as_deref().map_or_else(held, printable);
+        rows.push([
+            camera.id.clone(),
+            printable(&alarm.state),
+            seconds(Some(alarm.since)),
+            triggers.to_owned(),
+            because,
+        ]);
+    }
+    if rows.len() == 1 {
+        return Vec::new();
+    }
+    let mut lines = table(&rows);
+    lines.push(String::new());
+    lines
+}
+
 /// What a disk was given to write since the start, and how much more that is than the media.
 fn written(disk: &Disk) -> String {
     let hundredths = disk.written_bytes.saturating_mul(100).checked_div(disk.media_bytes);
@@ -195,13 +243,13 @@ fn written(disk: &Disk) -> String {
 
 /// The row of a stream.
 fn row(id: String, name: String, stream: &Stream) -> [String; 5] {
-    let unwanted = stream.connection == "unwanted";
-    let word = match (stream.recording, unwanted) {
+    let word = match (stream.recording, stream.connection.as_str()) {
         (true, _) => "yes",
-        (false, true) => "unscheduled",
-        (false, false) => "NO",
+        (false, "unwanted") => "unscheduled",
+        (false, "armed") => "no alarm",
+        (false, _) => "NO",
     };
-    let gap = if stream.recording || unwanted {
+    let gap = if stream.recording || is_resting(&stream.connection) {
         "-".to_owned()
     } else {
         // A gap begins where the footage on disk ends.
@@ -347,6 +395,16 @@ mod tests {
             ),
             camera("yard", json!({"recording": false, "connection": "waiting", "detail": "lost\u{1b}[2J"})),
             camera("shop", json!({"recording": false, "connection": "unwanted", "durable_until": null})),
+            camera(
+                "hall",
+                json!({"recording": false, "connection": "armed", "alarm": {"state": "waiting", "triggers": "heard",
+                    "since": "2026-11-21T22:03:00Z", "cause": null, "kept_by": null, "held_ms": 9_800}}),
+            ),
+            camera(
+                "stairs",
+                json!({"alarm": {"state": "recording", "triggers": "unheard", "since": "2026-11-21T22:04:00Z",
+                    "cause": "guard raised it: \u{1b}fire", "kept_by": null, "held_ms": 0}}),
+            ),
         ];
         let status: Status = serde_json::from_value(json!({
             "certificate": "sha256:00", "name": "north", "version": "1", "started": "2026-11-21T22:00:00Z", "now": "2026-11-21T22:05:02Z",
@@ -358,7 +416,7 @@ mod tests {
         assert!(!well(&status, &cameras));
         let expected = "\
 north, version 1, running since 2026-11-21T22:00:00Z
-1 of 3 cameras recording at 2026-11-21T22:05:02Z
+2 of 5 cameras recording at 2026-11-21T22:05:02Z
 certificate sha256:00
 
 CAMERA  NAME        RECORDING    ON DISK UNTIL         GAP SINCE
@@ -366,6 +424,12 @@ gate    GATE        yes          2026-11-21T22:05:01Z  -
 gate    sub stream  NO           -                     2026-11-21T22:00:00Z  no such stream
 yard    YARD        NO           2026-11-21T22:05:01Z  2026-11-21T22:05:01Z  lost [2J
 shop    SHOP        unscheduled  -                     -
+hall    HALL        no alarm     2026-11-21T22:05:01Z  -
+stairs  STAIRS      yes          2026-11-21T22:05:01Z  -
+
+ON ALARM  STATE      SINCE                 TRIGGERS  BECAUSE
+hall      waiting    2026-11-21T22:03:00Z  heard     10 s wait in memory
+stairs    recording  2026-11-21T22:04:00Z  UNHEARD   guard raised it:  fire
 
 DISK    STATE                          SIZE     USED       PROTECTED  WRITTEN
 /srv/f  gone, too slow (no such file)  1.0 GiB  512.0 MiB  0 B        105.0 MiB (1.05 x the media)";

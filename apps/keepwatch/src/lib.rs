@@ -4,6 +4,7 @@
 //! causes, never as a dump. It is a library so that the fuzz targets reach the reader of the configuration; the
 //! binary only calls [`main`].
 
+mod alarm;
 mod audit;
 mod backfill;
 mod check;
@@ -101,6 +102,7 @@ fn start(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Check(options) => Ok(check::check(&options.file)),
         Command::Plan(options) => on_one_core(plan::plan(*options)),
         Command::Status(options) => on_one_core(client::status(options)),
+        Command::Alarm(options) => on_one_core(alarm::run(options)),
         Command::Export(ExportOptions { command: Some(ExportCommand::Verify(options)), .. }) => {
             evidence::run(&options)
         }

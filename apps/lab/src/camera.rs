@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::FrameStamp;
 use crate::card::Card;
 use crate::connections::Connections;
-use crate::documents::{self, DOCUMENT_TICKS};
+use crate::documents::{self, DOCUMENT_TICKS, Moves};
 use crate::fault::{CameraControl, Condition, ParameterSet};
 use crate::feed::{Feed, FeedFrame, Variant};
 use crate::sound::Sound;
@@ -160,7 +160,9 @@ impl Camera {
         let label = playing.document;
         playing.document = label.plus(DOCUMENT_TICKS);
         let capture = condition.camera_time(label);
-        let data = documents::document(self.id, label, capture);
+        let now = condition.motion.moves_at(label);
+        let moves = Moves { told: std::mem::replace(&mut playing.told_motion, now), now };
+        let data = documents::document(self.id, label, capture, moves);
         playing.entry.other(data.len());
         Media {
             track: self.document_track(),

@@ -19,7 +19,7 @@ use tokio::time::sleep_until;
 use crate::Caption;
 use crate::camera::Camera;
 use crate::card::{Card, track_token};
-use crate::documents::{EYE, MOTION_TOPIC, motion_change_after, moves_at};
+use crate::documents::{EYE, MOTION_TOPIC, motion_change_after};
 use crate::encoder::EncoderSettings;
 use crate::fault::CardState;
 use crate::feed::Variant;
@@ -67,20 +67,36 @@ impl CameraDevice {
 
     /// Reports motion as it begins and ends, until dropped.
     pub(crate) async fn watch(self: Arc<Self>) {
+        let mut condition = self.camera.control.watch();
+        let mut label = self.camera.clock.now();
+        let mut told = condition.borrow().motion.moves_at(label);
         loop {
-            let change = motion_change_after(self.camera.clock.now());
-            sleep_until(self.camera.clock.instant_of(change)).await;
-            // Nobody listening is no error.
-            let _ = self.notifications.send(self.motion(change, Operation::Changed));
+            let moves = condition.borrow_and_update().motion.moves_at(label);
+            if moves != told {
+                told = moves;
+                // Nobody listening is no error.
+                let _ = self.notifications.send(self.motion(label, Operation::Changed));
+            }
+            let change = motion_change_after(label);
+            tokio::select! {
+                changed = condition.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    label = self.camera.clock.now();
+                }
+                () = sleep_until(self.camera.clock.instant_of(change)) => label = change,
+            }
         }
     }
 
     fn motion(&self, label: WallTime, operation: Operation) -> Notification {
+        let condition = self.camera.control.condition();
         Notification {
             topic: MOTION_TOPIC.to_owned(),
-            time: self.camera.control.condition().camera_time(label),
+            time: condition.camera_time(label),
             source: vec![("Source".to_owned(), EYE.to_owned())],
-            data: vec![("State".to_owned(), moves_at(label).to_string())],
+            data: vec![("State".to_owned(), condition.motion.moves_at(label).to_string())],
             operation: Some(operation),
         }
     }

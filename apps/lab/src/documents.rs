@@ -1,14 +1,15 @@
 //! The metadata of a virtual camera: one ONVIF document a second (ONVIF Analytics, "Metadata stream"), with an object
 //! that moves through the picture and the motion alarm that comes and goes with it.
 //!
-//! What is said depends on the time alone, so that documents, notifications and a recording of either can be held
-//! against each other. A document is numbered like frames are: whole seconds since [`EPOCH`].
+//! What is said depends on the time alone, unless motion is commanded, so that documents, notifications and a recording of
+//! either can be held against each other. A document is numbered like frames are: whole seconds since [`EPOCH`].
 
 use std::fmt::Write;
 
 use bytes::Bytes;
 use keepwatch_model::{CameraId, CodecKind, TICKS_PER_SECOND, TrackConfig, WallTime};
 
+use crate::fault::Motion;
 use crate::timeline::EPOCH;
 
 /// 90 kHz ticks from one document to the next.
@@ -33,9 +34,34 @@ pub(crate) fn document_from(label: WallTime) -> WallTime {
     if past == 0 { label } else { label.plus(DOCUMENT_TICKS - past) }
 }
 
-/// Whether something moves before the cameras at `label` of the lab's clock.
+/// Whether something moves before the cameras at `label` of the lab's clock, if nothing is commanded.
 pub(crate) fn moves_at(label: WallTime) -> bool {
     seconds(label).div_euclid(MOTION_SECONDS).rem_euclid(2) == 1
+}
+
+impl Motion {
+    /// Whether something moves before the camera at `label` of the lab's clock.
+    pub(crate) fn moves_at(self, label: WallTime) -> bool {
+        match self {
+            Self::Regular => moves_at(label),
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
+
+/// Whether something moves, and whether it did when that was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moves {
+    pub(crate) told: bool,
+    pub(crate) now: bool,
+}
+
+impl Moves {
+    /// Those of the document of `label` if nothing is commanded.
+    pub(crate) fn regular(label: WallTime) -> Self {
+        Self { told: moves_at(label.plus(-DOCUMENT_TICKS)), now: moves_at(label) }
+    }
 }
 
 /// The first label after `label` at which motion begins or ends.
@@ -50,9 +76,9 @@ fn seconds(label: WallTime) -> i64 {
 }
 
 /// The document of `label`, which the camera's clock calls `shown`.
-pub(crate) fn document(camera: CameraId, label: WallTime, shown: WallTime) -> Bytes {
+pub(crate) fn document(camera: CameraId, label: WallTime, shown: WallTime, moves: Moves) -> Bytes {
     let number = seconds(label);
-    let moves = moves_at(label);
+    let Moves { told, now: moves } = moves;
     let mut text = String::with_capacity(1_536);
     // Writing into a String cannot fail.
     let _ = write!(
@@ -73,7 +99,7 @@ pub(crate) fn document(camera: CameraId, label: WallTime, shown: WallTime) -> By
         );
     }
     text.push_str("</tt:Frame></tt:VideoAnalytics>");
-    if moves != moves_at(label.plus(-DOCUMENT_TICKS)) {
+    if moves != told {
         let _ = write!(
             text,
             "<tt:Event><wsnt:NotificationMessage>\
@@ -111,7 +137,8 @@ mod tests {
     fn motion_comes_and_goes_with_the_time_and_its_changes_are_told_once() {
         let changes: Vec<i64> = (0..30)
             .filter(|&second| {
-                let document = document("cam1".parse().unwrap(), at(second), at(second));
+                let document =
+                    document("cam1".parse().unwrap(), at(second), at(second), Moves::regular(at(second)));
                 std::str::from_utf8(&document).unwrap().contains("<tt:Event>")
             })
             .collect();
@@ -128,7 +155,7 @@ mod tests {
     fn a_document_is_whole_and_says_its_number_and_the_cameras_time() {
         for second in 0..12 {
             let shown = at(second).plus(3_600 * TICKS_PER_SECOND);
-            let document = document("cam1".parse().unwrap(), at(second), shown);
+            let document = document("cam1".parse().unwrap(), at(second), shown, Moves::regular(at(second)));
             let text = std::str::from_utf8(&document).unwrap();
             assert!(text.contains(&format!("Camera=\"cam1\" Number=\"{second}\"")));
             assert!(text.contains(&format!("UtcTime=\"{shown}\"")));

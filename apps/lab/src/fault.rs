@@ -127,6 +127,11 @@ pub enum Fault {
         #[serde(default = "yes")]
         on: bool,
     },
+    /// When something moves before the camera.
+    Motion {
+        /// When.
+        motion: Motion,
+    },
     /// Whether no sender reports are sent.
     NoSenderReports {
         /// Whether none are.
@@ -199,6 +204,19 @@ impl CardState {
     pub(crate) const fn takes_footage(self) -> bool {
         matches!(self, Self::Ok | Self::Slow)
     }
+}
+
+/// When something moves before a camera.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Motion {
+    /// For five seconds of every ten.
+    #[default]
+    Regular,
+    /// From now on.
+    On,
+    /// Not from now on.
+    Off,
 }
 
 /// Which of a camera's two configurations it sends.

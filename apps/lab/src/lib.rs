@@ -35,7 +35,7 @@ pub use connections::Connection;
 pub use disk::{DiskFault, DiskOptions, DiskReport, run_disk};
 pub use encoder::{AccessUnit, Encoder, EncoderSettings};
 pub use error::LabError;
-pub use fault::{AcceptedTransports, CameraControl, CardState, Fault, KeepaliveAnswer, ParameterSet};
+pub use fault::{AcceptedTransports, CameraControl, CardState, Fault, KeepaliveAnswer, Motion, ParameterSet};
 pub use jpeg::read_jpeg_counter;
 pub use line::{LineOptions, run_line};
 pub use load::{LoadOptions, run_load};

@@ -4,6 +4,7 @@
 //! the table below are kept by `io/web` before a handler runs; where a body names the camera, or what is listed is of
 //! many, the handler asks at that place.
 
+mod alarms;
 mod cameras;
 mod coverage;
 mod edges;
@@ -63,6 +64,7 @@ fn table(description: Bytes) -> Routes<Node> {
         .get("/api/v1/cameras/{id}", Access::Camera(Role::Viewer), cameras::one)
         .put("/api/v1/cameras/{id}", ADMINISTRATOR, settings::change)
         .delete("/api/v1/cameras/{id}", ADMINISTRATOR, settings::remove)
+        .post("/api/v1/cameras/{id}/alarm", Access::Camera(Role::Operator), alarms::raise)
         .get("/api/v1/cameras/{id}/config", ADMINISTRATOR, settings::config)
         .get("/api/v1/cameras/{id}/coverage", Access::Camera(Role::Viewer), coverage::coverage)
         .get("/api/v1/cameras/{id}/export.mp4", Access::Camera(Role::Operator), export::export)

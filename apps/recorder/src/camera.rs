@@ -1,5 +1,6 @@
 //! One camera: its sessions with the device, its way to the disk, and what is known of it.
 
+mod alarm;
 #[cfg(test)]
 mod bench;
 mod books;
@@ -24,6 +25,7 @@ mod state;
 mod stream;
 mod task;
 
+pub use alarm::{Alarm, AlarmView, RaiseError};
 pub use books::LedgerGuard;
 pub(crate) use choice::{Choice, Wanted, codec_name};
 pub(crate) use context::Context;

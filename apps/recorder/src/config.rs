@@ -2,6 +2,7 @@
 //! in the console; and the rules of the values that stand in both.
 
 mod address;
+mod alarm;
 pub mod camera;
 mod schedule;
 pub mod text;
@@ -12,8 +13,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use alarm::{AlarmConfig, Trigger};
 pub use keepwatch_media::fingerprint::{Fingerprint, FingerprintError};
 use keepwatch_model::CameraId;
+use keepwatch_recording::schedule::Schedule;
 pub use keepwatch_rtsp::Secret;
 use keepwatch_store::DiskLogin;
 pub use keepwatch_store::DiskRole;
@@ -159,6 +162,8 @@ pub struct CameraConfig {
     pub retention: Option<Duration>,
     /// When it is recorded; empty means always.
     pub schedule: Vec<WeeklySpan>,
+    /// When it is recorded within its schedule: on alarm, or `None` always.
+    pub alarm: Option<AlarmConfig>,
 }
 
 impl CameraConfig {
@@ -176,7 +181,13 @@ impl CameraConfig {
             metadata: false,
             retention: None,
             schedule: Vec::new(),
+            alarm: None,
         }
+    }
+
+    /// When its schedule asks for it.
+    pub(crate) fn timetable(&self) -> Schedule {
+        Schedule::new(self.schedule.iter().map(|span| (span.from_minute, span.to_minute)))
     }
 }
 

@@ -29,7 +29,10 @@ pub mod settings;
 mod watch;
 
 pub use bookkeeper::disk_sentence;
-pub use camera::{CameraState, Connection, Counters, Learned, LedgerGuard, Listening, StreamState};
+pub use camera::{
+    Alarm, AlarmView, CameraState, Connection, Counters, Learned, LedgerGuard, Listening, RaiseError,
+    StreamState,
+};
 pub use clock::Clock;
 pub use node::{Applied, Node, NodeError};
 pub use replenish::{

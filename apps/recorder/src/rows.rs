@@ -9,6 +9,7 @@ const GAP: u8 = 2;
 const EXPIRED: u8 = 3;
 const UNSCHEDULED: u8 = 4;
 const UNKNOWN: u8 = 5;
+const NO_ALARM: u8 = 6;
 
 /// A step as it is stored.
 pub(crate) fn to_stored(camera: CameraId, stream: StreamId, row: &Row) -> LedgerRow {
@@ -17,6 +18,7 @@ pub(crate) fn to_stored(camera: CameraId, stream: StreamId, row: &Row) -> Ledger
         State::Gap { reason } => (GAP, reason.code()),
         State::Expired => (EXPIRED, 0),
         State::Unscheduled => (UNSCHEDULED, 0),
+        State::NoAlarm => (NO_ALARM, 0),
         State::Unknown { reason: UnknownReason::DiskAbsent } => (UNKNOWN, 1),
         State::Unknown { reason: UnknownReason::NotYet } => (UNKNOWN, 2),
         State::Unknown { reason: UnknownReason::NotConfigured } => (UNKNOWN, 3),
@@ -24,7 +26,9 @@ pub(crate) fn to_stored(camera: CameraId, stream: StreamId, row: &Row) -> Ledger
     };
     let (recorder, replaces) = match row.state {
         State::Held { recorder, replaces, .. } => (Some(recorder), replaces),
-        State::Gap { .. } | State::Expired | State::Unscheduled | State::Unknown { .. } => (None, None),
+        State::Gap { .. } | State::Expired | State::Unscheduled | State::NoAlarm | State::Unknown { .. } => {
+            (None, None)
+        }
     };
     let backfill = match row.backfill {
         None => 0,
@@ -47,6 +51,7 @@ pub(crate) fn from_stored(row: &LedgerRow, role: RoleId) -> Option<Row> {
         GAP => State::Gap { reason: GapReason::from_code(row.reason)? },
         EXPIRED => State::Expired,
         UNSCHEDULED => State::Unscheduled,
+        NO_ALARM => State::NoAlarm,
         UNKNOWN => State::Unknown {
             reason: match row.reason {
                 1 => UnknownReason::DiskAbsent,
@@ -84,6 +89,7 @@ mod tests {
             },
             State::Expired,
             State::Unscheduled,
+            State::NoAlarm,
             State::Unknown { reason: UnknownReason::NotYet },
             State::Unknown { reason: UnknownReason::DiskAbsent },
             State::Unknown { reason: UnknownReason::NotConfigured },

@@ -204,6 +204,8 @@ pub enum State {
     Expired,
     /// The schedule did not ask for it.
     Unscheduled,
+    /// The camera is recorded on alarm and was received, and there was none.
+    NoAlarm,
     /// It cannot be said.
     Unknown {
         /// Why.

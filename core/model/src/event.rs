@@ -132,6 +132,14 @@ event_codes! {
     CameraSignalReturned = "camera_signal_returned", Info;
     /// Something else that a camera noticed.
     CameraEvent = "camera_event", Info;
+    /// A camera is recorded because of an alarm.
+    AlarmBegan = "alarm_began", Info;
+    /// It waits for the next one.
+    AlarmEnded = "alarm_ended", Info;
+    /// What triggers the alarms of a camera cannot be heard: it is recorded all the time.
+    AlarmUnheard = "alarm_unheard", Warning;
+    /// It is heard again.
+    AlarmHeard = "alarm_heard", Info;
     /// Packets of a camera did not arrive.
     PacketsLost = "packets_lost", Warning;
     /// The recorder's clock was set.

@@ -186,6 +186,11 @@ impl Ledger {
         self.tail(at, State::Unscheduled);
     }
 
+    /// From `at` on, the camera is received and waits for an alarm.
+    pub fn no_alarm_from(&mut self, at: WallTime) {
+        self.tail(at, State::NoAlarm);
+    }
+
     /// From `at` on, until recording goes on, time did not pass: the recorder's clock was set forward over it.
     pub fn clock_stepped_from(&mut self, at: WallTime) {
         self.tail(at, State::Unknown { reason: UnknownReason::ClockStepped });
@@ -289,6 +294,7 @@ impl Ledger {
             | State::Held { .. }
             | State::Expired
             | State::Unscheduled
+            | State::NoAlarm
             | State::Unknown { .. } => None,
             State::Gap { reason } => Some(Gap { span: piece.span, reason, backfill: piece.backfill }),
         };
@@ -319,9 +325,9 @@ impl Ledger {
     }
 
     /// Whoever was to send `span` has nothing of it: where it is missing here, that is why. Of a state that is neither a gap nor
-    /// unscheduled nothing is entered.
+    /// unscheduled or without an alarm nothing is entered.
     pub fn nowhere(&mut self, span: Span, state: State) {
-        if !matches!(state, State::Gap { .. } | State::Unscheduled) {
+        if !matches!(state, State::Gap { .. } | State::Unscheduled | State::NoAlarm) {
             return;
         }
         for gap in self.gaps(span) {
@@ -552,10 +558,11 @@ fn uniform(bucket: &Bucket) -> bool {
 fn weight(state: State) -> u8 {
     match state {
         State::Unscheduled => 0,
-        State::Expired => 1,
-        State::Held { .. } => 2,
-        State::Unknown { .. } => 3,
-        State::Gap { .. } => 4,
+        State::NoAlarm => 1,
+        State::Expired => 2,
+        State::Held { .. } => 3,
+        State::Unknown { .. } => 4,
+        State::Gap { .. } => 5,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The decisions of recording, without a socket, a file or a clock.
 //!
 //! - [`session`]: when a camera is connected, given up and tried again.
+//! - [`alarm`]: when a camera that is recorded on alarm is recorded.
 //! - [`timeline`]: which UTC label and which camera time a picture gets.
 //! - [`notices`]: which of the things that a camera notices are told.
 //! - [`offset`]: when a camera's clock is so far off that an operator must hear of it.
@@ -19,6 +20,7 @@
 //!
 //! Media does not pass through: these are told *that* a picture came, never the picture.
 
+pub mod alarm;
 pub mod cadence;
 pub mod edge;
 pub mod failover;

@@ -50,7 +50,7 @@ struct Held {
 /// How a stream stands by its ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The schedule does not ask for it.
+    /// The schedule does not ask for it, or no alarm does.
     NotWanted,
     /// It is not recorded, or nothing is on disk since it was not.
     Missing(GapReason),
@@ -65,7 +65,7 @@ impl Standing {
     pub fn of(ledger: &Ledger) -> Self {
         const NOT_YET: State = State::Unknown { reason: UnknownReason::NotYet };
         match (ledger.state_at(WallTime::MAX), ledger.held_until().map(|until| ledger.state_at(until))) {
-            (State::Unscheduled, _) => Self::NotWanted,
+            (State::Unscheduled | State::NoAlarm, _) => Self::NotWanted,
             (State::Gap { reason }, _) => Self::Missing(reason),
             (NOT_YET, Some(NOT_YET)) => Self::Unbroken,
             // It is recorded again, and what is on disk is from before.

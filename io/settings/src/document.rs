@@ -103,6 +103,18 @@ pub struct CameraEntry {
     /// When it is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Vec<String>>,
+    /// Whether it is recorded all the time or on alarm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<String>,
+    /// How much of the time before an alarm is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_alarm: Option<String>,
+    /// How long it is recorded behind an alarm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_alarm: Option<String>,
+    /// What triggers an alarm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm_on: Option<Vec<String>>,
 }
 
 impl CameraEntry {
@@ -126,6 +138,10 @@ impl CameraEntry {
             metadata: None,
             retention: None,
             schedule: None,
+            recording: None,
+            pre_alarm: None,
+            post_alarm: None,
+            alarm_on: None,
         }
     }
 

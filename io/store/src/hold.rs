@@ -29,6 +29,16 @@ pub struct HoldLimits {
     pub age_max: Duration,
 }
 
+/// What of a hold is needed. A record is as old as the newest one has waited, and as much older as it ended before that. No clock
+/// that is set tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Records that are older are not, unless decoding what follows begins with them.
+    pub age_max: Duration,
+    /// The newest group of pictures is, however old: its camera sends, and seldom a picture.
+    pub newest: bool,
+}
+
 /// What a hold has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HoldView {
@@ -339,22 +349,25 @@ impl Store {
         StreamWriter::behind(self.shared_handle(), hold)
     }
 
-    /// Queues all that waits in `hold`, the oldest first, except what is older than `age_max`, which is let go; later records pass.
-    /// `queued` hears of each before it is queued. Returns those that no disk takes.
-    ///
-    /// A record is as old as the newest one has waited, and as much older as it ended before that. No clock that is set tells it.
+    /// Queues what of that which waits in `hold` is needed, the oldest first, and lets go of the rest; later records pass. `queued`
+    /// hears of each before it is queued. Returns those that no disk takes.
     pub fn release_held(
         &self,
         hold: &Hold,
-        age_max: Duration,
+        release: Release,
         queued: &mut dyn FnMut(&RecordInfo),
     ) -> Vec<Loss> {
         hold.0.keeps.store(false, Ordering::Release);
         hold.queue(self.shared(), queued, |kept| {
             kept.limits = None;
             let waited = kept.jobs.back().map_or(Duration::ZERO, |job| job.queued_at.elapsed());
-            let count = kept.older(age_max.saturating_sub(waited));
-            let gone = kept.take(if count == kept.jobs.len() { count } else { kept.spare(count) });
+            let count = kept.older(release.age_max.saturating_sub(waited));
+            let none_is_young = count == kept.jobs.len();
+            let gone = kept.take(match (none_is_young, release.newest) {
+                (true, false) => count,
+                (true, true) => kept.spare(count.saturating_sub(1)),
+                (false, _) => kept.spare(count),
+            });
             Chosen { needed: kept.take(usize::MAX), _gone: gone }
         })
     }

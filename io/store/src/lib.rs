@@ -37,7 +37,7 @@ pub use disk::WrapDevice;
 pub use error::{AppendError, CommitError, FormatError, PushError, ReadError, StoreError};
 pub use event_log::{EventCursor, EventLog, EventPage, EventQuery, events_of};
 pub use format::decode_untrusted;
-pub use hold::{HOLD_BYTES_MAX_DEFAULT, Hold, HoldLimits, HoldView};
+pub use hold::{HOLD_BYTES_MAX_DEFAULT, Hold, HoldLimits, HoldView, Release};
 pub use index::PROTECTIONS_MAX;
 pub use keepwatch_iscsi::{Login, Secret, Write};
 pub use read::Record;

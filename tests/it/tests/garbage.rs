@@ -90,6 +90,10 @@ fn bodies(span: Span) -> BTreeMap<(&'static str, &'static str), (String, Value)>
     BTreeMap::from([
         (("POST", "/api/v1/cameras"), (at("/cameras"), camera.clone())),
         (("PUT", "/api/v1/cameras/{id}"), (at("/cameras/kept"), json!({"url": "rtsp://127.0.0.1:1/x"}))),
+        (
+            ("POST", "/api/v1/cameras/{id}/alarm"),
+            (at("/cameras/cam1/alarm"), json!({"note": "x", "seconds": 1})),
+        ),
         (("POST", "/api/v1/cameras/test"), (at("/cameras/test"), camera)),
         (("POST", "/api/v1/exports"), (at("/exports"), json!({"cameras": ["cam1"], "from": from, "to": to}))),
         (

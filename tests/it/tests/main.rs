@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod abuse;
+mod alarm;
 mod cable;
 mod cards;
 mod changes;

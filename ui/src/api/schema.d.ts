@@ -96,6 +96,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/cameras/{id}/alarm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Raises an alarm: the camera is recorded, with the time before.
+         * @description For users who are at least operator at the camera.
+         */
+        post: operations["raiseAlarm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cameras/{id}/config": {
         parameters: {
             query?: never;
@@ -1279,6 +1299,21 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description An alarm to raise. */
+        AlarmBody: {
+            /** @description Why; at most 200 characters. */
+            note?: string;
+            /**
+             * Format: int32
+             * @description How long it lasts, in seconds, before the time behind it begins: 0 to 86,400. 0 when left out: it is a moment.
+             */
+            seconds?: number;
+        };
+        /**
+         * @description Whether a camera that is recorded on alarm waits for one, or is recorded for one.
+         * @enum {string}
+         */
+        AlarmState: "waiting" | "recording";
         /** @description An entry of the audit log. */
         AuditEntry: {
             /** @description What they did; stable. */
@@ -1414,6 +1449,7 @@ export interface components {
         };
         /** @description A camera; what is said of it as a whole is said of its main stream. */
         Camera: components["schemas"]["Stream"] & {
+            alarm: components["schemas"]["CameraAlarm"] | null;
             /**
              * Format: int64
              * @description How far its clock is ahead of the recorder's.
@@ -1432,11 +1468,33 @@ export interface components {
             /** @description Its streams, the main one first. */
             streams: components["schemas"]["NamedStream"][];
         };
+        /** @description How the alarms of a camera stand that is recorded on alarm. */
+        CameraAlarm: {
+            /** @description What began the alarm, as a sentence; `null` while it waits. */
+            cause: string | null;
+            /**
+             * Format: int64
+             * @description How much of the main stream waits in memory, to be recorded with the next alarm.
+             */
+            held_ms: number;
+            /** @description What keeps the alarm up; `null` when nothing does, and it ends by itself. */
+            kept_by: string | null;
+            /**
+             * Format: date-time
+             * @description Since when it is so.
+             */
+            since: string;
+            /** @description Whether it waits for an alarm, or is recorded for one. */
+            state: components["schemas"]["AlarmState"];
+            triggers: components["schemas"]["TriggersState"] | null;
+        };
         /**
          * @description A camera to be added, changed or tried. What is `null` or left out is as it is when it is left out of `[[camera]]`;
          *     what only shows (`has_password`, `editable`, `revision`) may stand there and says nothing.
          */
         CameraBody: {
+            /** @description What triggers an alarm: `motion`, `object`, `input`, `tamper`, `signal_loss`, `api`, or a topic of the camera. */
+            alarm_on?: string[] | null;
             /** @description Whether its audio is recorded. */
             audio?: boolean | null;
             /** @description The certificate that it must show, as `sha256:...`. */
@@ -1458,6 +1516,11 @@ export interface components {
             onvif?: string | null;
             /** @description Password to log in with. Left out of a change it stays, as long as the camera's address does; `null` removes it. */
             password?: string | null;
+            /** @description How long it is recorded behind the last trigger of an alarm. */
+            post_alarm?: string | null;
+            /** @description How much of the time before an alarm is recorded. */
+            pre_alarm?: string | null;
+            recording?: components["schemas"]["RecordingMode"] | null;
             /** @description Age at which its footage is deleted. */
             retention?: string | null;
             /** @description When it is recorded, in UTC. */
@@ -1474,6 +1537,14 @@ export interface components {
         };
         /** @description How a camera is configured: the keys of `[[camera]]` in keepwatch.toml, with the texts that stand there. */
         CameraSettings: {
+            /**
+             * @description What triggers an alarm; empty for a camera that is recorded all the time.
+             * @example [
+             *       "motion",
+             *       "api"
+             *     ]
+             */
+            alarm_on: string[];
             /** @description Whether its audio is recorded. */
             audio: boolean;
             /** @description The certificate that it must show; `null` takes any. */
@@ -1501,6 +1572,18 @@ export interface components {
             name: string | null;
             /** @description ONVIF address, without a login; `null` for a camera with a `url`. */
             onvif: string | null;
+            /**
+             * @description How long it is recorded behind the last trigger of an alarm; `null` for a camera that is recorded all the time.
+             * @example 30 s
+             */
+            post_alarm: string | null;
+            /**
+             * @description How much of the time before an alarm is recorded; `null` for a camera that is recorded all the time.
+             * @example 10 s
+             */
+            pre_alarm: string | null;
+            /** @description Whether it is recorded all the time or on alarm. */
+            recording: components["schemas"]["RecordingMode"];
             /**
              * @description Age at which its footage is deleted; `null` takes the recorder's.
              * @example 30 days
@@ -1546,7 +1629,7 @@ export interface components {
          * @description How the connection of a stream stands.
          * @enum {string}
          */
-        ConnectionState: "unwanted" | "waiting" | "connecting" | "connected" | "recording" | "relayed";
+        ConnectionState: "unwanted" | "waiting" | "connecting" | "connected" | "armed" | "recording" | "relayed";
         /** @description A recorder that decides which of several standbys covers. */
         Coordinator: {
             /** @description As the configuration names it. */
@@ -1592,7 +1675,7 @@ export interface components {
          * @description What is known of a stretch of time.
          * @enum {string}
          */
-        CoverageState: "held" | "gap" | "expired" | "unscheduled" | "unknown";
+        CoverageState: "held" | "gap" | "expired" | "unscheduled" | "no_alarm" | "unknown";
         /** @description A disk. */
         Disk: {
             /** @description Why it stands so. */
@@ -2441,6 +2524,7 @@ export interface components {
         Page_Camera: {
             /** @description What is listed. */
             items: (components["schemas"]["Stream"] & {
+                alarm?: components["schemas"]["CameraAlarm"] | null;
                 /**
                  * Format: int64
                  * @description How far its clock is ahead of the recorder's.
@@ -2985,6 +3069,11 @@ export interface components {
              */
             seconds?: number | null;
         };
+        /**
+         * @description When a camera is recorded within its schedule.
+         * @enum {string}
+         */
+        RecordingMode: "continuous" | "alarm";
         /** @description What the last start found. */
         RecoveryStatus: {
             /** @description Whether the store had been closed. */
@@ -3659,6 +3748,11 @@ export interface components {
              */
             tracks: string[];
         };
+        /**
+         * @description Whether what triggers an alarm is heard; `null` for one that only the API raises.
+         * @enum {string}
+         */
+        TriggersState: "heard" | "unheard";
         /** @description A camera that answered and has no address that can be configured. */
         UnreachableCamera: {
             /**
@@ -3946,6 +4040,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Removed"];
+                };
+            };
+            /** @description A problem document that says what happened and what to do. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    raiseAlarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The camera. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AlarmBody"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraAlarm"];
                 };
             };
             /** @description A problem document that says what happened and what to do. */

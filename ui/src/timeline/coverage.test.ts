@@ -20,6 +20,7 @@ describe('a stretch', () => {
     [{ state: 'gap', origin: null, reason: 'not_sent' }, 'backfill'],
     [{ state: 'expired', origin: null }, 'expired'],
     [{ state: 'unscheduled', origin: null }, 'unscheduled'],
+    [{ state: 'no_alarm', origin: null }, 'no_alarm'],
     [{ state: 'unknown', origin: null, reason: 'disk_absent' }, 'unknown'],
     [{ state: 'unknown', origin: null, reason: 'not_yet' }, 'pending'],
     [{ state: 'new' as 'held', origin: null }, 'unknown'],

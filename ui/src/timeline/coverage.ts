@@ -10,7 +10,7 @@ import { parseTime } from '../time';
 import type { View } from './view';
 
 /** What a stretch looks like. */
-export type Kind = 'primary' | 'standby' | 'edge' | 'gap' | 'backfill' | 'expired' | 'unscheduled' | 'unknown' | 'pending';
+export type Kind = 'primary' | 'standby' | 'edge' | 'gap' | 'backfill' | 'expired' | 'unscheduled' | 'no_alarm' | 'unknown' | 'pending';
 
 /** A stretch of a row. */
 export interface Stretch {
@@ -35,6 +35,7 @@ export function kindOf(item: CoverageItem): Kind {
       return item.backfill === 'pending' || item.backfill === 'running' || item.reason === 'not_sent' ? 'backfill' : 'gap';
     case 'expired':
     case 'unscheduled':
+    case 'no_alarm':
       return item.state;
     default:
       // What is still to come is no loss of knowledge.

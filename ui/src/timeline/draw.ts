@@ -18,7 +18,7 @@ const LETTER_PX_MIN = 18;
 
 /** The letter of each kind. */
 export const LETTERS: Record<Kind, string> = {
-  primary: 'P', standby: 'S', edge: 'E', gap: '!', backfill: 'E?', expired: '–', unscheduled: '·', unknown: '?', pending: '',
+  primary: 'P', standby: 'S', edge: 'E', gap: '!', backfill: 'E?', expired: '–', unscheduled: '·', no_alarm: 'A', unknown: '?', pending: '',
 };
 
 /** Colours, as the style sheet has them. */
@@ -44,11 +44,11 @@ export function themeOf(element: Element): Theme {
     mark: color('mark'), halo: color('gap-halo'),
     fill: {
       primary: color('primary'), standby: color('standby'), edge: color('edge'), gap: color('gap'), backfill: color('edge'),
-      expired: none, unscheduled: none, unknown: color('unknown'), pending: 'transparent',
+      expired: none, unscheduled: none, no_alarm: none, unknown: color('unknown'), pending: 'transparent',
     },
     on: {
       primary: color('on-primary'), standby: color('on-standby'), edge: color('on-edge'), gap: color('on-gap'),
-      backfill: color('ink'), expired: color('ink-quiet'), unscheduled: color('ink-quiet'), unknown: color('ink-quiet'), pending: 'transparent',
+      backfill: color('ink'), expired: color('ink-quiet'), unscheduled: color('ink-quiet'), no_alarm: color('ink-quiet'), unknown: color('ink-quiet'), pending: 'transparent',
     },
   };
 }
@@ -108,6 +108,9 @@ function pattern(
     case 'unscheduled':
       for (let dot = left + 2; dot < left + wide; dot += 6) context.fillRect(dot, middle - 1, 2, 2);
       break;
+    case 'no_alarm':
+      context.fillRect(left, middle - 1, wide, 2);
+      break;
     case 'unknown':
       diagonals(context, left, top, wide, height, 5, 1);
       break;
@@ -149,7 +152,7 @@ function letter(context: CanvasRenderingContext2D, kind: Kind, left: number, mid
     letter_px.set(kind, width);
   }
   if (width > wide) return;
-  const ground = kind === 'expired' || kind === 'unscheduled' || kind === 'unknown' || kind === 'backfill' ? theme.panel : theme.fill[kind];
+  const ground = kind === 'expired' || kind === 'unscheduled' || kind === 'no_alarm' || kind === 'unknown' || kind === 'backfill' ? theme.panel : theme.fill[kind];
   context.fillStyle = ground;
   context.fillRect(left + 3, middle - 6, width, 12);
   context.fillStyle = theme.on[kind];

@@ -241,7 +241,7 @@ export class FakeNode {
         return { value: { items, next: null } };
       }
       case 'GET cameras/*/config':
-        return { value: { id, name: this.#camera(id)?.name, onvif: 'http://192.0.2.10', user: 'recorder', has_password: true, transport: 'auto', audio: true, metadata: false, events: true, sub: true, retention: null, schedule: null, editable: true } };
+        return { value: { id, name: this.#camera(id)?.name, onvif: 'http://192.0.2.10', user: 'recorder', has_password: true, transport: 'auto', audio: true, metadata: false, events: true, sub: true, retention: null, schedule: null, recording: 'continuous', pre_alarm: null, post_alarm: null, alarm_on: [], editable: true } };
       case 'POST cameras/*':
         if (body['password'] !== 'camera') return { problem: 422, code: 'camera_refused', detail: 'the camera refused the login' };
         return { value: { reachable: true, streams: [{ stream: 'main', tracks: ['h264 640x360 25 fps'], silent: ['aac 16000 Hz'], left_out: [] }], certificate: null,
@@ -483,7 +483,7 @@ export class FakeNode {
     };
     const names: StreamName[] = camera.sub ? ['main', 'sub'] : ['main'];
     return {
-      id, name: camera.name, ...state, clock_offset_ms: 0, events: null, events_detail: null, editable: !camera.ofFile, guest: camera.guest ?? null,
+      id, name: camera.name, ...state, clock_offset_ms: 0, events: null, events_detail: null, alarm: null, editable: !camera.ofFile, guest: camera.guest ?? null,
       streams: names.map((stream) => ({ stream, ...state, tracks: ['h264', 'aac'], left_out: [], certificate: null, transport: 'tcp', clock_offset_ms: 0 })),
     };
   }

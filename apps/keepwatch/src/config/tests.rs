@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 
 use keepwatch_recorder::config::camera::CameraDraft;
-use keepwatch_recorder::config::{CameraSource, DiskConfig, MediaTransport, WeeklySpan};
+use keepwatch_recorder::config::{
+    AlarmConfig, CameraSource, DiskConfig, MediaTransport, Trigger, WeeklySpan,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -63,7 +65,7 @@ fn the_examples_of_the_reference_are_right_and_no_key_is_left_out() {
         .filter_map(|line| line.split_once("the keys here are "))
         .flat_map(|(_, keys)| keys.split(", ").map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    assert_eq!(keys.len(), 71, "{keys:?}");
+    assert_eq!(keys.len(), 75, "{keys:?}");
     for key in keys {
         assert!(
             text.lines().any(|line| {
@@ -119,6 +121,9 @@ audio = false
 metadata = true
 retention = "1 week"
 schedule = "mon 07:00-19:00"
+recording = "alarm"
+pre_alarm = "5 s"
+alarm_on = ["motion", "tns1:Device/tns1:Trigger", "motion"]
 [[camera]]
 id = "yard"
 url = "rtsp://u%40x:p%3Aw@h/s"
@@ -138,7 +143,7 @@ cameras = "*"
 "#;
     let loaded = parse(text, directory.path());
     let shown = loaded.report.show(Path::new("F")).to_string();
-    assert!(shown.starts_with("F:42:7: warning: the url holds a password"), "{shown}");
+    assert!(shown.starts_with("F:45:7: warning: the url holds a password"), "{shown}");
     assert_eq!(shown.lines().count(), 1, "{shown}");
     let NodeConfig { recorder, replenish, standby, listen, .. } = loaded.node;
     let filled = ReplenishSettings { paused: false, bits_per_second_max: Some(50_000_000), cards: true };
@@ -192,6 +197,9 @@ cameras = "*"
     assert_eq!((yard.transport, yard.certificate), (MediaTransport::Auto, None));
     assert_eq!(yard.user.as_deref(), Some("u@x"));
     assert_eq!(yard.password.as_ref().map(|password| password.expose()), Some("p:w"));
+    let on = vec![Trigger::Motion, Trigger::Topic("Device/Trigger".to_owned())];
+    assert_eq!(gate.alarm, Some(AlarmConfig { pre: Duration::from_secs(5), on, ..AlarmConfig::default() }));
+    assert_eq!(yard.alarm, None);
     assert!(yard.audio && yard.retention.is_none() && yard.schedule.is_empty());
     let debug = format!("{recorder:?} {:?}", loaded.file);
     assert!(!debug.contains("s3cret") && !debug.contains("p:w"), "{debug}");
@@ -324,6 +332,22 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         (
             "[[camera]]\nid = \"b\"\nonvif = \"rtsp://u:secret@h\"",
             "8:9: rtsp:// cannot be recorded; write an address like \"http://192.0.2.10\" or \"https://192.0.2.10:8443\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nrecording = \"sometimes\"",
+            "9:13: \"sometimes\" is no way to record; write \"continuous\" or \"alarm\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\npre_alarm = \"5 s\"",
+            "9:13: pre_alarm is for a camera that is recorded on alarm; write recording = \"alarm\", or take it out",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nrecording = \"alarm\"\nalarm_on = [\"api\", \"noise\"]",
+            "10:20: \"noise\" triggers no alarm; write \"motion\", \"object\", \"input\", \"tamper\", \"signal_loss\", \"api\", or a topic of the camera like \"RuleEngine/LineDetector/Crossed\"",
+        ),
+        (
+            "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\nrecording = \"alarm\"\nalarm_on = \"motion\"",
+            "10:12: nothing of what the camera notices is heard; give the camera by onvif = \"http://...\", or set metadata = true, or write alarm_on = [\"api\"]",
         ),
         (
             "[[camera]]\nid = \"b\"\nurl = \"rtsp://h\"\ntransport = \"multicast\"",

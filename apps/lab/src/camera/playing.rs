@@ -6,7 +6,7 @@ use keepwatch_model::{StreamId, WallTime};
 
 use super::{Camera, Selection};
 use crate::connections::Entry;
-use crate::documents::document_from;
+use crate::documents::{DOCUMENT_TICKS, document_from};
 use crate::fault::Condition;
 use crate::feed::{FeedFrame, Variant};
 
@@ -23,19 +23,23 @@ pub(super) struct Playing {
     pub(super) sound: WallTime,
     /// The label of the next document.
     pub(super) document: WallTime,
+    /// Whether something moved, as the last document told.
+    pub(super) told_motion: bool,
     pub(super) stalled: bool,
 }
 
 impl Playing {
     /// Begins to play `stream` in the coding that was described.
     pub(super) fn new(camera: &Camera, stream: StreamId, condition: Condition, variant: Variant) -> Self {
+        let document = document_from(camera.clock.now());
         Self {
             entry: camera.connections.open(stream == StreamId::SUB),
             selection: Selection::new(camera, stream, condition, variant),
             frame: None,
             number_from: 0,
             sound: sound_from(camera),
-            document: document_from(camera.clock.now()),
+            document,
+            told_motion: condition.motion.moves_at(document.plus(-DOCUMENT_TICKS)),
             stalled: false,
         }
     }

@@ -8,7 +8,7 @@ use tracing::debug;
 use super::Card;
 use super::writer::{CardSample, CardWriter, WriteError};
 use crate::camera::{Camera, Selection, VIDEO_TRACK, wanted_variant};
-use crate::documents::{self, document_from};
+use crate::documents::{self, Moves, document_from};
 use crate::fault::Condition;
 use crate::feed::{FeedFrame, Variant};
 
@@ -107,7 +107,7 @@ pub(super) fn write_others(
     let document = document_from(shown);
     if camera.metadata && document < end {
         let (label, prefix) = (condition.camera_time(document), Bytes::new());
-        let data = documents::document(camera.id, document, label);
+        let data = documents::document(camera.id, document, label, Moves::regular(document));
         writer.other(&CardSample { track: camera.document_track(), label, key: true, prefix, data })?;
     }
     let Some(sound) = &camera.sound else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use keepwatch_model::WallTime;
 use keepwatch_rtsp::server::{Keepalives, Quirks, Transports};
 
-use super::{AcceptedTransports, CardState, Fault, KeepaliveAnswer, ParameterSet};
+use super::{AcceptedTransports, CardState, Fault, KeepaliveAnswer, Motion, ParameterSet};
 
 /// What a camera is doing, as faults left it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(crate) struct Condition {
     pub(crate) card_outs: u64,
     /// Whether footage of the card comes without marks.
     pub(crate) unmarked: bool,
+    /// When something moves before the camera.
+    pub(crate) motion: Motion,
     /// Whether no sender reports are sent.
     pub(crate) reportless: bool,
     /// Whether searches find nothing.
@@ -153,6 +155,7 @@ impl Condition {
                 self.card = state;
             }
             Fault::NoMarks { on } => self.unmarked = on,
+            Fault::Motion { motion } => self.motion = motion,
             Fault::NoSenderReports { on } => self.reportless = on,
             Fault::SearchEmpty { on } => self.finds_nothing = on,
             Fault::Heal => {

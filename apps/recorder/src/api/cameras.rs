@@ -10,7 +10,7 @@ use keepwatch_web::{Caller, Page, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::query;
+use super::{alarms, query};
 use crate::guests::Duty;
 use crate::{CameraState, Connection, Learned, Listening, Node, StreamState};
 
@@ -39,6 +39,8 @@ pub(super) struct Camera {
     events: Option<&'static str>,
     /// Why its events are not heard.
     events_detail: Option<String>,
+    /// How its alarms stand; `null` of a camera that is recorded all the time.
+    alarm: Option<alarms::Shown>,
     /// Its streams, the main one first.
     streams: Vec<NamedStream>,
 }
@@ -126,6 +128,7 @@ impl Camera {
         let streams = self.streams.into_iter();
         Self {
             main: self.main.still(),
+            alarm: self.alarm.map(alarms::Shown::still),
             streams: streams
                 .map(|stream| NamedStream { stream_state: stream.stream_state.still(), ..stream })
                 .collect(),
@@ -145,7 +148,8 @@ pub(super) fn is_recording(node: &Node, stream: &StreamState) -> bool {
         | Connection::Waiting(_)
         | Connection::Connecting
         | Connection::Connected(_)
-        | Connection::Buffered => false,
+        | Connection::Buffered
+        | Connection::Armed => false,
     }
 }
 
@@ -175,6 +179,7 @@ pub(super) fn show(node: &Node, camera: &CameraState) -> Camera {
         clock_offset_ms: camera.clock_offset_ticks().map(milliseconds),
         events,
         events_detail,
+        alarm: alarms::Shown::of(camera),
         streams: camera.streams().map(|stream| show_named(node, stream)).collect(),
     }
 }
@@ -207,6 +212,7 @@ fn show_stream(node: &Node, stream: &StreamState) -> Stream {
         Connection::Recording => ("recording", None),
         // Nothing of it is on disk, and nothing should be.
         Connection::Buffered => ("connected", None),
+        Connection::Armed => ("armed", None),
         Connection::Relayed => ("relayed", None),
     };
     let detail = match (reason, words) {

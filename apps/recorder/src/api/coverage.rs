@@ -94,6 +94,7 @@ impl From<CoverageItem> for Item {
             }
             Held::Expired => Self { state: "expired", ..base },
             Held::Unscheduled => Self { state: "unscheduled", ..base },
+            Held::NoAlarm => Self { state: "no_alarm", ..base },
             Held::Unknown { reason } => {
                 let (reason, detail) = match reason {
                     UnknownReason::DiskAbsent => ("disk_absent", "the disk that holds it is not there"),

@@ -18,8 +18,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::{
-    cameras, coverage, edges, events, export, exports, live, media, picture, protections, replenishment,
-    scans, settings, socket, standbys, status, trial,
+    alarms, cameras, coverage, edges, events, export, exports, live, media, picture, protections,
+    replenishment, scans, settings, socket, standbys, status, trial,
 };
 
 /// An error (RFC 9457).
@@ -85,6 +85,7 @@ impl fmt::Debug for Part {
         settings::change,
         settings::remove,
         trial::test,
+        alarms::raise,
         coverage::coverage,
         export::export,
         live::live,

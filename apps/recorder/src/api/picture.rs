@@ -180,6 +180,7 @@ fn missing(camera: &CameraState, stream: &StreamState, at: WallTime) -> Problem 
         Held::Gap { reason } => reason.sentence(),
         Held::Expired => "the footage was there and has been deleted",
         Held::Unscheduled => "nothing was to be recorded",
+        Held::NoAlarm => "the camera is recorded on alarm, and there was none",
         Held::Unknown { reason } => match reason {
             UnknownReason::DiskAbsent => "the disk that holds it is not there",
             UnknownReason::NotYet => "it is not over, or on its way to the disk",

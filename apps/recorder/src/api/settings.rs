@@ -62,6 +62,18 @@ pub(super) struct CameraSettings {
     /// When it is recorded, in UTC; empty means always.
     #[schema(example = json!(["mon-fri 07:00-19:00"]))]
     schedule: Vec<String>,
+    /// Whether it is recorded all the time or on alarm.
+    #[schema(value_type = super::words::RecordingMode)]
+    recording: String,
+    /// How much of the time before an alarm is recorded; `null` for a camera that is recorded all the time.
+    #[schema(example = "10 s")]
+    pre_alarm: Option<String>,
+    /// How long it is recorded behind the last trigger of an alarm; `null` for a camera that is recorded all the time.
+    #[schema(example = "30 s")]
+    post_alarm: Option<String>,
+    /// What triggers an alarm; empty for a camera that is recorded all the time.
+    #[schema(example = json!(["motion", "api"]))]
+    alarm_on: Vec<String>,
     /// Whether it is edited in the console; else it stands in the configuration file.
     editable: bool,
     /// The revision that changed it last, also its `ETag`; `null` for a camera of the configuration file.
@@ -89,6 +101,10 @@ impl From<Configured> for CameraSettings {
             metadata: entry.metadata.unwrap_or(false),
             retention: entry.retention,
             schedule: entry.schedule.unwrap_or_default(),
+            recording: entry.recording.unwrap_or_else(|| "continuous".to_owned()),
+            pre_alarm: entry.pre_alarm,
+            post_alarm: entry.post_alarm,
+            alarm_on: entry.alarm_on.unwrap_or_default(),
             editable,
             revision: editable.then_some(revision),
         }
@@ -134,6 +150,14 @@ pub(super) struct CameraBody {
     retention: Option<String>,
     /// When it is recorded, in UTC.
     schedule: Option<Vec<String>>,
+    /// Whether it is recorded all the time or on alarm.
+    recording: Option<super::words::RecordingMode>,
+    /// How much of the time before an alarm is recorded.
+    pre_alarm: Option<String>,
+    /// How long it is recorded behind the last trigger of an alarm.
+    post_alarm: Option<String>,
+    /// What triggers an alarm: `motion`, `object`, `input`, `tamper`, `signal_loss`, `api`, or a topic of the camera.
+    alarm_on: Option<Vec<String>>,
 }
 
 /// That a camera was removed.

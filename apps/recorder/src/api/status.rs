@@ -185,7 +185,9 @@ impl From<DiskStatus> for Disk {
     responses((status = 200, body = Health)))]
 pub(super) async fn health(State(node): State<Node>) -> Json<Health> {
     let well = node.cameras().iter().all(|camera| {
-        let unwanted = camera.main().connection().0 == Connection::Unwanted || camera.is_buffered();
+        let main = camera.main();
+        let unwanted =
+            matches!(main.connection().0, Connection::Unwanted | Connection::Armed) || main.is_quiet();
         unwanted || is_recording(&node, camera.main())
     });
     // Cameras of settings that cannot be used are not even there to be looked at.

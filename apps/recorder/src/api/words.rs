@@ -25,7 +25,16 @@ words! {
     Carrier { Tcp, Udp }
 
     /// How the connection of a stream stands.
-    ConnectionState { Unwanted, Waiting, Connecting, Connected, Recording, Relayed }
+    ConnectionState { Unwanted, Waiting, Connecting, Connected, Armed, Recording, Relayed }
+
+    /// When a camera is recorded within its schedule.
+    RecordingMode { Continuous, Alarm }
+
+    /// Whether a camera that is recorded on alarm waits for one, or is recorded for one.
+    AlarmState { Waiting, Recording }
+
+    /// Whether what triggers an alarm is heard; `null` for one that only the API raises.
+    TriggersState { Heard, Unheard }
 
     /// What is done with a camera of another recorder: nothing, its newest footage is held in memory, it is recorded.
     GuestDuty { Rest, Buffer, Record }
@@ -43,7 +52,7 @@ words! {
     }
 
     /// What is known of a stretch of time.
-    CoverageState { Held, Gap, Expired, Unscheduled, Unknown }
+    CoverageState { Held, Gap, Expired, Unscheduled, NoAlarm, Unknown }
 
     /// Why a stretch is a gap or unknown.
     CoverageReason {

@@ -18,9 +18,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Enters an event about a stream. One whose footage only waits in memory has a recorder that tells: nothing is entered.
+    /// Enters an event about a stream. One of a guest whose footage only waits in memory has a recorder that tells: nothing is entered.
     pub(crate) fn tell(&self, stream: &StreamState, at: WallTime, code: EventCode, text: String) {
-        if stream.is_buffered() {
+        if stream.is_quiet() {
             return;
         }
         let text = stream.sentence(text);

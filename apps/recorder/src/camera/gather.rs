@@ -349,8 +349,9 @@ impl<'a> Gather<'a> {
         track.arrived(sample.timestamp, now, wall);
         let pts = track.recorded(sample.timestamp);
         // What a camera notices is its recorder's to tell, until that fails.
-        if self.enters_events && !self.stream.is_buffered() {
-            notice::enter_document(self.context, self.stream, sample.data);
+        let tells = self.enters_events && !self.stream.is_quiet();
+        if tells || self.stream.alarms().are_armed() {
+            notice::hear_document(self.context, self.stream, sample.data, tells);
         }
         let put = if self.slicer.is_open() {
             self.record_document(index, pts, sample.data)
@@ -581,7 +582,7 @@ fn begin(
     let missing = match ledger.state_at(seam.label) {
         State::Gap { reason } => Some((seam.label, reason)),
         // Nobody asked for it at first.
-        State::Unscheduled | State::Unknown { reason: UnknownReason::NotConfigured } => {
+        State::Unscheduled | State::NoAlarm | State::Unknown { reason: UnknownReason::NotConfigured } => {
             ledger.missing_since(until).map(|(since, reason)| (since.max(seam.label), reason))
         }
         State::Held { .. } | State::Expired | State::Unknown { .. } => {

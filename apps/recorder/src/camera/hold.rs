@@ -1,20 +1,23 @@
-//! Footage of a guest that waits in memory, and the books of it: both change together, whatever the session does meanwhile.
+//! Footage that waits in memory, of a guest or of a camera that is recorded on alarm, and the books of it: both change together,
+//! whatever the session does meanwhile.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use keepwatch_model::{MonoTime, Span, WallTime};
-use keepwatch_store::{Hold, HoldLimits, HoldView, Loss, Store, StreamWriter};
+use keepwatch_store::{Hold, HoldLimits, HoldView, Loss, Release, Store, StreamWriter};
 
+use super::books::WaitsFor;
 use super::stream::StreamState;
 
-/// What is this much older than it should be may still be needed: a record may stay open so long, and be on its way.
-const SPARE: Duration = Duration::from_secs(3);
-
 impl StreamState {
-    /// Where its closed records may wait; `None` for a camera of this recorder.
+    /// Where its closed records may wait; `None` for a camera of this recorder that was never recorded on alarm.
     fn hold(&self) -> Option<&Hold> {
-        self.guest().map(|guest| guest.hold(self.id))
+        self.guest().map(|guest| guest.hold(self.id)).or_else(|| self.alarm_hold().get())
+    }
+
+    /// From the next writer on its closed records can wait.
+    pub(super) fn may_wait(&self, store: &Store) {
+        self.alarm_hold().get_or_init(|| store.hold(self.camera, self.id));
     }
 
     /// A writer of it, at most one at a time.
@@ -30,6 +33,11 @@ impl StreamState {
         self.books().are_aside()
     }
 
+    /// Whether it is another recorder's to tell what happens to it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.guest().is_some() && self.is_buffered()
+    }
+
     /// What of it waits in memory.
     pub(crate) fn held_back(&self) -> HoldView {
         self.hold().map(Hold::view).unwrap_or_default()
@@ -38,19 +46,19 @@ impl StreamState {
     /// From now on its footage waits in memory, at most so much.
     pub(crate) fn hold_back(&self, limits: HoldLimits, now: WallTime) {
         let Some(hold) = self.hold() else { return };
+        let waits_for = if self.guest().is_some() { WaitsFor::Failover } else { WaitsFor::Alarm };
         let mut books = self.books();
         hold.keep(limits);
-        books.put_aside(now);
+        books.put_aside(now, waits_for);
     }
 
-    /// Its footage goes to the disk, first what of it waits and is not older than `age_max`. Returns how much that is.
-    pub(crate) fn let_through(&self, store: &Store, age_max: Duration, now: WallTime) -> Option<Span> {
+    /// Its footage goes to the disk, first what of that which waits is needed. Returns how much that is.
+    pub(crate) fn let_through(&self, store: &Store, release: Release, now: WallTime) -> Option<Span> {
         let hold = self.hold().filter(|_| self.is_buffered())?;
-        let age_max = age_max.saturating_add(SPARE);
         let mut queued: Option<Span> = None;
         // Locked until the ledger knows: a record is on the disk sooner than one thinks.
         let mut books = self.books();
-        let lost = store.release_held(hold, age_max, &mut |info| {
+        let lost = store.release_held(hold, release, &mut |info| {
             self.queue_one();
             queued = Some(Span { from: queued.map_or(info.label.from, |span| span.from), to: info.label.to });
         });

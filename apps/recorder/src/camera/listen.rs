@@ -161,7 +161,7 @@ async fn hear(
         *heard = true;
         camera.set_listening(Listening::Heard);
         for notification in &batch.notifications {
-            notice::enter(context, camera.main(), notification);
+            notice::hear(context, camera.main(), notification, true);
         }
         pulls = pulls.wrapping_add(1);
         if pulls.is_multiple_of(CLOCK_PULLS)

@@ -1,4 +1,4 @@
-//! What a camera notices, made into lines of the event log.
+//! What a camera notices, made into lines of the event log and triggers of alarms.
 //!
 //! Two ways lead here, the pull point and the metadata track, and both end in the same `Notices`, so that what comes by
 //! both is told once.
@@ -17,8 +17,8 @@ const MARK: &[u8] = b"NotificationMessage";
 /// Longest document that is read for notifications: they have a few hundred bytes each.
 const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 
-/// Enters what a camera said at its pull point or in its metadata.
-pub(super) fn enter(context: &Context, stream: &StreamState, notification: &Notification) {
+/// Takes what a camera said at its pull point or in its metadata: a trigger of an alarm first, and a line where it `tells`.
+pub(super) fn hear(context: &Context, stream: &StreamState, notification: &Notification, tells: bool) {
     let condition = match notification.condition() {
         Condition::Active => notices::Condition::Active,
         Condition::Inactive => notices::Condition::Inactive,
@@ -34,6 +34,11 @@ pub(super) fn enter(context: &Context, stream: &StreamState, notification: &Noti
             format!("{} {source} {}", notification.topic, data_text(notification))
         }
     };
+    // What is told twice, or too often for lines of its own, triggers all the same.
+    stream.alarms().told(context.clock, notification, &name, condition);
+    if !tells {
+        return;
+    }
     let subject = match notification.kind() {
         Some(Kind::Tamper | Kind::SignalLoss) => notices::Subject::Camera,
         Some(Kind::Motion) => notices::Subject::Motion,
@@ -53,15 +58,15 @@ pub(super) fn enter(context: &Context, stream: &StreamState, notification: &Noti
     context.tell(stream, context.clock.wall(), code, text);
 }
 
-/// Enters the notifications of a metadata document. What cannot be read is passed over: the document is recorded all the
+/// The same of the notifications of a metadata document. What cannot be read is passed over: the document is recorded all the
 /// same.
-pub(super) fn enter_document(context: &Context, stream: &StreamState, document: &[u8]) {
+pub(super) fn hear_document(context: &Context, stream: &StreamState, document: &[u8], tells: bool) {
     let holds_some = document.windows(MARK.len()).any(|window| window == MARK);
     if document.len() > DOCUMENT_BYTES_MAX || !holds_some {
         return;
     }
     match metadata::notifications(document, context.clock.wall()) {
-        Ok(read) => read.iter().for_each(|notification| enter(context, stream, notification)),
+        Ok(read) => read.iter().for_each(|notification| hear(context, stream, notification, tells)),
         Err(error) => tracing::debug!(camera = %stream.camera, %error, "a metadata document cannot be read"),
     }
 }

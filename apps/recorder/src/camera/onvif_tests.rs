@@ -266,9 +266,9 @@ async fn what_a_camera_notices_is_told_once_by_whichever_way_it_comes() {
     };
     fake.moves.send(motion("true", Operation::Changed)).unwrap();
     bench.wait_for(&["camera_clock_off", "camera_motion_started"]).await;
-    notice::enter_document(&bench.context, bench.camera.main(), document("true").as_bytes());
-    notice::enter_document(&bench.context, bench.camera.main(), b"<NotificationMessage");
-    notice::enter_document(&bench.context, bench.camera.main(), document("false").as_bytes());
+    notice::hear_document(&bench.context, bench.camera.main(), document("true").as_bytes(), true);
+    notice::hear_document(&bench.context, bench.camera.main(), b"<NotificationMessage", true);
+    notice::hear_document(&bench.context, bench.camera.main(), document("false").as_bytes(), true);
     fake.moves.send(motion("false", Operation::Changed)).unwrap();
     fake.moves.send(motion("true", Operation::Changed)).unwrap();
     bench

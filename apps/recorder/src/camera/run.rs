@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use keepwatch_model::{GapReason, StreamId};
 
+use super::alarm::{self, Guard};
 use super::context::Context;
 use super::gather::{Ending, Output};
 use super::listen::Listener;
 use super::state::CameraState;
 use super::task::StreamTask;
-use crate::config::{CameraConfig, CameraSource};
+use crate::config::{AlarmConfig, CameraConfig, CameraSource};
 
 /// The tasks of one camera.
 pub(crate) struct CameraTask {
@@ -18,6 +19,8 @@ pub(crate) struct CameraTask {
     sub: Option<StreamTask>,
     /// `None` when its events are not asked for, or it has no ONVIF address.
     listener: Option<Listener>,
+    /// `None` for one that is recorded all the time.
+    guard: Option<Guard>,
 }
 
 /// Where the streams of a camera left off, for a task that goes on there; empty for one that begins behind what is held.
@@ -36,13 +39,14 @@ impl CameraTask {
     /// The same, from where a task left off a moment ago: what that queued is not all held yet.
     pub(crate) fn resume(context: &Context, camera: &Arc<CameraState>, outputs: Outputs) -> Self {
         let Outputs { main, sub } = outputs;
+        let guard = Guard::start(context, camera);
         let main = StreamTask::start(context.clone(), Arc::clone(camera), Arc::clone(camera.main()), main);
-        Self { main, sub: start_sub(context, camera, sub), listener: start_listener(context, camera) }
+        Self { main, sub: start_sub(context, camera, sub), listener: start_listener(context, camera), guard }
     }
 
     /// Listens to the camera's events, unless its footage only waits in memory: then they are its recorder's to tell.
     pub(crate) async fn listen(&mut self, context: &Context, camera: &Arc<CameraState>) {
-        if !camera.is_buffered() {
+        if !camera.main().is_quiet() {
             if self.listener.is_none() {
                 self.listener = start_listener(context, camera);
             }
@@ -54,6 +58,9 @@ impl CameraTask {
 
     /// Ends all of it; what it has received is queued for the disk when this returns. Returns where it left off.
     pub(crate) async fn stop(self, ending: Ending) -> Outputs {
+        if let Some(guard) = self.guard {
+            guard.stop().await;
+        }
         let sub = async {
             match self.sub {
                 Some(sub) => sub.stop(ending).await,
@@ -79,7 +86,20 @@ impl CameraTask {
     ) -> (Self, bool) {
         let after = camera.config();
         let lost = Ending::Missing(GapReason::ConnectionLost);
-        let Self { main, sub, listener } = self;
+        let Self { main, sub, listener, guard } = self;
+        let guard = match (guard, &before.alarm, after.alarm.is_some()) {
+            (Some(guard), Some(alarm), false) => {
+                guard.stop().await;
+                alarm::record_always(context, camera, alarm);
+                None
+            }
+            (None, _, true) => Guard::start(context, camera),
+            (guard, _, _) => {
+                // A sub stream may have been added.
+                alarm::prepare(context, camera);
+                guard
+            }
+        };
         // Each may say farewell to the camera.
         let main = async {
             if main_session(before) == main_session(&after) {
@@ -110,7 +130,7 @@ impl CameraTask {
             start_listener(context, camera)
         };
         let ((main, main_ended), (sub, sub_ended), listener) = tokio::join!(main, sub, listener);
-        (Self { main, sub, listener }, main_ended || sub_ended)
+        (Self { main, sub, listener, guard }, main_ended || sub_ended)
     }
 }
 
@@ -121,7 +141,7 @@ fn start_sub(context: &Context, camera: &Arc<CameraState>, output: Option<Output
 
 fn start_listener(context: &Context, camera: &Arc<CameraState>) -> Option<Listener> {
     camera.set_listening(None);
-    if camera.is_buffered() {
+    if camera.main().is_quiet() {
         return None;
     }
     listener_session(&camera.config()).map(|_| Listener::start(context.clone(), Arc::clone(camera)))
@@ -150,7 +170,12 @@ fn main_session(config: &CameraConfig) -> CameraConfig {
             CameraSource::Edge { node: node.clone(), camera: *camera, sub: false }
         }
     };
-    CameraConfig { name: String::new(), retention: None, source, ..config.clone() }
+    CameraConfig { name: String::new(), retention: None, source, alarm: armed(config), ..config.clone() }
+}
+
+/// Whether it is recorded on alarm concerns where its records go; how, only the task that decides.
+fn armed(config: &CameraConfig) -> Option<AlarmConfig> {
+    config.alarm.as_ref().map(|_| AlarmConfig::default())
 }
 
 /// What concerns the session of the sub stream; `None` when there is to be none.
@@ -163,7 +188,15 @@ fn sub_session(config: &CameraConfig) -> Option<CameraConfig> {
         CameraSource::Edge { sub: true, .. } => config.source.clone(),
         CameraSource::Onvif { sub: false, .. } | CameraSource::Edge { sub: false, .. } => return None,
     };
-    Some(CameraConfig { name: String::new(), retention: None, metadata: false, source, ..config.clone() })
+    let alarm = armed(config);
+    Some(CameraConfig {
+        name: String::new(),
+        retention: None,
+        metadata: false,
+        source,
+        alarm,
+        ..config.clone()
+    })
 }
 
 #[cfg(test)]

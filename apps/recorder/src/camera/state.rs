@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use keepwatch_model::{CameraId, RoleId, StreamId, WallTime};
 use keepwatch_recording::ledger::Ledger;
 use keepwatch_recording::offset::OffsetWatch;
 
+use super::alarm::{AlarmView, Alarms, RaiseError};
 use super::context::Context;
 use super::guest::GuestOf;
 use super::listen::Listening;
 use super::locate::Locator;
 use super::snapshot::{Snapshot, Snapshots};
 use super::stream::{StreamState, clock_offset_event};
+use crate::clock::Clock;
 use crate::config::CameraConfig;
 
 /// What an ONVIF camera said of itself.
@@ -106,6 +109,23 @@ impl CameraState {
     /// Whether its footage only waits in memory.
     pub fn is_buffered(&self) -> bool {
         self.main.is_buffered()
+    }
+
+    pub(super) fn alarms(&self) -> &Alarms {
+        self.main.alarms()
+    }
+
+    /// How its alarms stand; `None` when it is recorded all the time.
+    pub fn alarm_view(&self) -> Option<AlarmView> {
+        self.alarms().view()
+    }
+
+    /// Raises an alarm that lasts so long, zero for a moment; `words` say who does and why.
+    ///
+    /// # Errors
+    /// When an alarm would change nothing, or none is taken from outside.
+    pub fn raise_alarm(&self, clock: Clock, words: String, lasts: Duration) -> Result<(), RaiseError> {
+        self.alarms().raise(clock, words, lasts)
     }
 
     pub(crate) fn locator(&self) -> &Locator {

@@ -1,7 +1,7 @@
 //! One stream of a camera as everyone may know it: shared by its task, the disk writers and the API.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use keepwatch_model::{
     CameraId, EventCode, GapReason, MonoTime, Origin, Span, State, StreamId, Subject, TICKS_PER_SECOND,
@@ -11,9 +11,10 @@ use keepwatch_recording::ledger::Ledger;
 use keepwatch_recording::notices::Notices;
 use keepwatch_recording::offset::{OffsetChange, OffsetWatch};
 use keepwatch_recording::watermark::{Piece, Watermark};
-use keepwatch_store::{Commit, Loss};
+use keepwatch_store::{Commit, Hold, Loss};
 use tokio::sync::Notify;
 
+use super::alarm::Alarms;
 use super::books::{AccountGuard, Books, LedgerGuard};
 use super::guest::{GuestOf, Provenance};
 use crate::config::Fingerprint;
@@ -33,8 +34,10 @@ pub enum Connection {
     Connected(GapReason),
     /// Connected and recorded.
     Recording,
-    /// Connected; what comes waits in memory, in case that it is needed.
+    /// Connected; what comes waits in memory, in case that its recorder fails.
     Buffered,
+    /// Connected; what comes waits in memory for an alarm.
+    Armed,
     /// An edge node records it and sends it here, a minute or two later.
     Relayed,
 }
@@ -60,6 +63,10 @@ pub struct StreamState {
     counters: Counters,
     progress: Notify,
     notices: Mutex<Notices>,
+    /// Those of its camera, where it is the main stream.
+    alarms: Alarms,
+    /// Where its footage waits for an alarm; set once it may.
+    alarm_hold: OnceLock<Hold>,
     hub: Arc<Hub>,
     intake: Intake,
 }
@@ -140,6 +147,8 @@ impl StreamState {
             counters: Counters::default(),
             progress: Notify::new(),
             notices: Mutex::default(),
+            alarms: Alarms::default(),
+            alarm_hold: OnceLock::new(),
             hub: Arc::default(),
             intake: Intake::default(),
         }
@@ -178,6 +187,15 @@ impl StreamState {
     /// What the camera noticed, as far as it was told.
     pub(crate) fn notices(&self) -> MutexGuard<'_, Notices> {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its camera is recorded on alarm, and how those stand.
+    pub(super) const fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    pub(super) const fn alarm_hold(&self) -> &OnceLock<Hold> {
+        &self.alarm_hold
     }
 
     /// Its ledger.
@@ -253,7 +271,10 @@ impl StreamState {
             status.connection = connection;
             status.since = now;
         }
-        if matches!(connection, Connection::Recording | Connection::Buffered | Connection::Relayed) {
+        if matches!(
+            connection,
+            Connection::Recording | Connection::Buffered | Connection::Armed | Connection::Relayed
+        ) {
             status.detail = None;
         }
     }

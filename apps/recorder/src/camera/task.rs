@@ -96,11 +96,14 @@ impl Driver {
         stream: Arc<StreamState>,
         output: Option<Output>,
     ) -> Self {
-        let output = output.unwrap_or_else(|| Output::new(&context.store, &stream));
+        let output = match output {
+            // What comes may have to wait from here on.
+            Some(output) => Output { writer: stream.writer(&context.store), ..output },
+            None => Output::new(&context.store, &stream),
+        };
         // What a task before this one recorded says nothing of the sessions of this one.
         let durable_seen = stream.progress_at();
-        let schedule =
-            Schedule::new(camera.config().schedule.iter().map(|span| (span.from_minute, span.to_minute)));
+        let schedule = camera.config().timetable();
         let seed = camera
             .id
             .as_str()
@@ -325,8 +328,10 @@ impl Driver {
             Some((since, reason)) => {
                 let seconds =
                     self.context.clock.wall().ticks_since(since) / keepwatch_model::TICKS_PER_SECOND;
-                format!("recorded again after {seconds} s: {}", reason.sentence())
+                let word = if self.stream.is_buffered() { "received" } else { "recorded" };
+                format!("{word} again after {seconds} s: {}", reason.sentence())
             }
+            None if self.stream.is_buffered() => "received; it waits for an alarm".to_owned(),
             None => "recorded".to_owned(),
         };
         let code = match self.stream.id {
@@ -347,7 +352,8 @@ impl Driver {
             State::Waiting { .. } => Connection::Waiting(reason),
             State::Connecting { .. } => Connection::Connecting,
             State::Connected { .. } => Connection::Connected(reason),
-            State::Recording { .. } if self.stream.is_buffered() => Connection::Buffered,
+            State::Recording { .. } if self.stream.is_quiet() => Connection::Buffered,
+            State::Recording { .. } if self.stream.is_buffered() => Connection::Armed,
             State::Recording { .. } => Connection::Recording,
         };
         self.stream.set_connection(connection, self.context.clock.wall());

@@ -10,7 +10,10 @@ use url::Url;
 
 use super::address::{self, Address};
 use super::text::{self, Complaint};
-use super::{CameraConfig, CameraSource, Fingerprint, MediaTransport, Secret, WeeklySpan, schedule};
+use super::{
+    AlarmConfig, CameraConfig, CameraSource, Fingerprint, MediaTransport, Secret, Trigger, WeeklySpan, alarm,
+    schedule,
+};
 
 /// Most entries of a schedule: each minute of a week needs fewer texts than these to be said.
 const SCHEDULE_ENTRIES_MAX: usize = 200;
@@ -85,6 +88,8 @@ pub struct CameraDraft {
     pub retention: Option<std::time::Duration>,
     /// When it is recorded; empty means always.
     pub schedule: Vec<WeeklySpan>,
+    /// When it is recorded within its schedule: on alarm, or `None` always.
+    pub alarm: Option<AlarmConfig>,
 }
 
 /// Where a camera's streams are found, and the login that stood there.
@@ -112,6 +117,7 @@ impl CameraDraft {
         let metadata = fields.boolean("metadata");
         let retention = parsed(fields, "retention", text::retention);
         let schedule = weekly(fields);
+        let on_alarm = on_alarm(fields);
         if !fields.has("id") {
             let what = format!("{} has no id", F::NAME);
             error(fields, Place::Key("id"), what, "add one of its own, like id = \"gate\"");
@@ -151,6 +157,15 @@ impl CameraDraft {
                 "write rtsps:// or https:// where it can, or leave certificate out",
             );
         }
+        let heard = hears(&source, metadata.unwrap_or(false));
+        if on_alarm.as_ref().is_some_and(AlarmConfig::listens) && fields.has(ALARM_ON) && !heard {
+            error(
+                fields,
+                Place::Key(ALARM_ON),
+                "nothing of what the camera notices is heard",
+                "give the camera by onvif = \"http://...\", or set metadata = true, or write alarm_on = [\"api\"]",
+            );
+        }
         Some(Self {
             id: id?,
             name,
@@ -163,6 +178,7 @@ impl CameraDraft {
             metadata: metadata.unwrap_or(false),
             retention,
             schedule,
+            alarm: on_alarm,
         })
     }
 
@@ -181,6 +197,7 @@ impl CameraDraft {
             metadata: self.metadata,
             retention: self.retention,
             schedule: self.schedule,
+            alarm: self.alarm,
         }
     }
 }
@@ -222,6 +239,71 @@ fn parsed<T>(
     }
 }
 
+/// Whether what a camera notices is heard: at its pull point, or in its metadata.
+pub(crate) const fn hears(source: &CameraSource, metadata: bool) -> bool {
+    match source {
+        CameraSource::Onvif { events: true, .. } => true,
+        CameraSource::Onvif { events: false, .. } | CameraSource::Rtsp { .. } => metadata,
+        CameraSource::Edge { .. } => false,
+    }
+}
+
+/// The key of what triggers an alarm.
+const ALARM_ON: &str = "alarm_on";
+
+/// `recording` with `pre_alarm`, `post_alarm` and `alarm_on`; `None` for a camera that is recorded all the time.
+fn on_alarm<F: CameraFields>(fields: &mut F) -> Option<AlarmConfig> {
+    let is_on_alarm = parsed(fields, "recording", |text| match text {
+        "continuous" => Ok(false),
+        "alarm" => Ok(true),
+        _ => Err(Complaint::new(
+            format!("{} is no way to record", text::quoted(text)),
+            "write \"continuous\" or \"alarm\"",
+        )),
+    });
+    let usual = AlarmConfig::default();
+    let pre = parsed(fields, "pre_alarm", alarm::pre).unwrap_or(usual.pre);
+    let post = parsed(fields, "post_alarm", alarm::post).unwrap_or(usual.post);
+    let on = triggers(fields).unwrap_or(usual.on);
+    if is_on_alarm != Some(true) {
+        for key in ["pre_alarm", "post_alarm", ALARM_ON] {
+            if fields.has(key) {
+                let what = format!("{key} is for a camera that is recorded on alarm");
+                error(fields, Place::Key(key), what, "write recording = \"alarm\", or take it out");
+            }
+        }
+        return None;
+    }
+    Some(AlarmConfig { pre, post, on })
+}
+
+/// The list of `alarm_on`.
+fn triggers<F: CameraFields>(fields: &mut F) -> Option<Vec<Trigger>> {
+    let entries = fields.texts(ALARM_ON)?;
+    if entries.is_empty() {
+        error(
+            fields,
+            Place::Key(ALARM_ON),
+            "alarm_on is an empty list",
+            "leave alarm_on out for the usual triggers",
+        );
+        return None;
+    }
+    if let Err(complaint) = alarm::check_count(entries.len()) {
+        fields.complain(Place::Key(ALARM_ON), Grade::Error, complaint);
+        return None;
+    }
+    let mut on = Vec::new();
+    for (position, entry) in entries {
+        match Trigger::read(&entry) {
+            Ok(trigger) if on.contains(&trigger) => {}
+            Ok(trigger) => on.push(trigger),
+            Err(complaint) => fields.complain(Place::Entry(ALARM_ON, position), Grade::Error, complaint),
+        }
+    }
+    Some(on).filter(|on| !on.is_empty())
+}
+
 fn weekly(fields: &mut impl CameraFields) -> Vec<WeeklySpan> {
     const KEY: &str = "schedule";
     let Some(entries) = fields.texts(KEY) else { return Vec::new() };
@@ -245,7 +327,7 @@ fn weekly(fields: &mut impl CameraFields) -> Vec<WeeklySpan> {
 }
 
 /// What is set where a camera is recorded, and is said by an edge node's own configuration.
-const SET_AT_THE_NODE: [&str; 10] = [
+const SET_AT_THE_NODE: [&str; 14] = [
     "url",
     "sub_url",
     "onvif",
@@ -256,6 +338,10 @@ const SET_AT_THE_NODE: [&str; 10] = [
     "audio",
     "metadata",
     "schedule",
+    "recording",
+    "pre_alarm",
+    "post_alarm",
+    "alarm_on",
 ];
 
 /// A camera that an edge node records: `edge` with `sub`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepwatch_model::{EventCode, StreamId, WallTime};
-use keepwatch_store::HoldLimits;
+use keepwatch_store::{HoldLimits, Release};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -15,6 +15,9 @@ use super::{BufferLimits, Duty};
 use crate::camera::{CameraState, CameraTask, Connection, Context, Ending, Outputs};
 use crate::config::CameraConfig;
 use crate::node::settle;
+
+/// What is this much older than it should be may still be needed: a record may stay open so long, and be on its way.
+const SPARE: Duration = Duration::from_secs(3);
 
 /// How a guest is to be kept.
 #[derive(Clone, Debug)]
@@ -172,9 +175,10 @@ impl Keeping {
     /// What waits goes to the disk, and what comes later with it.
     fn let_through(&self, wish: &Wish) {
         let now = self.context.clock.wall();
-        let age_max = wish.buffer.map_or(Duration::MAX, |limits| limits.age_max);
+        let age_max = wish.buffer.map_or(Duration::MAX, |limits| limits.age_max.saturating_add(SPARE));
+        let release = Release { age_max, newest: false };
         for stream in self.camera.streams().filter(|stream| stream.is_buffered()) {
-            let span = stream.let_through(&self.context.store, age_max, now);
+            let span = stream.let_through(&self.context.store, release, now);
             let (connection, _, _) = stream.connection();
             let (code, text) = match (connection, span) {
                 (Connection::Waiting(reason), _) => (

@@ -73,11 +73,7 @@ pub(super) fn read(
             // A guest that rested is not missed; one that was being recorded is.
             let rests =
                 whose == Whose::Others && rows.as_ref().and_then(|rows| rows.last()).is_none_or(is_at_rest);
-            let schedule = if wanted && !rests {
-                Schedule::new(camera.schedule.iter().map(|span| (span.from_minute, span.to_minute)))
-            } else {
-                Schedule::never()
-            };
+            let schedule = if wanted && !rests { camera.timetable() } else { Schedule::never() };
             let ledger = take_up(inner, camera, stream, rows.unwrap_or_default(), alive, &schedule)?;
             ledgers.insert(key, ledger);
         }

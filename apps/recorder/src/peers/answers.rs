@@ -120,7 +120,9 @@ fn why(connection: Connection) -> GapReason {
     match connection {
         Connection::Waiting(reason) | Connection::Connected(reason) => reason,
         Connection::Connecting => GapReason::ConnectionLost,
-        Connection::Unwanted | Connection::Recording | Connection::Buffered => GapReason::CameraSilent,
+        Connection::Unwanted | Connection::Recording | Connection::Buffered | Connection::Armed => {
+            GapReason::CameraSilent
+        }
         Connection::Relayed => GapReason::NotSent,
     }
 }

@@ -16,7 +16,7 @@ use crate::settings::{CameraWish, FieldError, entry_of_file};
 const APART: [&str; 3] = ["id", "password", "revision"];
 
 /// What a camera is told by: the keys that this version knows. Others are of a later one, and a camera is covered without.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 18] = [
     "name",
     "url",
     "sub_url",
@@ -31,6 +31,10 @@ const KEYS: [&str; 14] = [
     "metadata",
     "retention",
     "schedule",
+    "recording",
+    "pre_alarm",
+    "post_alarm",
+    "alarm_on",
 ];
 
 impl Node {

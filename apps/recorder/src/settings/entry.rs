@@ -109,6 +109,12 @@ pub(crate) fn entry(draft: &CameraDraft) -> CameraEntry {
     entry.metadata = Some(draft.metadata);
     entry.retention = draft.retention.map(units::show_duration);
     entry.schedule = Some(show_schedule(&draft.schedule)).filter(|entries| !entries.is_empty());
+    if let Some(alarm) = &draft.alarm {
+        entry.recording = Some("alarm".to_owned());
+        entry.pre_alarm = Some(units::show_duration(alarm.pre));
+        entry.post_alarm = Some(units::show_duration(alarm.post));
+        entry.alarm_on = Some(alarm.on.iter().map(|trigger| trigger.show().to_owned()).collect());
+    }
     entry
 }
 
@@ -127,6 +133,7 @@ pub(crate) fn entry_of_file(config: &CameraConfig) -> CameraEntry {
         metadata: config.metadata,
         retention: config.retention,
         schedule: config.schedule.clone(),
+        alarm: config.alarm.clone(),
     })
 }
 

@@ -297,10 +297,12 @@ impl Viewer {
                 None,
                 "an edge node records this camera and sends it a minute or two later: watch it live there",
             ),
-            Connection::Connected(_) | Connection::Recording | Connection::Buffered if !silent => {
+            Connection::Connected(_) | Connection::Recording | Connection::Buffered | Connection::Armed
+                if !silent =>
+            {
                 return Ok(());
             }
-            Connection::Connected(_) | Connection::Recording | Connection::Buffered => {
+            Connection::Connected(_) | Connection::Recording | Connection::Buffered | Connection::Armed => {
                 (Some(GapReason::CameraSilent), GapReason::CameraSilent.sentence())
             }
         };

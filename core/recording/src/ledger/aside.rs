@@ -45,7 +45,11 @@ impl Ledger {
         let before = self.steps.range(..until).rev();
         let gap = before.map_while(|(label, step)| match step.state {
             State::Gap { reason } => Some((*label, reason)),
-            State::Held { .. } | State::Expired | State::Unscheduled | State::Unknown { .. } => None,
+            State::Held { .. }
+            | State::Expired
+            | State::Unscheduled
+            | State::NoAlarm
+            | State::Unknown { .. } => None,
         });
         gap.last()
     }

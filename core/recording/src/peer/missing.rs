@@ -40,7 +40,11 @@ impl CameraMissing {
                 State::Gap { reason: GapReason::Overwritten } => {}
                 State::Gap { .. } => left = left.saturating_add(item.span.ticks()),
                 // On its way, or on a disk that is away: nobody knows.
-                State::Held { .. } | State::Expired | State::Unscheduled | State::Unknown { .. } => {}
+                State::Held { .. }
+                | State::Expired
+                | State::Unscheduled
+                | State::NoAlarm
+                | State::Unknown { .. } => {}
             }
         }
         let millis = |ticks: i64| u64::try_from(ticks.saturating_mul(1000) / TICKS_PER_SECOND).unwrap_or(0);

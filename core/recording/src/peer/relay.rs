@@ -100,6 +100,9 @@ pub struct NowhereSpan {
     pub to: WallTime,
     /// Why, as it is for the recorder; `None` when it was not to be recorded.
     pub why: Option<GapReason>,
+    /// It was not to be recorded because there was no alarm, rather than by a schedule.
+    #[serde(default)]
+    pub no_alarm: bool,
 }
 
 impl NowhereSpan {
@@ -112,14 +115,15 @@ impl NowhereSpan {
             State::Gap { reason } => Some(for_recorder(reason)),
             // It was held once, and its time is over.
             State::Expired => Some(GapReason::Overwritten),
-            State::Unscheduled => None,
+            State::Unscheduled | State::NoAlarm => None,
         };
-        Some(Self { from: span.from, to: span.to, why })
+        Some(Self { from: span.from, to: span.to, why, no_alarm: state == State::NoAlarm })
     }
 
     /// What that is at the recorder.
     pub fn state(&self) -> State {
-        self.why.map_or(State::Unscheduled, |reason| State::Gap { reason })
+        let resting = if self.no_alarm { State::NoAlarm } else { State::Unscheduled };
+        self.why.map_or(resting, |reason| State::Gap { reason })
     }
 }
 

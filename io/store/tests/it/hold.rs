@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use keepwatch_model::{Origin, StreamId};
 use keepwatch_store::{
-    CameraTime, Committed, Hold, HoldLimits, PushError, RecordMeta, RunId, Store, StreamWriter, TRACKS_MAX,
-    TimeQuality,
+    CameraTime, Committed, Hold, HoldLimits, PushError, RecordMeta, Release, RunId, Store, StreamWriter,
+    TRACKS_MAX, TimeQuality,
 };
 
 use crate::site::{EVER, KIB, SECOND, Site, at, camera, frame, span, tracks};
@@ -81,9 +81,13 @@ const EVERYTHING: Duration = Duration::MAX;
 
 /// Queues all that is not older than `age_max`; returns the seconds that were queued.
 fn release(store: &Store, held: &Held, age_max: Duration) -> Vec<i64> {
+    release_as(store, held, Release { age_max, newest: false })
+}
+
+fn release_as(store: &Store, held: &Held, release: Release) -> Vec<i64> {
     let mut queued = Vec::new();
     let lost =
-        store.release_held(&held.hold, age_max, &mut |info| queued.push(info.label.from.ticks() / SECOND));
+        store.release_held(&held.hold, release, &mut |info| queued.push(info.label.from.ticks() / SECOND));
     assert!(lost.is_empty());
     queued
 }
@@ -274,4 +278,25 @@ fn a_hole_that_somebody_else_has_is_saved_and_the_rest_waits_on() {
     assert_eq!(release(&store, &gate, EVERYTHING), all(7..13));
     site.ear.wait(|heard| heard.durable.len() == 10);
     assert_eq!(on_disk(&store, "gate"), all(3..13));
+}
+
+#[test]
+fn of_a_stream_that_goes_on_the_newest_group_of_pictures_is_needed_however_old_it_is() {
+    let site = Site::new();
+    let store = site.open(vec![site.disk("disk", 4096 * KIB)]);
+    let mut gate = Held::new(&store, "gate");
+    gate.group = 3;
+    gate.hold.keep(PLENTY);
+    gate.seconds(8);
+    let nothing = Release { age_max: Duration::ZERO, newest: true };
+    assert_eq!(
+        release_as(&store, &gate, nothing),
+        [6, 7],
+        "from the key frame on that the last second is decoded with"
+    );
+    gate.hold.keep(PLENTY);
+    gate.seconds(3);
+    assert_eq!(release_as(&store, &gate, Release { newest: false, ..nothing }), all(0..0));
+    gate.hold.keep(PLENTY);
+    assert_eq!(release_as(&store, &gate, nothing), all(0..0), "nothing waits");
 }

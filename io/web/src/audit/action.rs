@@ -53,6 +53,8 @@ actions! {
     CameraRemoved = "camera_removed";
     /// A camera's login was tried out, or cameras were looked for.
     CameraTested = "camera_tested";
+    /// An alarm was raised at a camera that is recorded on alarm.
+    AlarmRaised = "alarm_raised";
     /// Recorders were put under the watch of this standby.
     PrimaryRegistered = "primary_registered";
     /// A primary's mode, priority or pre-buffer was changed.

@@ -141,9 +141,11 @@ impl Bench {
                     State::Gap { reason: GapReason::PacketsLost } => "packets lost",
                     State::Gap { reason: GapReason::ConnectionLost } => "connection lost",
                     State::Gap { reason: GapReason::CameraSilent } => "camera silent",
-                    State::Gap { .. } | State::Expired | State::Unscheduled | State::Unknown { .. } => {
-                        panic!("{item:?}")
-                    }
+                    State::Gap { .. }
+                    | State::Expired
+                    | State::Unscheduled
+                    | State::NoAlarm
+                    | State::Unknown { .. } => panic!("{item:?}"),
                 };
                 (frame(item.span.from), frame(item.span.to), state)
             })
