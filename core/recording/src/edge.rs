@@ -422,6 +422,4 @@ fn tell_lost(key: StreamKey, lost: &SpanSet, out: &mut Vec<Action>) {
 }
 
 #[cfg(test)]
-mod sim;
-#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! The machine against a node whose cameras, storages and line are played by the test.
 
+mod sim;
+
 use keepwatch_model::{SpanSet, StreamId, TICKS_PER_SECOND, WallTime};
 use proptest::prelude::*;
 
