@@ -62,8 +62,9 @@ impl Stage {
             // Eight for the recorder, and two for the standby: its simulation, and a demo that is away for twenty seconds.
             Self::Unit => Some(Duration::from_secs((8 + 2) * 60)),
             // Five for the recorder; five for faults in every coding, foreign replay, live pictures and exports; five for what
-            // is asked from outside, and for the console before the program; five for the edge: disks that fail, LUNs, nodes that send.
-            Self::EndToEnd => Some(Duration::from_secs((5 + 5 + 5 + 5) * 60)),
+            // is asked from outside, and for the console before the program; five for the edge: disks that fail, LUNs, nodes that send;
+            // six for its cases, for disks outside, and for cameras that wait for an alarm.
+            Self::EndToEnd => Some(Duration::from_secs((5 + 5 + 5 + 5 + 6) * 60)),
         }
     }
 }

@@ -334,14 +334,19 @@ impl ConfigFile {
         self.cameras.iter().filter_map(|camera| Some((camera.draft.id, camera.card_limit?))).collect()
     }
 
-    /// What the edge role is told: with the limits that stand with the cameras, and its disks; reads their password files.
-    pub(crate) fn edge_config(&self, report: &mut Report) -> EdgeConfig {
-        let edge = self.edge.config.clone();
+    /// What the edge role is told; reads the password files of its disks.
+    fn edge_config(&self, report: &mut Report) -> EdgeConfig {
         let disks = self.edge.disks.iter().map(|disk| disk.resolve(report)).collect();
+        EdgeConfig { disks, ..self.edge_with_limits() }
+    }
+
+    /// `[edge]` with the limits that stand with the cameras, and without its disks.
+    pub(crate) fn edge_with_limits(&self) -> EdgeConfig {
+        let edge = self.edge.config.clone();
         let set =
             self.cameras.iter().filter_map(|camera| Some((camera.draft.id, camera.edge_limit.as_ref()?)));
         let limits = set.map(|(id, limit)| (id, limit.over(edge.limit))).collect();
-        EdgeConfig { limits, disks, ..edge }
+        EdgeConfig { limits, ..edge }
     }
 
     /// Every disk, with those of the external storage.

@@ -76,7 +76,7 @@ pub(super) async fn measured(data: &Path) -> Measured {
 
 /// The node that is planned: what the options say, or the configuration, or what was measured.
 pub(super) fn site(options: &EdgePlanOptions, file: Option<&ConfigFile>, measured: &Measured) -> EdgeSite {
-    let config = file.map_or_else(EdgeConfig::default, ConfigFile::edge_config);
+    let config = file.map_or_else(EdgeConfig::default, ConfigFile::edge_with_limits);
     let camera = |name: String, limit: SpeedLimit| {
         let known = measured.rates.get(&name).copied().filter(|bits| *bits > 0);
         let mean = options.rate.or(known).unwrap_or(RATE_USUAL);

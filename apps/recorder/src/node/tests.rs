@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keepwatch_model::{SpanSet, State, TICKS_PER_SECOND};
+use keepwatch_model::{Span, SpanSet, State, TICKS_PER_SECOND};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 

@@ -96,7 +96,8 @@ fn what_has_no_room_is_refused_and_what_fits_nowhere_is_named() {
     let site = Site::new();
     let large =
         site.open(vec![DiskConfig { extent_bytes: Some(512 * KIB), ..site.disk("disk", 4096 * KIB) }]);
-    let mut filler = Filler { frame_bytes: 100_000, ..Filler::new(&large, "north") };
+    let mut filler = Filler::new(&large, "north");
+    filler.frame_bytes = 100_000;
     filler.seconds(1);
     site.ear.wait(|heard| heard.durable.len() == 1);
     let small = Site::new();
