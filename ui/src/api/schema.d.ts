@@ -1538,13 +1538,13 @@ export interface components {
         /** @description How a camera is configured: the keys of `[[camera]]` in keepwatch.toml, with the texts that stand there. */
         CameraSettings: {
             /**
-             * @description What triggers an alarm; empty for a camera that is recorded all the time.
+             * @description What triggers an alarm; `null` for a camera that is recorded all the time.
              * @example [
              *       "motion",
              *       "api"
              *     ]
              */
-            alarm_on: string[];
+            alarm_on?: string[] | null;
             /** @description Whether its audio is recorded. */
             audio: boolean;
             /** @description The certificate that it must show; `null` takes any. */

@@ -241,7 +241,7 @@ export class FakeNode {
         return { value: { items, next: null } };
       }
       case 'GET cameras/*/config':
-        return { value: { id, name: this.#camera(id)?.name, onvif: 'http://192.0.2.10', user: 'recorder', has_password: true, transport: 'auto', audio: true, metadata: false, events: true, sub: true, retention: null, schedule: null, recording: 'continuous', pre_alarm: null, post_alarm: null, alarm_on: [], editable: true } };
+        return { value: { id, name: this.#camera(id)?.name, onvif: 'http://192.0.2.10', user: 'recorder', has_password: true, transport: 'auto', audio: true, metadata: false, events: true, sub: true, retention: null, schedule: null, recording: 'continuous', pre_alarm: null, post_alarm: null, alarm_on: null, editable: true } };
       case 'POST cameras/*':
         if (body['password'] !== 'camera') return { problem: 422, code: 'camera_refused', detail: 'the camera refused the login' };
         return { value: { reachable: true, streams: [{ stream: 'main', tracks: ['h264 640x360 25 fps'], silent: ['aac 16000 Hz'], left_out: [] }], certificate: null,

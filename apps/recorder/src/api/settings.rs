@@ -71,9 +71,9 @@ pub(super) struct CameraSettings {
     /// How long it is recorded behind the last trigger of an alarm; `null` for a camera that is recorded all the time.
     #[schema(example = "30 s")]
     post_alarm: Option<String>,
-    /// What triggers an alarm; empty for a camera that is recorded all the time.
+    /// What triggers an alarm; `null` for a camera that is recorded all the time.
     #[schema(example = json!(["motion", "api"]))]
-    alarm_on: Vec<String>,
+    alarm_on: Option<Vec<String>>,
     /// Whether it is edited in the console; else it stands in the configuration file.
     editable: bool,
     /// The revision that changed it last, also its `ETag`; `null` for a camera of the configuration file.
@@ -104,7 +104,7 @@ impl From<Configured> for CameraSettings {
             recording: entry.recording.unwrap_or_else(|| "continuous".to_owned()),
             pre_alarm: entry.pre_alarm,
             post_alarm: entry.post_alarm,
-            alarm_on: entry.alarm_on.unwrap_or_default(),
+            alarm_on: entry.alarm_on,
             editable,
             revision: editable.then_some(revision),
         }
