@@ -101,13 +101,19 @@ fn settled(recorder: &Recorder) -> Result<Value> {
 }
 
 /// All that one camera has, to be fetched.
-struct Fetch {
+pub(super) struct Fetch {
     program: std::path::PathBuf,
     arguments: Vec<String>,
 }
 
 impl Fetch {
-    fn of(workspace: &Workspace, site: &Site, status: &Value, address: &str, name: &str) -> Result<Self> {
+    pub(super) fn of(
+        workspace: &Workspace,
+        site: &Site,
+        status: &Value,
+        address: &str,
+        name: &str,
+    ) -> Result<Self> {
         let camera =
             cameras(status).find(|camera| camera["id"] == name).context("a camera that is recorded")?;
         let until = camera["durable_until"].as_str().context("footage")?;
@@ -131,7 +137,7 @@ impl Fetch {
         Ok(Self { program: workspace.program("keepwatch"), arguments })
     }
 
-    fn start(&self) -> Result<(Group, Lines)> {
+    pub(super) fn start(&self) -> Result<(Group, Lines)> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut group = Group::spawn(&mut command)?;

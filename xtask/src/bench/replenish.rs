@@ -1,9 +1,10 @@
 //! Edge nodes whose line to the recorder is cut: how fast what they recorded meanwhile is there, and whether all of it is; and how
-//! fast without a limit (`unlimited`).
+//! fast without a limit (`unlimited`), and what many cameras on one cost (`crowd`).
 //!
 //! Cameras, edge nodes and recorder are processes of their own, on hosts of their own (namespaces of the kernel); one edge node for
 //! each speed. The frames that are missing are counted by their numbers, out of the stores, when all has ended.
 
+mod crowd;
 mod unlimited;
 
 use std::time::{Duration, Instant};
@@ -48,6 +49,7 @@ pub(super) fn run(workspace: &Workspace, quick: bool) -> Result<Report> {
     for case in line_cut(workspace, speeds, cut)? {
         report.add(case);
     }
+    report.add(crowd::run(workspace)?);
     unlimited::run(workspace, quick, |case| report.add(case))?;
     Ok(report)
 }

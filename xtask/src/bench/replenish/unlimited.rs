@@ -88,7 +88,7 @@ fn row(workspace: &Workspace, name: &str, (from_lun, to): (bool, To), backlog: D
     if let Some(source) = &source {
         site.record_to(&source.address(None))?;
     }
-    let center = (to == To::Recorder).then(|| center(workspace, &load)).transpose()?;
+    let center = (to == To::Recorder).then(|| center(workspace, &load, SIZE)).transpose()?;
     let edge = site.start()?;
     edge.all_recording()?;
     process::pause(backlog);
@@ -138,7 +138,7 @@ fn row(workspace: &Workspace, name: &str, (from_lun, to): (bool, To), backlog: D
 }
 
 /// A recorder of all cameras of the edge node.
-fn center(workspace: &Workspace, load: &Load) -> Result<(Site, Recorder)> {
+pub(super) fn center(workspace: &Workspace, load: &Load, size: &str) -> Result<(Site, Recorder)> {
     let tables: String =
         load.cameras.iter().map(|id| format!("[[camera]]\nid = \"{id}\"\nedge = \"box\"\n")).collect();
     let wanted = Wanted {
@@ -146,7 +146,7 @@ fn center(workspace: &Workspace, load: &Load) -> Result<(Site, Recorder)> {
         listen: "127.0.0.1:0",
         cameras: &[],
         carrier: Carrier::Tcp,
-        size: SIZE,
+        size,
         more: &tables,
         host: None,
     };
@@ -156,7 +156,7 @@ fn center(workspace: &Workspace, load: &Load) -> Result<(Site, Recorder)> {
     Ok((site, center))
 }
 
-fn register(site: &Site, edge: &Recorder, address: &str) -> Result<()> {
+pub(super) fn register(site: &Site, edge: &Recorder, address: &str) -> Result<()> {
     let password = site.data().join("center.password");
     std::fs::write(&password, format!("{ADMIN_PASSWORD}\n"))?;
     let password = password.to_str().context("a path in UTF-8")?;
