@@ -10,7 +10,7 @@ const line = (part: Partial<EdgeLine> = {}): EdgeLine => ({
 });
 const recorder: EdgeRecorder = { name: 'center', address: '', key: '', since: '', answered: null, clock_ahead_ms: null, away_since: null, trouble: null };
 const edge = (part: Partial<Edge> = {}): Edge => ({
-  case: 0, sentence: '', sending: true, recorder, lines: [line()], alarms: [], storages: [], memory: { used_bytes: 0, max_bytes: 0 }, throttle_bits_per_second: 0,
+  case: 0, sentence: '', sending: true, recorder, lines: [line()], alarms: [], disks: [], unused_recorder: null, storages: [], memory: { used_bytes: 0, max_bytes: 0 }, throttle_bits_per_second: 0,
   fill: { place: 'internal', used_bytes: 0, room_bytes: 0, percent: 0, warned: false, overflows_in_ms: null, warning_percent: 90, all_clear_percent: 50 }, ...part,
 });
 

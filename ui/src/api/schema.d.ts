@@ -1544,7 +1544,7 @@ export interface components {
              *       "api"
              *     ]
              */
-            alarm_on?: string[] | null;
+            alarm_on: string[] | null;
             /** @description Whether its audio is recorded. */
             audio: boolean;
             /** @description The certificate that it must show; `null` takes any. */

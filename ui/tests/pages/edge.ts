@@ -28,7 +28,7 @@ export function node(name: string, cameras: string[], part: Partial<EdgeNode> = 
 /** A node that sends to a recorder, and is well. */
 export function sending(lines: EdgeLine[], part: Partial<Edge> = {}): Edge {
   return {
-    case: 0, sentence: 'footage is recorded here and sent', sending: true, recorder: recorder(), lines, alarms: [], throttle_bits_per_second: 0,
+    case: 0, sentence: 'footage is recorded here and sent', sending: true, recorder: recorder(), lines, alarms: [], disks: [], unused_recorder: null, throttle_bits_per_second: 0,
     storages: [{ place: 'internal', condition: 'writable', recorded_to: true }],
     fill: { place: 'internal', used_bytes: 1_200_000_000, room_bytes: 31_000_000_000, percent: 3, warned: false, overflows_in_ms: null, warning_percent: 90, all_clear_percent: 50 },
     memory: { used_bytes: 29_000_000, max_bytes: 64_000_000 }, ...part,
