@@ -4,6 +4,7 @@
  * Decisions are in modules without a framework (store.ts, routes.ts, rights.ts); this one makes them visible to components.
  */
 
+import { tick } from 'svelte';
 import { ApiError, api, onLoggedOut, socketAddress } from './api/client';
 import { Line } from './api/socket';
 import type { Edge } from './api/edge';
@@ -108,6 +109,9 @@ class App {
   async logout(): Promise<void> {
     // The node is about to hang up, and that is no reason to ask it why.
     this.#line?.close();
+    // What a page is still reading is ended by the page, not cut off by the node.
+    this.access = { kind: 'asking' };
+    await tick();
     try {
       await api.logout();
     } finally {
