@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Find every mistake in a configuration file
     Check(CheckOptions),
-    /// Plan lines, switches, disks and the standby of a site, or the interfaces or the edge recording of a node
+    /// Plan lines, switches, disks and standby of a site, or the edge recording of a node
     Plan(Box<PlanOptions>),
     /// Show what a running node records
     Status(StatusOptions),

@@ -241,7 +241,9 @@ fn every_documented_fault_is_among_the_cases() {
     let cases = cases();
     let tried: BTreeSet<_> =
         cases.iter().flat_map(|case| &case.faults).filter_map(|fault| fault["fault"].as_str()).collect();
-    let documented: BTreeSet<_> = rows.map(|(name, _)| name).filter(|name| *name != "heal").collect();
+    // What moves before a camera is no fault: the tests of alarms have it.
+    let is_fault = |name: &&str| !["heal", "motion"].contains(name);
+    let documented: BTreeSet<_> = rows.map(|(name, _)| name).filter(is_fault).collect();
     assert_eq!(documented, tried);
 }
 

@@ -91,6 +91,7 @@ fn table() -> BTreeMap<(String, String), Rule> {
             "anybody" | "anybody, with the code" => Rule::Anybody,
             "any user" => Rule::User,
             "viewer" => Rule::Everywhere(Role::Viewer),
+            "operator" => Rule::Everywhere(Role::Operator),
             "supervisor" => Rule::Everywhere(Role::Supervisor),
             "viewer anywhere" => Rule::Anywhere(Role::Viewer),
             "viewer there" => Rule::There(Role::Viewer),
